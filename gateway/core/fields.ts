@@ -1,0 +1,19 @@
+/**
+ * Header or trailer fields in canonical form: name in lower case, each name once, value visible ASCII with single
+ * spaces and tabs inside only. Policy, signature, log and service all read this one list.
+ */
+export type Field = readonly [name: string, value: string];
+export type Fields = readonly Field[];
+
+export const NO_FIELDS: Fields = Object.freeze([]);
+
+/** Value of a field, or undefined. Names are compared byte for byte: they are lower case already. */
+export function fieldValue(fields: Fields, name: string): string | undefined {
+  for (const field of fields) if (field[0] === name) return field[1];
+  return undefined;
+}
+
+/** The list without the named fields. */
+export function withoutFields(fields: Fields, names: ReadonlySet<string>): Fields {
+  return fields.filter(([name]) => !names.has(name));
+}

@@ -1,0 +1,97 @@
+import type { EpochMs } from '../core/clock.ts';
+import type { ExchangeId } from '../core/ids.ts';
+import type { RefusalCode } from '../core/refusals.ts';
+
+/**
+ * What one leaf of the log says. Kept small and free of personal data; whatever may be personal sits in *parts*, sealed
+ * apart and bound by salted commitments, so that a part can be destroyed and the tree stays whole.
+ *
+ * `open`: a streamed request was admitted on its head. `req.final` / `res.final`: a whole request or answer, signed and
+ * digested. `deny`: refused before anything was forwarded. `abort`: ended after something had been. `sig.bad`,
+ * `replay.seen`: refused because of the signature or a repeated id. `peer.cp`: a peer's checkpoint, kept. `dispute`: a
+ * peer contradicted itself. `policy`, `trust`, `config`: what decisions were made under from here on. `boot`: start of
+ * the process and what recovery found. `seal`: orderly end.
+ */
+export type RecordKind =
+  | 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen'
+  | 'peer.cp' | 'dispute' | 'policy' | 'trust' | 'config' | 'boot' | 'seal';
+
+/** Parts of a record by retention class: signature bases and fields; the policy's input. */
+export type PartClass = 'meta' | 'input';
+
+/** Facts of one exchange as one gateway saw them. Absent means not known at that point, never "empty". */
+export interface ExchangeFacts {
+  /** Exchange id: the same at both gateways. */
+  readonly x: ExchangeId;
+  /** X-Road-Id as the client sent it or the consumer gateway made it. */
+  readonly xid?: string;
+  /** `c` = consumer's gateway wrote this, `p` = provider's. */
+  readonly role: 'c' | 'p';
+  /** Names of the two gateways. */
+  readonly me: string;
+  readonly peer?: string;
+  /** Consumer subsystem and provider service, X-Road identifiers. */
+  readonly client?: string;
+  readonly svc?: string;
+  /** Request method. Path and query are in the `meta` part: they may be personal. */
+  readonly op?: string;
+  /** `full`: signature in the headers; `stream`: final signature in the trailers. */
+  readonly mode?: 'full' | 'stream';
+  /** Answer's status code. */
+  readonly status?: number;
+  /** Content length in bytes. */
+  readonly len?: number;
+  /** Content digest, `sha-256:` and base64. */
+  readonly dg?: string;
+  /** The signature of this message: value (base64), key id. In an `open` record the opening one, else the final one. */
+  readonly sig?: string;
+  readonly kid?: string;
+  readonly tls?: TlsFacts;
+  readonly pol?: PolicyFacts;
+  /** `ok`, or the refusal code. */
+  readonly out: 'ok' | RefusalCode;
+  /** How many bytes had gone on when an exchange was aborted, per direction. */
+  readonly sent?: { readonly req: number; readonly res: number };
+}
+
+export interface TlsFacts {
+  readonly v: string;
+  readonly suite: string;
+  /** Key-exchange group, as the connecting side negotiated it (only the client's end of Node can read it). */
+  readonly g: string;
+  /** SHA-256 of the peer's certificate, base64url. */
+  readonly peer: string;
+}
+
+export interface PolicyFacts {
+  /** SHA-256 of the policy bundle, base64url. */
+  readonly b: string;
+  /** Entry point. */
+  readonly e: string;
+  /** SHA-256 of the result's bytes, base64url. The input is a part, bound by its commitment. */
+  readonly o: string;
+  readonly allow: boolean;
+  /** The agreement the decision rests on. */
+  readonly agreement?: string;
+  readonly reasons?: readonly string[];
+}
+
+/** A record as its author hands it over; the log adds `v` and the commitments of the parts. */
+export type RecordDraft =
+  | ({ readonly k: 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen'; readonly at: EpochMs } & ExchangeFacts)
+  | { readonly k: 'peer.cp'; readonly at: EpochMs; readonly peer: string; readonly origin: string; readonly size: string; readonly root: string; /** the signed note, as received */ readonly note: string }
+  | { readonly k: 'dispute'; readonly at: EpochMs; readonly peer: string; readonly why: string; readonly notes: readonly string[] }
+  | { readonly k: 'policy'; readonly at: EpochMs; readonly bundle: string; readonly entrypoint: string; readonly revision: string }
+  | { readonly k: 'trust'; readonly at: EpochMs; readonly registry: string; readonly version: number; readonly expires: EpochMs }
+  | { readonly k: 'config' | 'seal'; readonly at: EpochMs; readonly why: string }
+  | { readonly k: 'boot'; readonly at: EpochMs; readonly software: string; readonly pid: number; readonly recovered: { readonly size: string; readonly tornBytes: number; readonly unfinished: readonly ExchangeId[] } };
+
+/** `c` = SHA-256(salt of 16 bytes ‖ bytes), base64url; `n` = length in bytes. The salt is inside the sealed part. */
+export interface PartCommitment {
+  readonly c: string;
+  readonly n: number;
+}
+
+export type CoreRecord = { readonly v: 1 } & RecordDraft & {
+    readonly parts?: { readonly [K in PartClass]?: PartCommitment };
+  };
