@@ -1,0 +1,117 @@
+import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+
+/**
+ * The configuration of one gateway, checked and frozen. Every path is absolute, every duration in milliseconds, every
+ * size in bytes; nothing after the loader checks any of it again. Secrets are named by their file and never held here.
+ */
+export interface GatewayConfig {
+  readonly node: NodeConfig;
+  readonly listen: { readonly http?: Endpoint; readonly https?: HttpsListener };
+  readonly link: LinkConfig;
+  readonly admin: Endpoint & { readonly tokenFile?: string };
+  readonly registry: RegistryConfig;
+  readonly keys: { readonly message: MessageKey; readonly log: { readonly file: string } };
+  readonly log: LogConfig;
+  readonly policy: { readonly bundle: string };
+  readonly subsystems: readonly SubsystemConfig[];
+  readonly services: readonly ServiceConfig[];
+  readonly limits: Limits;
+  readonly compat: Compat;
+}
+
+export interface Endpoint {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+export interface NodeConfig {
+  /** Registered name of the gateway: the one DNS name in its link certificate. */
+  readonly name: string;
+  readonly member: MemberId;
+  readonly instance: string;
+}
+
+export interface HttpsListener extends Endpoint {
+  readonly cert: string;
+  readonly key: string;
+  /** Authorities whose names are offered to clients as acceptable issuers. Identity comes from the pinned certificates. */
+  readonly clientCa?: string;
+}
+
+export interface LinkConfig extends Endpoint {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  /** Refuse peers that cannot do X25519MLKEM768. */
+  readonly requireHybrid: boolean;
+  readonly sessionsPerPeer: number;
+}
+
+export interface RegistryConfig {
+  readonly file: string;
+  /** PEM files of the public keys that may sign the registry. */
+  readonly rootKeys: readonly string[];
+  readonly reloadMs: number;
+}
+
+export interface MessageKey {
+  readonly file: string;
+  /** Key id in signatures; absent = `<gateway name>#<SHA-256 of the public key>`. */
+  readonly kid?: string;
+}
+
+export interface LogConfig {
+  readonly dir: string;
+  readonly segmentBytes: number;
+  /** Name of the log in checkpoints, without its epoch. */
+  readonly origin: string;
+}
+
+export type ClientAccess = 'loopback' | 'https' | 'mtls';
+
+export interface SubsystemConfig {
+  readonly id: SubsystemId;
+  readonly access: ClientAccess;
+  /** SHA-256 of the DER of each accepted client certificate, base64url. */
+  readonly certificates: readonly string[];
+}
+
+export interface ServiceConfig {
+  readonly id: ServiceId;
+  /** Base URL without query or fragment; the path after the service code is appended to it. */
+  readonly url: string;
+  /** Longest wait for the first byte of the answer, and between two bytes of it. */
+  readonly timeoutMs: number;
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes?: number;
+  readonly maxConcurrent: number;
+  /** `verified` spools a request until its signature is checked; `stream` holds back only the end. */
+  readonly delivery: 'stream' | 'verified';
+  /** PEM file of the only authorities accepted for an https service. */
+  readonly ca?: string;
+}
+
+export interface Limits {
+  /** A request head must have arrived completely. */
+  readonly headMs: number;
+  /** Longest silence inside a body, in either direction. */
+  readonly bodyIdleMs: number;
+  /** Connection and TLS handshake to a peer or a service. */
+  readonly connectMs: number;
+  /** Wait at the consumer for the head of the answer; longer than any service's timeout. */
+  readonly answerMs: number;
+  /** A kept-alive client connection without a request. */
+  readonly idleConnectionMs: number;
+  /** Running exchanges may finish during an orderly stop. */
+  readonly drainMs: number;
+  readonly maxInFlight: number;
+  readonly maxConnections: number;
+}
+
+export interface Compat {
+  /** Spelling of X-Road error types: CamelCase of the printed specification, snake_case from 7.8. */
+  readonly errorCodes: 'camel' | 'snake';
+  /** The `x-road-request-hash` of answers. */
+  readonly requestHash: 'sha512' | 'off';
+}
