@@ -1,0 +1,103 @@
+import { MalformedBytes, quoted } from '../core/errors.ts';
+import { fieldValue, NO_FIELDS } from '../core/fields.ts';
+import { formatComponent, type Component } from './component.ts';
+import { queryParam } from './query-param.ts';
+import { formatSignatureInput, parseSignatureInput, type SignatureParams } from './signature-input.ts';
+import { dictionaryMember } from './structured.ts';
+import type { MessageView, RequestView } from './view.ts';
+
+/** derived-component-value and field-content of §2.5: printable ASCII; a tab only inside fields. Never a line end. */
+const NOT_DERIVED_VALUE = /[^\x20-\x7e]/;
+const NOT_FIELD_VALUE = /[^\t\x20-\x7e]/;
+
+/**
+ * The signature base (RFC 9421 §2.5): one line a component, LF between, none at the end, ASCII only.
+ * @param params the parameters, or the text of a `Signature-Input` member value, which must list these very components
+ * @throws MalformedBytes for a component that is repeated, not known or not in the message
+ */
+export function signatureBase(
+  view: MessageView,
+  components: readonly Component[],
+  params: string | SignatureParams,
+): string {
+  const signatureParams = typeof params === 'string' ? params : formatSignatureInput(components, params);
+  const seen = new Set<string>();
+  let base = '';
+  let list = '(';
+  for (const component of components) {
+    const identifier = formatComponent(component);
+    if (seen.has(identifier)) throw new MalformedBytes(`component ${quoted(identifier)} twice`);
+    seen.add(identifier);
+    const value = componentValue(view, component);
+    const refused = component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE;
+    // A line end in a value would forge the lines after it.
+    if (refused.test(value)) throw new MalformedBytes(`value of ${quoted(identifier)}: ${quoted(value)}`);
+    base += `${identifier}: ${value}\n`;
+    list += seen.size === 1 ? identifier : ` ${identifier}`;
+  }
+  requireListed(signatureParams, `${list})`);
+  return `${base}"@signature-params": ${signatureParams}`;
+}
+
+/** The lines and the list are one statement: a text that lists other components would be signed as if it were covered. */
+function requireListed(signatureParams: string, list: string): void {
+  const next = signatureParams.charAt(list.length);
+  const listed = signatureParams.startsWith(list) && (next === '' || next === ';');
+  if (!listed || NOT_DERIVED_VALUE.test(signatureParams)) {
+    throw new MalformedBytes(
+      `signature parameters ${quoted(signatureParams)} do not list ${quoted(list, 400)}`,
+    );
+  }
+}
+
+function componentValue(view: MessageView, component: Component): string {
+  if (component.req !== true) return valueIn(view, component);
+  if (view.kind !== 'response') throw new MalformedBytes('req in a request');
+  if (view.request === undefined) throw new MalformedBytes('req without the request');
+  return valueIn(view.request, component);
+}
+
+function valueIn(view: MessageView, component: Component): string {
+  const { name, key } = component;
+  if (name.charCodeAt(0) === 0x40 /* @ */) {
+    if (view.kind === 'request') return requestValue(view, component);
+    if (name === '@status') return statusText(view.status);
+    throw new MalformedBytes(`${name} in a response`);
+  }
+  // Two bags: a trailer that a hop merged into the headers is not found, and the signature fails.
+  const bag = component.tr === true ? (view.trailers ?? NO_FIELDS) : view.fields;
+  const value = fieldValue(bag, name);
+  if (value === undefined)
+    throw new MalformedBytes(`no ${component.tr === true ? 'trailer' : 'field'} ${quoted(name)}`);
+  if (key === undefined) return value;
+  return name === 'signature-input' ? signatureInputMember(value, key) : dictionaryMember(value, key);
+}
+
+function requestValue(view: RequestView, { name, param }: Component): string {
+  switch (name) {
+    case '@method':
+      return view.method;
+    case '@authority':
+      return view.authority;
+    case '@path':
+      return view.path === '' ? '/' : view.path;
+    case '@query':
+      return view.query === '' ? '?' : view.query;
+    case '@query-param':
+      return queryParam(view.query, param ?? '');
+    default:
+      throw new MalformedBytes(`${name} in a request`);
+  }
+}
+
+function statusText(status: number): string {
+  if (!Number.isInteger(status) || status < 100 || status > 999) throw new MalformedBytes(`status ${status}`);
+  return String(status);
+}
+
+/** What a response covers of the request's signature: hot, so the text is cut out instead of parsed and written again. */
+function signatureInputMember(text: string, label: string): string {
+  const input = parseSignatureInput(text).get(label);
+  if (input === undefined) throw new MalformedBytes(`no signature-input member ${quoted(label)}`);
+  return input.raw;
+}
