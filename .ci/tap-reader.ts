@@ -109,18 +109,19 @@ export class TapReader {
     const below = this.#levels[depth + 1];
     const isGroup = level.subtest !== undefined;
     const failedBelow = below?.failed ?? 0;
+    const isLeaf = !isGroup || (below?.points ?? 0) === 0; // a test that asserts by not throwing counts as one
     const path = [...this.#levels.slice(0, depth).map(({ subtest }) => subtest ?? '?'), name];
     this.#levels.length = depth + 1;
     level.subtest = undefined;
     level.points += 1;
     level.failed += failedBelow;
     if (directive !== undefined) {
-      if (!isGroup || (below?.points ?? 0) === 0) this.tally.skipped += 1;
+      if (isLeaf) this.tally.skipped += 1;
     } else if (!ok && failedBelow === 0) {
       // An assertion, or a group that broke off: killed, timed out, could not load, fewer points than planned.
       level.failed += 1;
       this.tally.failed += 1;
-    } else if (!isGroup) {
+    } else if (ok && isLeaf) {
       this.tally.passed += 1;
     }
     this.#onPoint({
@@ -165,14 +166,14 @@ function split(text: string): {
   };
 }
 
-/** Drops the copy of the test's source and the parts of `at` that the stack repeats. */
+/** Drops the copy of the test's source, what only tap needs, and stack lines of other people's code. */
 function withoutSource(yaml: readonly string[]): readonly string[] {
   const kept: string[] = [];
   let dropping = false;
   for (const line of yaml) {
     if (line !== '' && !line.startsWith(' '))
       dropping = /^(source|compare|stdio|args|command|cwd|jobId):/.test(line);
-    if (!dropping) kept.push(line);
+    if (!dropping && line.trim() !== '' && !line.includes('node_modules/')) kept.push(line);
   }
   return kept;
 }

@@ -1,0 +1,241 @@
+import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
+import { ConfigError } from '../core/errors.ts';
+import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
+import type { GatewayConfig, LogConfig, ServiceConfig, SubsystemConfig } from './config.ts';
+import { ConfigFiles, type FileDoor } from './files.ts';
+import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
+
+/**
+ * Text in, frozen configuration out: syntax, unknown keys, values, contradictions, files and their permissions are
+ * checked here, and never again.
+ * @param text YAML 1.2 (JSON is YAML), at most 1 MiB
+ * @param base folder that relative paths start from, absolute
+ * @throws ConfigError with every problem, each as `/path/to/setting (line n): what is wrong`
+ */
+export function parseConfig(text: string, base: string, door: FileDoor): GatewayConfig {
+  const source = new Source(text);
+  const parsed = configSchema.safeParse(source.value);
+  if (!parsed.success) {
+    throw new ConfigError(
+      parsed.error.issues.flatMap((issue) =>
+        issue.code === 'unrecognized_keys'
+          ? issue.keys.map((key) => source.problem([...issue.path, key], 'unknown setting'))
+          : [source.problem(issue.path, issue.message)],
+      ),
+    );
+  }
+  const problems: string[] = [];
+  const report = (path: string, what: string): void => {
+    problems.push(source.problem(path.split('/').slice(1), what));
+  };
+  findContradictions(parsed.data, report);
+  const config = assemble(parsed.data, new ConfigFiles(base, door, report));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return deepFreeze(config);
+}
+
+/** The YAML text, with the line of every setting for messages. */
+class Source {
+  readonly value: unknown;
+  readonly #document: Document.Parsed;
+  readonly #lines = new LineCounter();
+
+  constructor(text: string) {
+    if (text.length > 1024 * 1024) throw new ConfigError(['the configuration is larger than 1 MiB']);
+    this.#document = parseDocument(text, {
+      version: '1.2',
+      schema: 'core',
+      strict: true,
+      uniqueKeys: true,
+      lineCounter: this.#lines,
+      prettyErrors: true,
+    });
+    // Unknown tags and directives are warnings to the parser; here nothing is ignored.
+    const faults = [...this.#document.errors, ...this.#document.warnings];
+    // An alias is a second way to say a thing, and what "billion laughs" are made of.
+    visit(this.#document, (_, node) => {
+      if (isAlias(node))
+        throw new ConfigError([`*${node.source}: anchors and aliases are not used in this file`]);
+    });
+    if (faults.length > 0) throw new ConfigError(faults.map(({ message }) => message.trim()));
+    this.value = this.#document.toJS({ maxAliasCount: 0 });
+  }
+
+  problem(path: readonly PropertyKey[], what: string): string {
+    const line = this.#lineOf(path);
+    return `/${path.map(String).join('/')}${line === undefined ? '' : ` (line ${line})`}: ${what}`;
+  }
+
+  /** Line of the setting, or of the nearest one around it that is written down. */
+  #lineOf(path: readonly PropertyKey[]): number | undefined {
+    for (let length = path.length; length > 0; length -= 1) {
+      const steps = path.slice(0, length).map((step) => (/^\d+$/.test(String(step)) ? Number(step) : step));
+      const node: unknown = this.#document.getIn(steps, true);
+      if (isNode(node) && node.range) return this.#lines.linePos(node.range[0]).line;
+    }
+    return undefined;
+  }
+}
+
+type Report = (path: string, what: string) => void;
+
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+
+/** What is wrong although each value by itself is not. */
+function findContradictions(document: ConfigDocument, report: Report): void {
+  const { node, listen, link, admin, subsystems, services } = document;
+  if (!node.member.startsWith(`${node.instance}/`))
+    report('/node/member', `is not of instance ${node.instance}`);
+  if (listen.http !== undefined && !isLoopback(listen.http.host)) {
+    report('/listen/http/host', 'plain HTTP is served on loopback only; use listen.https');
+  }
+  if (!isLoopback(admin.host) && admin.tokenFile === undefined) {
+    report('/admin/host', 'off loopback the admin listener needs a tokenFile');
+  }
+  const endpoints = new Map<string, string>();
+  for (const [name, endpoint] of [
+    ['listen/http', listen.http],
+    ['listen/https', listen.https],
+    ['link', link],
+    ['admin', admin],
+  ] as const) {
+    if (endpoint === undefined || endpoint.port === 0) continue;
+    const key = `${endpoint.host} ${endpoint.port}`;
+    const other = endpoints.get(key);
+    if (other !== undefined) report(`/${name}/port`, `is the port of ${other}`);
+    endpoints.set(key, name);
+  }
+  subsystems.forEach((subsystem, i) => {
+    const { id, access, certificates } = subsystem;
+    const at = `/subsystems/${i}`;
+    // Both ids were parsed by the schema.
+    if (memberOf(id as SubsystemId) !== node.member)
+      report(`${at}/id`, `is not a subsystem of ${node.member}`);
+    if (subsystems.findIndex((other) => other.id === id) < i) report(`${at}/id`, 'stands here twice');
+    const listener = access === 'loopback' ? 'http' : 'https';
+    if (listen[listener] === undefined) report(`${at}/access`, `${access} needs listen.${listener}`);
+    if (access === 'mtls' && certificates.length === 0)
+      report(`${at}/certificates`, 'access mtls needs at least one');
+    if (access !== 'mtls' && certificates.length > 0)
+      report(`${at}/certificates`, `would not be asked for with access ${access}`);
+  });
+  services.forEach((service, i) => {
+    const at = `/services/${i}`;
+    if (memberOf(service.id as ServiceId) !== node.member)
+      report(`${at}/id`, `is not a service of ${node.member}`);
+    if (services.findIndex((other) => other.id === service.id) < i) report(`${at}/id`, 'stands here twice');
+    if (service.ca !== undefined && !service.url.startsWith('https:'))
+      report(`${at}/ca`, 'is for an https URL');
+  });
+}
+
+const ms = (seconds: number): number => Math.round(seconds * 1000);
+
+function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
+  const { node, listen, link, admin, registry, keys, limits } = document;
+  return {
+    node: {
+      name: node.name,
+      member: node.member as MemberId /* parsed by the schema */,
+      instance: node.instance,
+    },
+    listen: {
+      ...(listen.http && { http: listen.http }),
+      ...(listen.https && {
+        https: {
+          host: listen.https.host,
+          port: listen.https.port,
+          cert: files.readable('/listen/https/cert', listen.https.cert),
+          key: files.secret('/listen/https/key', listen.https.key),
+          ...(listen.https.clientCa !== undefined && {
+            clientCa: files.readable('/listen/https/clientCa', listen.https.clientCa),
+          }),
+        },
+      }),
+    },
+    link: {
+      ...link,
+      cert: files.readable('/link/cert', link.cert),
+      key: files.secret('/link/key', link.key),
+      ca: files.readable('/link/ca', link.ca),
+    },
+    admin: {
+      host: admin.host,
+      port: admin.port,
+      ...(admin.tokenFile !== undefined && { tokenFile: files.secret('/admin/tokenFile', admin.tokenFile) }),
+    },
+    registry: {
+      file: files.readable('/registry/file', registry.file),
+      rootKeys: registry.rootKeys.map((path, i) => files.readable(`/registry/rootKeys/${i}`, path)),
+      reloadMs: ms(registry.reloadSeconds),
+    },
+    keys: {
+      message: {
+        file: files.secret('/keys/message/file', keys.message.file),
+        ...(keys.message.kid !== undefined && { kid: keys.message.kid }),
+      },
+      log: { file: files.secret('/keys/log', keys.log) },
+    },
+    log: assembleLog(document, files),
+    policy: { bundle: files.folder('/policy/bundle', document.policy.bundle) },
+    subsystems: document.subsystems.map((subsystem, i) => assembleSubsystem(subsystem, i, files)),
+    services: document.services.map((service, i) => assembleService(service, i, files)),
+    limits: {
+      headMs: ms(limits.headSeconds),
+      bodyIdleMs: ms(limits.bodyIdleSeconds),
+      connectMs: ms(limits.connectSeconds),
+      answerMs: ms(limits.answerSeconds),
+      idleConnectionMs: ms(limits.idleConnectionSeconds),
+      drainMs: ms(limits.drainSeconds),
+      maxInFlight: limits.maxInFlight,
+      maxConnections: limits.maxConnections,
+    },
+    compat: document.compat,
+  };
+}
+
+function assembleLog({ log, node }: ConfigDocument, files: ConfigFiles): LogConfig {
+  return {
+    dir: files.absolute(log.dir), // made by the log itself when it is not there
+    segmentBytes: log.segmentMiB * 1024 * 1024,
+    origin: log.origin ?? `${node.name}/troad-log`,
+  };
+}
+
+function assembleSubsystem(
+  subsystem: ConfigDocument['subsystems'][number],
+  i: number,
+  files: ConfigFiles,
+): SubsystemConfig {
+  return {
+    id: subsystem.id as SubsystemId, // parsed by the schema
+    access: subsystem.access,
+    certificates: subsystem.certificates.map((text, j) =>
+      files.fingerprint(`/subsystems/${i}/certificates/${j}`, text),
+    ),
+  };
+}
+
+function assembleService(
+  service: ConfigDocument['services'][number],
+  i: number,
+  files: ConfigFiles,
+): ServiceConfig {
+  return {
+    id: service.id as ServiceId, // parsed by the schema
+    url: service.url,
+    timeoutMs: ms(service.timeoutSeconds),
+    maxRequestBytes: bytesOf(service.maxRequestBytes),
+    ...(service.maxResponseBytes !== undefined && { maxResponseBytes: bytesOf(service.maxResponseBytes) }),
+    maxConcurrent: service.maxConcurrent,
+    delivery: service.delivery,
+    ...(service.ca !== undefined && { ca: files.readable(`/services/${i}/ca`, service.ca) }),
+  };
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value))
+    if (typeof inner === 'object' && inner !== null) deepFreeze(inner as object);
+  return Object.freeze(value);
+}
