@@ -1,0 +1,214 @@
+# METADATA
+# title: Exchange admission
+# description: >-
+#   May this exchange happen? Both gateways ask, each from what it has proved itself. Everything is a refusal until each
+#   helper below holds: reasons come from negated helpers, so that a field nobody filled in refuses instead of dropping
+#   out of a comparison.
+# schemas:
+#   - input: schema.input
+package troad.admission
+
+import data.troad.path
+
+# METADATA
+# title: The decision
+# description: >-
+#   decision_id echoes the input's. Without one the default stands, and the gateway takes an empty echo for no decision.
+# entrypoint: true
+default decision := {
+	"decision_id": "",
+	"allow": false,
+	"reasons": ["admission.input_malformed"],
+	"obligations": {},
+}
+
+decision := {
+	"decision_id": input.decision_id,
+	"allow": allow,
+	"reasons": reasons,
+	"obligations": {},
+}
+
+default allow := false
+
+allow if count(unmet) == 0
+
+# One cause hides those that only follow from it. Display only: allow looks at unmet.
+reasons := ["admission.input_malformed"] if {
+	"admission.input_malformed" in unmet
+} else := ["admission.agreement_missing"] if {
+	"admission.agreement_missing" in unmet
+} else := sort(unmet)
+
+unmet contains "admission.input_malformed" if not well_formed
+
+unmet contains "admission.caller_unproved" if not caller_proved
+
+unmet contains "admission.service_foreign" if not service_of_provider
+
+unmet contains "admission.path_ambiguous" if not path.plain(input.request.path)
+
+unmet contains "admission.agreement_missing" if not agreement_named
+
+unmet contains "admission.consumer_not_agreed" if not consumer_agreed
+
+unmet contains "admission.service_not_agreed" if not service_agreed
+
+unmet contains "admission.method_not_agreed" if not method_agreed
+
+unmet contains "admission.path_not_agreed" if not path_agreed
+
+unmet contains "admission.not_yet_in_force" if not begun
+
+unmet contains "admission.no_longer_in_force" if not unended
+
+unmet contains "admission.not_enabled_by_provider" if not enabled_by_provider
+
+unmet contains "admission.not_enabled_by_consumer" if not enabled_by_consumer
+
+unmet contains "admission.assertion_required" if not assertion_sufficient
+
+unmet contains "admission.device_required" if not device_sufficient
+
+# --- Who asks, and whom
+
+# At the consumer's gateway the caller is a local system. HTTPS without a client certificate proves the server to the
+# client and nothing the other way round, so it is not among the methods.
+caller_proved if {
+	input.role == "consumer"
+	input.peer == null
+	input.client_system.method in {"loopback", "mtls"}
+	input.client_system.subsystem == input.request.client
+}
+
+# At the provider's gateway it is the peer gateway, which speaks for subsystems of its own member only.
+caller_proved if {
+	input.role == "provider"
+	input.client_system == null
+	parts := split(input.request.client, "/")
+	count(parts) == 4
+	input.peer.member == concat("/", array.slice(parts, 0, 3))
+}
+
+service_of_provider if {
+	parts := split(input.request.service, "/")
+	count(parts) == 5
+	input.request.provider_member == concat("/", array.slice(parts, 0, 3))
+}
+
+# --- What the two sides agreed
+
+agreement_named if {
+	is_string(input.agreement.id)
+	input.agreement.id != ""
+}
+
+# Two nulls would be equal, but request_well_formed wants strings on the right.
+consumer_agreed if input.agreement.consumer == input.request.client
+
+service_agreed if input.agreement.service == input.request.service
+
+method_agreed if "*" in input.agreement.methods
+
+# Methods are case-sensitive (RFC 9110 §9.1).
+method_agreed if input.request.method in input.agreement.methods
+
+path_agreed if {
+	some pattern in input.agreement.paths
+	path.covers(pattern, input.request.path)
+}
+
+# Rego orders values of different types (null < true < 1 < "1"), so a null beginning would lie before every moment and
+# an end that is text after it.
+begun if {
+	is_number(input.agreement.from_ms)
+	input.agreement.from_ms <= input.now_ms
+}
+
+# The moment of the end is outside.
+unended if {
+	is_number(input.agreement.until_ms)
+	input.now_ms < input.agreement.until_ms
+}
+
+enabled_by_provider if input.agreement.enabled_by_provider == true
+
+enabled_by_consumer if input.agreement.enabled_by_consumer == true
+
+# --- What the agreement demands beyond that
+
+# Systems talk without a user, and from machines nobody attested, only where the agreement says "none" in as many words.
+# A demand ("aal2", "attested", …) has no rule that could meet it while well_formed wants input.assertion and
+# input.device to be null; so it refuses, as does an agreement without the word.
+assertion_sufficient if input.agreement.assertion == "none"
+
+device_sufficient if input.agreement.device == "none"
+
+# --- The input is exactly what this policy weighs
+
+# Closed: a field this policy does not know is a fact it would silently ignore.
+well_formed if {
+	object.keys(input) == {
+		"agreement", "assertion", "client_system", "decision_id", "device",
+		"node", "now_ms", "peer", "request", "role",
+	}
+	is_string(input.decision_id)
+	input.decision_id != ""
+	is_number(input.now_ms)
+	input.role in {"consumer", "provider"}
+	input.assertion == null
+	input.device == null
+	input.node == null
+	request_well_formed
+	peer_well_formed
+	client_system_well_formed
+	agreement_well_formed
+}
+
+request_well_formed if {
+	object.keys(input.request) == {"client", "content_length", "method", "path", "provider_member", "service"}
+	is_string(input.request.client)
+	is_string(input.request.method)
+	is_string(input.request.path)
+	is_string(input.request.provider_member)
+	is_string(input.request.service)
+	content_length_well_formed
+}
+
+# null: not announced (the end is marked in the stream).
+content_length_well_formed if input.request.content_length == null
+
+content_length_well_formed if {
+	is_number(input.request.content_length)
+	input.request.content_length >= 0
+}
+
+peer_well_formed if input.peer == null
+
+peer_well_formed if {
+	object.keys(input.peer) == {"gateway", "member"}
+	is_string(input.peer.gateway)
+	is_string(input.peer.member)
+}
+
+client_system_well_formed if input.client_system == null
+
+client_system_well_formed if {
+	object.keys(input.client_system) == {"method", "subsystem"}
+	is_string(input.client_system.method)
+	is_string(input.client_system.subsystem)
+}
+
+# null is well-formed, and refused as agreement_missing.
+agreement_well_formed if input.agreement == null
+
+agreement_well_formed if {
+	object.keys(input.agreement) == {
+		"assertion", "consumer", "device", "enabled_by_consumer", "enabled_by_provider",
+		"from_ms", "id", "methods", "paths", "service", "until_ms",
+	}
+	is_array(input.agreement.methods)
+	is_array(input.agreement.paths)
+	every method in input.agreement.methods { is_string(method) }
+	every pattern in input.agreement.paths { is_string(pattern) }
+}
