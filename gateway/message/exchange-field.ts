@@ -14,21 +14,18 @@ export interface ExchangeField {
   readonly at: EpochMs;
   /** Content length in bytes, when known before the body. */
   readonly length?: number;
-  /** TLS key-exchange group, told by the side that can read it (the connecting one). */
-  readonly group?: string;
 }
 
 export const EXCHANGE = 't-road-exchange';
 export const END = 't-road-end';
 
 const FIELD =
-  /^v=1, id=:([A-Za-z0-9+/]{22}==):, mode=(full|stream), from="([a-z0-9.-]{1,255})", to="([a-z0-9.-]{1,255})", at=(\d{1,15})(?:, len=(\d{1,15}))?(?:, group="([A-Za-z0-9_-]{1,40})")?$/;
+  /^v=1, id=:([A-Za-z0-9+/]{22}==):, mode=(full|stream), from="([a-z0-9.-]{1,255})", to="([a-z0-9.-]{1,255})", at=(\d{1,15})(?:, len=(\d{1,15}))?$/;
 
 export function formatExchange(field: ExchangeField): string {
   const id = Buffer.from(field.id, 'base64url').toString('base64');
   const length = field.length === undefined ? '' : `, len=${field.length}`;
-  const group = field.group === undefined ? '' : `, group="${field.group}"`;
-  return `v=1, id=:${id}:, mode=${field.mode}, from="${field.from}", to="${field.to}", at=${field.at}${length}${group}`;
+  return `v=1, id=:${id}:, mode=${field.mode}, from="${field.from}", to="${field.to}", at=${field.at}${length}`;
 }
 
 /**
@@ -39,7 +36,7 @@ export function parseExchange(text: string | undefined): ExchangeField {
   const match = FIELD.exec(text ?? '');
   if (match === null || text === undefined)
     throw new Denied('message.inconsistent', `${EXCHANGE}: ${quoted(text ?? '')}`);
-  const [, id64 = '', mode, from = '', to = '', at, length, group] = match;
+  const [, id64 = '', mode, from = '', to = '', at, length] = match;
   const id = parseExchangeId(Buffer.from(id64, 'base64').toString('base64url'));
   if (id === undefined) throw new Denied('message.inconsistent', `${EXCHANGE} id`);
   const field: ExchangeField = {
@@ -49,7 +46,6 @@ export function parseExchange(text: string | undefined): ExchangeField {
     to,
     at: Number(at),
     ...(length === undefined ? {} : { length: Number(length) }),
-    ...(group === undefined ? {} : { group }),
   };
   // `len=007` or a loose base64 would be a second spelling of the same value.
   if (formatExchange(field) !== text)

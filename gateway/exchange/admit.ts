@@ -1,0 +1,156 @@
+import { Denied, Unavailable } from '../core/errors.ts';
+import { base64 } from '../core/bytes.ts';
+import { fieldValue, type Field } from '../core/fields.ts';
+import type { RequestHead } from '../core/head.ts';
+import { parseSubsystemId, subsystemOf } from '../core/ids.ts';
+import { ClientSystem } from '../identity/client-system.ts';
+import { PeerGateway } from '../identity/peer.ts';
+import type { LinkSession, LinkTarget } from '../link/link.ts';
+import { SignedHead } from '../message/verifier.ts';
+import { parseRoute, type Route } from '../message/target.ts';
+import type { Grant } from '../trust/grant.ts';
+import type { Arrival } from './arrival.ts';
+import { readClientRequest, type ClientRequest } from './client-request.ts';
+import { decide } from './decide.ts';
+import type { Dossier } from './dossier.ts';
+import type { Gateway, LocalService } from './gateway.ts';
+
+/** A client system's request that may be carried. */
+export interface Admitted {
+  readonly request: ClientRequest;
+  readonly target: LinkTarget;
+  readonly grant: Grant;
+  readonly policyField: Field;
+  /** `x-road-client` as the client wrote it, for the answer. */
+  readonly clientField: string;
+}
+
+/** A peer's request that may be handed to a service of ours. */
+export interface Demand {
+  readonly peer: PeerGateway;
+  readonly signed: SignedHead;
+  readonly route: Route;
+  readonly query: string;
+  readonly service: LocalService;
+  readonly grant: Grant;
+  readonly agreementId: string;
+}
+
+/**
+ * Consumer's gateway. Each line needs what the lines above produced; all of it is decided on the head, before a byte
+ * of the body was asked for.
+ * @throws Denied, Unavailable
+ */
+export function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossier): Admitted {
+  requireReady(gateway);
+  const registry = gateway.registry();
+  const request = readClientRequest(
+    arrival,
+    dossier.id,
+    gateway.instance,
+    gateway.hosts,
+    gateway.requestHash,
+  );
+  const { client: claimed, route, method } = request;
+  dossier.target = request.target;
+  dossier.learn({ xid: request.xid, client: claimed, svc: route.service, op: method });
+  const client = ClientSystem.identify(arrival.connection, claimed, gateway.subsystems);
+  // Place of the user's assertion (identity/): verified here, presented to policy below as a proof.
+  // Place of the endpoint's attestation result (device/): likewise.
+  const target = registry.targetOf(subsystemOf(route.service));
+  dossier.learn({ peer: target.name });
+  const agreements = registry.agreementsFor(client.subsystem, route.service);
+  const grant = decide(gateway, dossier, { role: 'consumer', client, request, agreements });
+  return {
+    request,
+    target,
+    grant,
+    policyField: policyField(grant),
+    clientField: fieldValue(request.fields, 'x-road-client') ?? claimed,
+  };
+}
+
+/**
+ * Provider's gateway. The peer is who the live TLS connection proved, looked up again for every exchange; the message
+ * is signed by that peer; the client belongs to that peer; then our own policy decides.
+ * @throws Denied, Unavailable
+ */
+export function admitProvider(
+  head: RequestHead,
+  session: LinkSession,
+  gateway: Gateway,
+  dossier: Dossier,
+): Demand {
+  requireReady(gateway);
+  const registry = gateway.registry();
+  dossier.target = { path: head.path, query: head.query };
+  dossier.learn({ op: head.method, tls: session.tls });
+  const peer = peerOf(session, gateway);
+  dossier.learn({ peer: peer.name });
+  // Place of the peer node's attestation (device/): bound to this session by its exporter.
+  const signed = SignedHead.request(head, peer.name, gateway.verifier);
+  gateway.replay.claim(peer.name, signed.exchange.id);
+  const route = parseRoute(head.path);
+  const client = parseSubsystemId(fieldValue(signed.fields, 'x-road-client') ?? '');
+  const xid = fieldValue(signed.fields, 'x-road-id');
+  if (client === undefined || xid === undefined)
+    throw new Denied('header.missing', 'x-road-client or x-road-id');
+  dossier.learn({ xid, client, svc: route.service });
+  // A gateway speaks for the subsystems the registry gives it, and for no others.
+  if (registry.subsystem(client)?.gateway !== peer.name)
+    throw new Denied('message.inconsistent', `${client} is not served by ${peer.name}`);
+  // Place of the relayed assertion and endpoint result: checked again, against this very peer.
+  const service = gateway.services.get(route.service);
+  if (service === undefined) throw new Denied('service.unknown', route.service);
+  const agreements = registry.agreementsFor(client, route.service);
+  const grant = decide(gateway, dossier, {
+    role: 'provider',
+    peer,
+    signed,
+    client,
+    route,
+    method: head.method,
+    agreements,
+  });
+  return { peer, signed, route, query: head.query, service, grant, agreementId: grant.agreementId };
+}
+
+/** Nothing is admitted that could not be finished and recorded. */
+function requireReady(gateway: Gateway): void {
+  const reason = gateway.notReady();
+  if (reason !== undefined) throw new Unavailable(reason, 'not ready');
+}
+
+const peers = new WeakMap<LinkSession, PeerGateway>();
+
+/** Who the session's certificate is, read once; whether that is still so, asked every time. */
+function peerOf(session: LinkSession, gateway: Gateway): PeerGateway {
+  const directory = directoryOf(gateway);
+  const now = gateway.clock.now();
+  const known = peers.get(session);
+  if (known !== undefined) {
+    known.requireCurrent(directory, now);
+    return known;
+  }
+  const peer = PeerGateway.identify(session.peerCertificate, 'client', directory, now);
+  peers.set(session, peer);
+  return peer;
+}
+
+/** The registry's gateways, with those set apart that contradicted themselves. */
+export function directoryOf(
+  gateway: Pick<Gateway, 'registry' | 'quarantine'>,
+): Parameters<typeof PeerGateway.identify>[2] {
+  return {
+    gatewayByName: (name) => {
+      const known = gateway.registry().gatewayByName(name);
+      return known !== undefined && gateway.quarantine.has(name) ? { ...known, quarantined: true } : known;
+    },
+  };
+}
+
+/** `T-Road-Policy`: what our decision rested on, for the peer's log. Digests only; the peer decides for itself. */
+const policyField = (grant: Grant): Field => [
+  't-road-policy',
+  `bundle=:${base64(Buffer.from(grant.bundleDigest, 'base64url'))}:, input=:${base64(grant.inputDigest)}:, allow`,
+];

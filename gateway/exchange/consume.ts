@@ -1,0 +1,326 @@
+import { Unavailable } from '../core/errors.ts';
+import { sha256 } from '../core/bytes.ts';
+import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
+import type { RequestHead } from '../core/head.ts';
+import { newExchangeId, toUuid } from '../core/ids.ts';
+import type { RequestView } from '../httpsig/view.ts';
+import type { LinkAnswer, LinkCall } from '../link/link.ts';
+import { BodyMeter } from '../message/digest.ts';
+import { EXCHANGE, formatExchange, type ExchangeField } from '../message/exchange-field.ts';
+import { FULL_MODE_BYTES } from '../message/profile.ts';
+import { MessageSigner } from '../message/signer.ts';
+import { CompleteMessage, SignedHead } from '../message/verifier.ts';
+import { admitConsumer, type Admitted } from './admit.ts';
+import type { Arrival, Consume } from './arrival.ts';
+import { within } from './deadline.ts';
+import { Dossier } from './dossier.ts';
+import { gather } from './gather.ts';
+import type { Gateway } from './gateway.ts';
+import { Permit } from './permit.ts';
+import { relay, type RelayTerms } from './relay.ts';
+import { readerOf, refusalAnswer, type Reader } from './respond.ts';
+
+/** How long to look whether a body of unknown length ends by itself within `full` mode. Milliseconds. */
+const GATHER_MS = 10;
+
+/** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
+export const consumer =
+  (gateway: Gateway): Consume =>
+  (arrival) => {
+    const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random));
+    const reader = readerOf(acceptFields(arrival.rawHeaders), gateway.spelling);
+    void new Consumption(arrival, gateway, dossier, reader).run();
+  };
+
+class Consumption {
+  readonly #arrival: Arrival;
+  readonly #gateway: Gateway;
+  readonly #dossier: Dossier;
+  readonly #reader: Reader;
+  #answered = false;
+  #call: LinkCall | undefined;
+  #gone: Error | undefined;
+
+  constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
+    this.#arrival = arrival;
+    this.#gateway = gateway;
+    this.#dossier = dossier;
+    this.#reader = reader;
+  }
+
+  async run(): Promise<void> {
+    this.#arrival.onGone((cause) => {
+      this.#gone = new Unavailable('response.receiver_gone', cause.message, { cause });
+      this.#call?.abort(this.#gone);
+    });
+    try {
+      const admitted = admitConsumer(this.#arrival, this.#gateway, this.#dossier);
+      const sent = await this.#send(admitted);
+      await this.#deliver(await this.#answerTo(sent), sent, admitted);
+      this.#dossier.completed();
+    } catch (thrown) {
+      await this.#refuse(this.#gone ?? thrown);
+    }
+  }
+
+  /** Decide the mode, sign, record, and only then let the first byte go. */
+  async #send(admitted: Admitted): Promise<Sent> {
+    const { request, target, grant } = admitted;
+    const { limits, clock, signingKey, link } = this.#gateway;
+    const body = await gather(this.#arrival.inflow, request.length, {
+      maxBytes: FULL_MODE_BYTES,
+      waitMs: GATHER_MS,
+      idleMs: limits.bodyIdleMs,
+      stalled: 'message.stalled',
+    });
+    const length = body.kind === 'whole' ? body.bytes.length : request.length;
+    const exchange: ExchangeField = {
+      id: this.#dossier.id,
+      mode: body.kind === 'whole' ? 'full' : 'stream',
+      from: this.#gateway.name,
+      to: target.name,
+      at: clock.now(),
+      ...(length === undefined ? {} : { length }),
+    };
+    const plain: RequestHead = {
+      method: request.method,
+      authority: target.name,
+      ...request.target,
+      fields: [...request.fields, [EXCHANGE, formatExchange(exchange)], admitted.policyField],
+    };
+    const signer = new MessageSigner(signingKey, exchange.id, clock);
+    if (body.kind === 'whole') {
+      request.hash?.update(body.bytes);
+      const digest = sha256(body.bytes);
+      const { fields, evidence } = signer.requestWhole(plain, digest);
+      const permit = await Permit.issue(grant, () =>
+        this.#dossier.requestFinal({
+          mode: 'full',
+          signature: evidence,
+          content: { length: body.bytes.length, sha256: digest },
+        }),
+      );
+      const head = { ...plain, fields };
+      this.#requireClient();
+      const call = await link.call(target, head, { kind: 'whole', bytes: body.bytes });
+      this.#dossier.sent.req = body.bytes.length;
+      return this.#sent({ call, permit, exchange, view: { kind: 'request', ...head }, upload: undefined });
+    }
+    const { fields, evidence } = signer.requestOpen(plain);
+    const permit = await Permit.issue(grant, () =>
+      this.#dossier.open({ mode: 'stream', signature: evidence }),
+    );
+    const head = { ...plain, fields };
+    this.#requireClient();
+    const call = await link.call(target, head, { kind: 'stream' });
+    const sent: Sent = this.#sent({
+      call,
+      permit,
+      exchange,
+      view: { kind: 'request', ...head },
+      upload: undefined,
+    });
+    const meter = new HashingMeter(request.hash);
+    sent.upload = relay(
+      permit,
+      body.inflow,
+      call.outflow,
+      meter,
+      uploadTerms(request.length, limits.bodyIdleMs),
+      async () => {
+        const digest = meter.digest();
+        const closing = signer.requestFinal(head, digest, meter.length);
+        await this.#dossier.requestFinal({
+          mode: 'stream',
+          signature: closing.evidence,
+          content: { length: meter.length, sha256: digest },
+        });
+        sent.view = { ...sent.view, trailers: closing.fields };
+        this.#dossier.sent.req = meter.length;
+        return closing.fields;
+      },
+    );
+    sent.upload.catch((cause: unknown) => {
+      sent.uploadFailure = cause;
+    });
+    return sent;
+  }
+
+  #sent(sent: Omit<Sent, 'uploadFailure'>): Sent {
+    this.#call = sent.call;
+    this.#dossier.learn({ tls: sent.call.session.tls });
+    return { ...sent, uploadFailure: undefined };
+  }
+
+  /** The peer's answer, once its head is proved to be the answer to this very request. */
+  async #answerTo(sent: Sent): Promise<{ head: SignedHead; status: number; answer: LinkAnswer }> {
+    const { answerMs } = this.#gateway.limits;
+    try {
+      // The answer may be long in coming while a long upload runs: its time begins when the upload ends.
+      const answer = await Promise.race([
+        sent.call.answer,
+        (sent.upload ?? Promise.resolve()).then(
+          () =>
+            within(
+              sent.call.answer,
+              answerMs,
+              () => new Unavailable('link.timeout', `no answer in ${answerMs} ms`),
+            ),
+          // A refused upload is answered by the peer; a failed one is not: the answer's own failure says which.
+          () =>
+            within(
+              sent.call.answer,
+              answerMs,
+              () => new Unavailable('link.timeout', `no answer in ${answerMs} ms`),
+            ),
+        ),
+      ]);
+      const head = SignedHead.response(answer.head, sent.view, sent.exchange, this.#gateway.verifier);
+      return { head, status: answer.head.status, answer };
+    } catch (thrown) {
+      throw sent.uploadFailure ?? thrown;
+    }
+  }
+
+  /** To the client: the end is held back until the whole answer is verified and recorded. */
+  async #deliver(
+    { head, status, answer }: { head: SignedHead; status: number; answer: LinkAnswer },
+    sent: Sent,
+    admitted: Admitted,
+  ): Promise<void> {
+    const { limits, verifier } = this.#gateway;
+    const peer = sent.exchange.to;
+    const meter = new BodyMeter();
+    const record = async (trailers: Fields): Promise<Fields> => {
+      const complete = CompleteMessage.verify(head, meter, trailers, peer, verifier);
+      await this.#dossier.responseFinal({
+        mode: head.exchange.mode,
+        signature: complete.evidence,
+        content: { length: complete.length, sha256: complete.sha256 },
+        status,
+      });
+      this.#dossier.sent.res = complete.length;
+      return NO_FIELDS;
+    };
+    if (head.exchange.mode === 'full') {
+      const body = await gather(answer.inflow, head.exchange.length, {
+        maxBytes: FULL_MODE_BYTES,
+        waitMs: limits.bodyIdleMs,
+        idleMs: limits.bodyIdleMs,
+        stalled: 'response.stalled',
+      });
+      if (body.kind !== 'whole') throw new Unavailable('response.digest', 'longer than full mode allows');
+      meter.update(body.bytes);
+      await record(body.trailers);
+      this.#answer(
+        { status, fields: this.#answerFields(head, admitted, sent) },
+        body.bytes,
+        admitted.request.method,
+      );
+      return;
+    }
+    const out = this.#arrival.answer(
+      { status, fields: this.#answerFields(head, admitted, sent) },
+      head.exchange.length === undefined
+        ? { kind: 'stream' }
+        : { kind: 'stream', length: head.exchange.length },
+    );
+    this.#answered = true;
+    await relay(
+      sent.permit,
+      answer.inflow,
+      out,
+      meter,
+      downloadTerms(head.exchange.length, limits.answerMs),
+      record,
+    );
+  }
+
+  #answer(head: { status: number; fields: Fields }, bytes: Buffer, method: string): void {
+    this.#answered = true;
+    const bodiless = method === 'HEAD' || head.status === 204 || head.status === 304;
+    const out = this.#arrival.answer(head, bodiless ? { kind: 'none' } : { kind: 'whole', bytes });
+    out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
+  }
+
+  #answerFields(head: SignedHead, { request, clientField }: Admitted, sent: Sent): Fields {
+    const hash =
+      sent.upload === undefined || sent.view.trailers !== undefined ? request.hash?.value() : undefined;
+    return [
+      ...head.fields.filter(([name]) => !name.startsWith('t-road-')),
+      ['x-road-id', request.xid],
+      ['x-road-client', clientField],
+      ['x-road-service', request.route.service],
+      ['x-road-request-id', toUuid(this.#dossier.id)],
+      // An answer that overtakes its request cannot carry the hash of it.
+      ...(hash === undefined ? [] : [['x-road-request-hash', hash] satisfies Field]),
+    ];
+  }
+
+  #requireClient(): void {
+    if (this.#gone !== undefined) throw this.#gone;
+  }
+
+  async #refuse(thrown: unknown): Promise<void> {
+    const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
+    this.#call?.abort(cause);
+    await this.#dossier.refused(thrown, this.#arrival.connection.remote);
+    if (this.#answered || this.#gone !== undefined) {
+      this.#arrival.abort(cause);
+      return;
+    }
+    const { head, bytes } = refusalAnswer(thrown, toUuid(this.#dossier.id), this.#reader);
+    this.#answer(head, bytes, this.#arrival.method);
+  }
+}
+
+interface Sent {
+  readonly call: LinkCall;
+  readonly permit: Permit;
+  readonly exchange: ExchangeField;
+  /** The request as sent; gets its trailers when the upload ends. */
+  view: RequestView;
+  upload: Promise<void> | undefined;
+  uploadFailure: unknown;
+}
+
+/** Digests a body for the signature and, for X-Road's own request hash, a second time. */
+class HashingMeter extends BodyMeter {
+  readonly #second: { update(chunk: Uint8Array): void } | undefined;
+  constructor(second: { update(chunk: Uint8Array): void } | undefined) {
+    super();
+    this.#second = second;
+  }
+  override update(chunk: Uint8Array): void {
+    super.update(chunk);
+    this.#second?.update(chunk);
+  }
+}
+
+const uploadTerms = (length: number | undefined, idleMs: number): RelayTerms => ({
+  length,
+  maxBytes: Number.MAX_SAFE_INTEGER, // the provider's agreement sets the bound, on the head
+  idleMs,
+  tooLarge: 'message.too_large',
+  wrongLength: 'message.length_mismatch',
+  stalled: 'message.stalled',
+});
+
+const downloadTerms = (length: number | undefined, idleMs: number): RelayTerms => ({
+  length,
+  maxBytes: Number.MAX_SAFE_INTEGER,
+  idleMs,
+  tooLarge: 'response.digest',
+  wrongLength: 'response.digest',
+  stalled: 'response.stalled',
+});
+
+/** The two fields a refusal needs even when the rest of the head was not acceptable. */
+function acceptFields(rawHeaders: readonly string[]): Fields {
+  const fields: Field[] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase();
+    if (name === 'accept' || name === 'accept-language') fields.push([name, rawHeaders[i + 1] ?? '']);
+  }
+  return fields;
+}

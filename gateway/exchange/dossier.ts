@@ -1,0 +1,180 @@
+import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts';
+import { base64 } from '../core/bytes.ts';
+import type { ExchangeId } from '../core/ids.ts';
+import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
+import type { Receipt } from '../evidence/receipt.ts';
+import type { ExchangeFacts, PolicyFacts, TlsFacts } from '../evidence/record.ts';
+import type { Mode } from '../message/exchange-field.ts';
+import type { SignatureEvidence } from '../message/signer.ts';
+import type { Gateway } from './gateway.ts';
+
+type Facts = { -readonly [K in keyof ExchangeFacts]?: ExchangeFacts[K] };
+
+/** One message as its record tells it. */
+export interface MessageFacts {
+  readonly mode: Mode;
+  readonly signature: SignatureEvidence;
+  /** Whole content; absent in an `open` record, where it is not known yet. */
+  readonly content?: { readonly length: number; readonly sha256: Uint8Array };
+  readonly status?: number;
+}
+
+/**
+ * What this gateway has learnt about one exchange so far. Every record of the exchange is written from it, so no
+ * record can say more, or other, than what was known when it was written.
+ */
+export class Dossier {
+  readonly id: ExchangeId;
+  readonly #gateway: Gateway;
+  readonly #facts: Facts;
+  readonly #startedAt: number;
+  /** Path and query: may be personal, go into the sealed part. */
+  target: { readonly path: string; readonly query: string } | undefined;
+  policyInput: Uint8Array | undefined;
+  #begun = false;
+  #over = false;
+  readonly sent = { req: 0, res: 0 };
+
+  constructor(gateway: Gateway, role: 'c' | 'p', id: ExchangeId) {
+    this.#gateway = gateway;
+    this.id = id;
+    this.#facts = { x: id, role, me: gateway.name };
+    this.#startedAt = gateway.clock.monotonic();
+    gateway.observer.started(role);
+  }
+
+  /** True once a record says that something may have gone on: from then on an error is an abort, not a refusal. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  learn(facts: {
+    xid?: string;
+    peer?: string;
+    client?: string;
+    svc?: string;
+    op?: string;
+    tls?: TlsFacts;
+    pol?: PolicyFacts;
+  }): void {
+    Object.assign(this.#facts, facts);
+  }
+
+  /** A streamed request is admitted on its head. */
+  async open(message: MessageFacts): Promise<Receipt> {
+    return this.#append('open', message);
+  }
+
+  async requestFinal(message: MessageFacts): Promise<Receipt> {
+    return this.#append('req.final', message);
+  }
+
+  async responseFinal(message: MessageFacts): Promise<Receipt> {
+    if (message.status !== undefined) this.#facts.status = message.status;
+    return this.#append('res.final', message, message.status);
+  }
+
+  /**
+   * Writes how an exchange ended badly, as its refusal's row says: a signed deny or abort record, or (nobody
+   * identified) a rate-limited event. Never throws: the answer to the requester must not depend on it.
+   */
+  async refused(thrown: unknown, remote: string): Promise<RefusalCode> {
+    const code = refusalCodeOf(thrown);
+    const detail = describe(thrown);
+    if (this.#over) return code;
+    this.#over = true;
+    const { mark } = REFUSALS[code];
+    if (mark === 'event' && !this.#begun) this.#gateway.observer.refusedUnknown(code, remote, detail);
+    else {
+      try {
+        await this.#refusalRecord(code, detail);
+      } catch (cause) {
+        this.#gateway.observer.trouble(this.id, 'evidence.unavailable', describe(cause));
+      }
+    }
+    if (!(thrown instanceof Denied)) {
+      const stack =
+        thrown instanceof Unavailable || !(thrown instanceof Error) ? detail : (thrown.stack ?? detail);
+      this.#gateway.observer.trouble(this.id, code, stack);
+    }
+    this.#finished(code);
+    return code;
+  }
+
+  /** The exchange is complete on our side: its last record was written, its last byte handed on. */
+  completed(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#finished('ok');
+  }
+
+  #finished(out: ExchangeFacts['out']): void {
+    const { role = 'c', status, client, svc } = this.#facts;
+    this.#gateway.observer.finished({
+      exchange: this.id,
+      role,
+      out,
+      status,
+      client,
+      service: svc,
+      elapsedMs: this.#gateway.clock.monotonic() - this.#startedAt,
+      requestBytes: this.sent.req,
+      responseBytes: this.sent.res,
+    });
+  }
+
+  async #refusalRecord(code: RefusalCode, detail: string): Promise<void> {
+    const k = this.#begun
+      ? 'abort'
+      : code === 'message.replayed'
+        ? 'replay.seen'
+        : code.startsWith('message.signature') || code === 'message.key_unknown'
+          ? 'sig.bad'
+          : 'deny';
+    const meta = Buffer.from(JSON.stringify({ ...this.target, why: detail }), 'utf8');
+    await this.#gateway.log.append(
+      {
+        k,
+        at: this.#gateway.clock.now(),
+        ...this.#known(code),
+        ...(this.#begun ? { sent: { ...this.sent } } : {}),
+      },
+      this.#parts(meta),
+    );
+  }
+
+  async #append(
+    k: 'open' | 'req.final' | 'res.final',
+    message: MessageFacts,
+    status?: number,
+  ): Promise<Receipt> {
+    const { signature, content, mode } = message;
+    const meta = Buffer.from(JSON.stringify({ ...this.target, base: signature.base }), 'utf8');
+    const receipt = await this.#gateway.log.append(
+      {
+        k,
+        at: this.#gateway.clock.now(),
+        ...this.#known('ok'),
+        mode,
+        sig: signature.value,
+        kid: signature.kid,
+        ...(content === undefined ? {} : { len: content.length, dg: `sha-256:${base64(content.sha256)}` }),
+        ...(status === undefined ? {} : { status }),
+      },
+      this.#parts(meta),
+    );
+    this.#begun = true;
+    // The decision is bound to the first record of the exchange; later ones need not repeat its input.
+    this.policyInput = undefined;
+    return receipt;
+  }
+
+  #parts(meta: Uint8Array): { meta: Uint8Array; input?: Uint8Array } {
+    return this.policyInput === undefined ? { meta } : { meta, input: this.policyInput };
+  }
+
+  #known(out: ExchangeFacts['out']): ExchangeFacts {
+    const { x = this.id, role = 'c', me = this.#gateway.name, ...rest } = this.#facts;
+    return { x, role, me, ...rest, out };
+  }
+}

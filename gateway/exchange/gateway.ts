@@ -1,0 +1,86 @@
+import type { Clock } from '../core/clock.ts';
+import type { RefusalCode, XRoadSpelling } from '../core/refusals.ts';
+import type { ExchangeId, MemberId, ServiceId } from '../core/ids.ts';
+import type { EvidenceLog } from '../evidence/log.ts';
+import type { ExchangeFacts } from '../evidence/record.ts';
+import type { SubsystemDirectory } from '../identity/client-system.ts';
+import type { LinkClient } from '../link/link.ts';
+import type { ReplayStore } from '../message/replay.ts';
+import type { SigningKey } from '../message/signer.ts';
+import type { VerifierContext } from '../message/verifier.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { ServiceHop } from '../service/hop.ts';
+import type { PolicyEngine } from '../trust/engine.ts';
+
+/** Everything the message path needs, wired by hand in `node.ts`. */
+export interface Gateway {
+  /** Registered name: SAN of the link certificate, `@authority` of every message to us. */
+  readonly name: string;
+  readonly member: MemberId;
+  readonly instance: string;
+  /** Host names that clients may call us by, lower case, without port. */
+  readonly hosts: ReadonlySet<string>;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Buffer;
+  readonly log: EvidenceLog;
+  /** The registry in force now. @throws Unavailable `registry.expired` */
+  readonly registry: () => Registry;
+  /** The policy in force now; an exchange asks once and keeps what it got. */
+  readonly policy: () => PolicyEngine;
+  readonly signingKey: SigningKey;
+  readonly verifier: VerifierContext;
+  readonly replay: ReplayStore;
+  readonly link: LinkClient;
+  readonly services: ReadonlyMap<ServiceId, LocalService>;
+  readonly subsystems: SubsystemDirectory;
+  /** Peers that contradicted themselves. Added to by {@link witness}, read by the registry's directory. */
+  readonly quarantine: Set<string>;
+  readonly limits: ExchangeLimits;
+  readonly spelling: XRoadSpelling;
+  readonly requestHash: boolean;
+  readonly observer: ExchangeObserver;
+  /** Why nothing can be admitted now, or undefined. Asked before anything else, so that no byte is forwarded. */
+  readonly notReady: () => RefusalCode | undefined;
+}
+
+/** A service of ours, as configured. */
+export interface LocalService {
+  readonly id: ServiceId;
+  readonly hop: ServiceHop;
+  readonly delivery: 'stream' | 'verified';
+  readonly timeoutMs: number;
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes: number;
+}
+
+export interface ExchangeLimits {
+  readonly bodyIdleMs: number;
+  /** Wait at the consumer for the head of the answer. */
+  readonly answerMs: number;
+  readonly maxInFlight: number;
+  /** Longest body that `delivery: verified` takes; longer ones are refused with 413. */
+  readonly spoolBytes: number;
+  readonly spoolDir: string;
+}
+
+/** How telemetry hears of exchanges: ids, codes, counts and times; never a path, a header value or a person. */
+export interface ExchangeObserver {
+  started(role: 'c' | 'p'): void;
+  finished(outcome: ExchangeOutcome): void;
+  /** Refused before anyone was identified: counted and rate-limited, not in the signed log. */
+  refusedUnknown(code: RefusalCode, remote: string, detail: string): void;
+  /** A thrown value nobody expected, or one whose detail the operator needs. */
+  trouble(exchange: ExchangeId, code: RefusalCode, detail: string): void;
+}
+
+export interface ExchangeOutcome {
+  readonly exchange: ExchangeId;
+  readonly role: 'c' | 'p';
+  readonly out: ExchangeFacts['out'];
+  readonly status: number | undefined;
+  readonly client: string | undefined;
+  readonly service: string | undefined;
+  readonly elapsedMs: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+}
