@@ -118,7 +118,7 @@ export function requireKey(algorithm: AlgorithmName, key: KeyObject): void {
 export function signBase(algorithm: AlgorithmName, privateKey: KeyObject, base: string): Uint8Array {
   requireKey(algorithm, privateKey);
   const row: Row = ALGORITHMS[algorithm];
-  const signature = sign(row.hash, Buffer.from(base, 'latin1'), { key: privateKey, ...row.options });
+  const signature = sign(row.hash, Buffer.from(base, 'utf8'), { key: privateKey, ...row.options });
   return row.order === undefined ? signature : row.order.lower(signature);
 }
 
@@ -138,5 +138,5 @@ export function verifyBase(
   const row: Row = ALGORITHMS[algorithm];
   if (signature.length !== row.signatureLength(publicKey)) return false;
   if (row.order !== undefined && !row.order.isLow(view(signature))) return false;
-  return verify(row.hash, Buffer.from(base, 'latin1'), { key: publicKey, ...row.options }, signature);
+  return verify(row.hash, Buffer.from(base, 'utf8'), { key: publicKey, ...row.options }, signature);
 }
