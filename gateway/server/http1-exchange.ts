@@ -1,0 +1,189 @@
+import type { Socket } from 'node:net';
+import { Denied } from '../core/errors.ts';
+import { NO_FIELDS } from '../core/fields.ts';
+import type { Inflow, Outflow, Sink } from '../core/flow.ts';
+import type { ResponseHead } from '../core/head.ts';
+import type { AnswerBody, Arrival, ClientConnection } from '../exchange/arrival.ts';
+import { formatHead, framingOf, Http1Answer } from './http1-answer.ts';
+import type { FramedHead } from './request-head.ts';
+
+/** What an exchange asks of the connection it runs on. */
+export interface ExchangeHost {
+  /** The content may flow: read on. */
+  proceed(): void;
+  pause(): void;
+  /** Takes what is left of the request if it is here already. @returns false when more would have to be received. */
+  skipPresent(): boolean;
+  /** Whether the connection ends after this answer, whatever the client asked for. */
+  readonly closing: boolean;
+  answered(): void;
+  break(cause: Error): void;
+}
+
+/** One request on an HTTP/1.1 connection and its answer. */
+export class Http1Exchange implements Arrival, Inflow {
+  readonly connection: ClientConnection;
+  readonly method: string;
+  readonly target: string;
+  readonly rawHeaders: readonly string[];
+  readonly length: number | 'chunked';
+  readonly #socket: Socket;
+  readonly #host: ExchangeHost;
+  readonly #closes: boolean;
+  readonly #goneListeners: ((cause: Error) => void)[] = [];
+  #expectsContinue: boolean;
+  #sink: Sink | undefined;
+  #flowing = false;
+  #requestState: 'incomplete' | 'complete' | 'failed' = 'incomplete';
+  #failure: Error | undefined;
+  #answer: Http1Answer | undefined;
+  #answered = false;
+  #endsConnection = false;
+
+  constructor(connection: ClientConnection, head: FramedHead, socket: Socket, host: ExchangeHost) {
+    this.connection = connection;
+    this.method = head.method;
+    this.target = head.target;
+    this.rawHeaders = head.rawHeaders;
+    this.length = head.length;
+    this.#expectsContinue = head.expectsContinue && head.length !== 0;
+    this.#closes = head.closes;
+    this.#socket = socket;
+    this.#host = host;
+  }
+
+  get inflow(): Inflow {
+    return this;
+  }
+
+  get answerComplete(): boolean {
+    return this.#answered;
+  }
+
+  get requestComplete(): boolean {
+    return this.#requestState === 'complete';
+  }
+
+  /** True while content has somewhere to go. */
+  get flowing(): boolean {
+    return this.#flowing && this.#requestState === 'incomplete';
+  }
+
+  get started(): boolean {
+    return this.#sink !== undefined;
+  }
+
+  // —— Inflow ——
+
+  start(sink: Sink): void {
+    if (this.#sink !== undefined) throw new Error('inflow started twice');
+    this.#sink = sink;
+    if (this.#requestState === 'complete') queueMicrotask(() => sink.end(NO_FIELDS));
+    else if (this.#requestState === 'failed') queueMicrotask(() => sink.error(this.#failure ?? gone()));
+    else {
+      this.#flowing = true;
+      if (this.#expectsContinue && this.#answer === undefined)
+        this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+      this.#expectsContinue = false;
+      this.#host.proceed();
+    }
+  }
+
+  pause(): void {
+    if (!this.#flowing) return;
+    this.#flowing = false;
+    this.#host.pause();
+  }
+
+  resume(): void {
+    if (this.#flowing || this.#sink === undefined || this.#requestState !== 'incomplete') return;
+    this.#flowing = true;
+    this.#host.proceed();
+  }
+
+  /** With the answer out already, only the rest of the request is given up; else the connection breaks. */
+  destroy(cause: Error): void {
+    if (this.#requestState !== 'incomplete') return;
+    const sink = this.#sink;
+    this.#requestState = 'failed';
+    this.#failure = cause;
+    queueMicrotask(() => sink?.error(cause));
+    if (this.#answered) this.#host.answered();
+    else this.#host.break(cause);
+  }
+
+  // —— Arrival ——
+
+  answer(head: ResponseHead, body: AnswerBody): Outflow {
+    if (this.#answer !== undefined) throw new Error('answered twice');
+    // A client that is sending what nobody will read is told to stop (RFC 9112 §9.6); a small rest is not worth it.
+    const unread = this.#requestState !== 'complete' && !this.started && !this.#host.skipPresent();
+    const framing = framingOf(this.method, head.status, body);
+    const closes = this.#closes || unread || this.#requestState === 'failed' || this.#host.closing;
+    const text = formatHead(head, framing, closes);
+    const answer = new Http1Answer(
+      this.#socket,
+      {
+        answered: () => {
+          this.#answered = true;
+          this.#host.answered();
+        },
+        break: (cause) => this.#host.break(cause),
+      },
+      framing,
+    );
+    this.#answer = answer;
+    this.#endsConnection = closes;
+    if (this.#socket.destroyed) answer.fail(this.#failure ?? gone());
+    else answer.begin(text, body.kind === 'whole' ? body.bytes : undefined);
+    return answer;
+  }
+
+  abort(cause: Error): void {
+    this.#host.break(cause);
+  }
+
+  onGone(listener: (cause: Error) => void): void {
+    this.#goneListeners.push(listener);
+  }
+
+  // —— what the connection reports ——
+
+  /** True when the answer said so, or when nobody knows where the next request would begin. */
+  get endsConnection(): boolean {
+    return this.#endsConnection || this.#requestState === 'failed';
+  }
+
+  data(chunk: Buffer): void {
+    this.#sink?.data(chunk);
+  }
+
+  requestEnded(): void {
+    if (this.#requestState !== 'incomplete') return;
+    this.#requestState = 'complete';
+    this.#sink?.end(NO_FIELDS);
+  }
+
+  requestFailed(cause: Error): void {
+    if (this.#requestState !== 'incomplete') return;
+    this.#requestState = 'failed';
+    this.#failure = cause;
+    this.#sink?.error(cause);
+  }
+
+  drained(): void {
+    this.#answer?.drained();
+  }
+
+  /** The connection is closed. `byUs`: because this exchange asked for it, so nobody needs to be told. */
+  closed(cause: Error, byUs: boolean): void {
+    this.#failure ??= cause;
+    this.requestFailed(cause);
+    if (byUs) return;
+    this.#answer?.fail(cause);
+    if (this.#answered) return;
+    for (const listener of this.#goneListeners.splice(0)) listener(cause);
+  }
+}
+
+export const gone = (): Denied => new Denied('response.receiver_gone', 'client closed the connection');
