@@ -68,7 +68,7 @@ export class ClientSystem {
         break;
       case 'loopback':
         // From another machine this is refused even over TLS: nothing would say who is asking.
-        if (connection.loopback) return new ClientSystem(known.id, connection.tls ? 'https' : 'loopback');
+        if (connection.loopback) return new ClientSystem(known.id, 'loopback');
         break;
     }
     throw new Denied('client.certificate_missing', `${claimed}: ${access} is required`);
