@@ -549,6 +549,14 @@ export const REFUSALS = {
     en: 'Too many exchanges in flight. Try again later.',
     zh: '同時交換過多，請稍後再試。',
   },
+  'gateway.crashed': {
+    status: 500,
+    fault: 'gateway',
+    mark: 'abort',
+    xroad: 'Server.ClientProxy.InternalError',
+    en: 'The gateway stopped in the middle of this exchange. Its log says so since the restart.',
+    zh: '閘道在此次交換途中停止，重新啟動後已於日誌中記載。',
+  },
   'gateway.internal': {
     status: 500,
     fault: 'gateway',
