@@ -79,11 +79,12 @@ const { closing } = reader;
 if (closing === undefined || (broke !== '' && failed === 0)) {
   failed += 1;
   failures.push(`tap itself: ${broke === '' ? 'no closing line' : broke}`);
-} else if (closing.passed !== passed || closing.failed > failed) {
-  failed += 1;
-  failures.push(
-    `the count: tap says ${closing.passed} passed and ${closing.failed} failed, read were ${passed} and ${failed - 1}`,
-  );
+} else if (closing.failed > failed) {
+  failures.push(`the count: tap says ${closing.failed} failed, ${failed} were read`);
+  failed = closing.failed;
+} else if (closing.passed !== passed) {
+  // Seen with line breaks in names of tests, which tap counts twice.
+  process.stdout.write(`\nNote: tap counts ${closing.passed} passed, ${passed} were read.\n`);
 }
 if (skips.length > 0)
   process.stdout.write(`\n${paint('yellow', 'Skipped')}\n${skips.map((text) => `  ${text}\n`).join('')}`);
