@@ -181,7 +181,7 @@ export interface LinkLimits {
   /** A session is asked for a sign of life this often, and is dead when none comes in time. */
   readonly pingEveryMs: number;
   readonly pingTimeoutMs: number;
-  /** A session without exchanges is closed after this time. */
+  /** A session without exchanges is closed by the accepting side after this time. */
   readonly idleMs: number;
   readonly drainMs: number;
   /** Exchanges at once in one session that we accept. */
@@ -209,7 +209,7 @@ export const DEFAULT_LIMITS: LinkLimits = Object.freeze({
   backoffMaxMs: 5_000,
   pingEveryMs: 15_000,
   pingTimeoutMs: 5_000,
-  idleMs: 300_000,
+  idleMs: 1_800_000,
   drainMs: 30_000,
   streamsPerSession: 256,
   streamWindow: 512 * 1024,

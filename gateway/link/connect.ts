@@ -1,0 +1,70 @@
+import tls from 'node:tls';
+import { Unavailable, quoted } from '../core/errors.ts';
+import type { ClientSession, SessionWatcher } from './client-session.ts';
+import { connectFailure } from './failures.ts';
+import { H1ClientSession } from './h1-client.ts';
+import { H2ClientSession } from './h2-client.ts';
+import type { LinkClientOptions, LinkLimits, LinkTarget } from './link.ts';
+import { requireTarget, TlsSession } from './tls.ts';
+
+export interface ConnectOptions {
+  readonly context: tls.SecureContext;
+  readonly limits: LinkLimits;
+  readonly protocols: readonly string[];
+  readonly requireHybrid: boolean;
+  readonly verifyPeer: LinkClientOptions['verifyPeer'];
+  readonly nextId: () => string;
+}
+
+/**
+ * Opens one session. When it resolves, the other side is the gateway that the registry names, the caller's check has
+ * agreed, and the other side has agreed to us. Nothing of any exchange was sent before.
+ * @throws Unavailable `link.unreachable` | `link.timeout` | `link.peer_rejected`
+ */
+export async function connect(
+  target: LinkTarget,
+  options: ConnectOptions,
+  watcher: SessionWatcher,
+): Promise<ClientSession> {
+  const where = `${quoted(target.name)} at ${quoted(target.host)}:${target.port}`;
+  const socket = tls.connect({
+    host: target.host,
+    port: target.port,
+    servername: target.name,
+    secureContext: options.context,
+    ALPNProtocols: [...options.protocols],
+    // The name is checked on every connection in requireTarget, exactly: Node's own check knows wildcards.
+    checkServerIdentity: () => undefined,
+  });
+  const deadline = setTimeout(() => {
+    socket.destroy(new Unavailable('link.timeout', `${where}: no session in ${options.limits.connectMs} ms`));
+  }, options.limits.connectMs);
+  // For good: an error after the sessions's own listeners are gone must not end the process.
+  let failure: Error | undefined;
+  socket.on('error', (cause) => (failure ??= cause));
+  try {
+    await secured(socket, () => failure);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 30_000);
+    const facts = new TlsSession(options.nextId(), socket, 'client', options.requireHybrid);
+    requireTarget(facts, target);
+    options.verifyPeer(facts.peerCertificate, target);
+    return facts.protocol === 'h2'
+      ? await H2ClientSession.open(facts, options.limits, watcher)
+      : new H1ClientSession(facts, options.limits, watcher);
+  } catch (cause) {
+    socket.destroy();
+    throw connectFailure(failure ?? cause, where);
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+async function secured(socket: tls.TLSSocket, failure: () => Error | undefined): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    socket.once('secureConnect', resolve);
+    socket.once('close', () => {
+      reject(failure() ?? new Unavailable('link.unreachable', 'closed during the handshake'));
+    });
+  });
+}

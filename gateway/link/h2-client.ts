@@ -1,0 +1,208 @@
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { Denied, Unavailable } from '../core/errors.ts';
+import type { RequestHead } from '../core/head.ts';
+import { linkFields } from '../message/headers.ts';
+import type { ReceivedBody } from './body.ts';
+import type { ClientSession, SessionWatcher } from './client-session.ts';
+import { asBroken, broken } from './failures.ts';
+import { contentFields, h2Request, isBodyless, lengthOf } from './framing.ts';
+import { sessionOptions, watchLife, widenWindow } from './h2-session.ts';
+import { H2Received, H2Sent } from './h2-stream.ts';
+import type { LinkAnswer, LinkBody, LinkCall, LinkLimits, LinkSession } from './link.ts';
+import type { TlsSession } from './tls.ts';
+
+const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM;
+
+/** Our end of an HTTP/2 session to a provider's gateway. */
+export class H2ClientSession implements ClientSession {
+  readonly facts: TlsSession;
+  readonly #session: ClientHttp2Session;
+  readonly #watcher: SessionWatcher;
+  #active = 0;
+  #capacity: number;
+  #usable = true;
+  #cause: Error | undefined;
+
+  private constructor(
+    facts: TlsSession,
+    session: ClientHttp2Session,
+    limits: LinkLimits,
+    watcher: SessionWatcher,
+  ) {
+    this.facts = facts;
+    this.#session = session;
+    this.#watcher = watcher;
+    this.#capacity = capacityOf(session, limits);
+    session.on('remoteSettings', () => (this.#capacity = capacityOf(session, limits)));
+    const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
+    session.on('error', (cause) => (this.#cause ??= broken('session', cause)));
+    session.on('goaway', (code) => {
+      if (code !== 0) this.#cause ??= broken(`the other side ended the session (code ${code})`);
+      this.#unusable();
+    });
+    session.on('close', () => {
+      stopWatching();
+      this.#cause ??= this.#active > 0 ? broken('the session was closed') : undefined;
+      this.#unusable();
+      watcher.onClosed();
+    });
+  }
+
+  /**
+   * Greets the other side. Resolves when its SETTINGS came: in TLS 1.3 the client finishes first, so only an answer
+   * shows that our own certificate was accepted.
+   * @throws Error of the connection
+   */
+  static async open(
+    facts: TlsSession,
+    limits: LinkLimits,
+    watcher: SessionWatcher,
+  ): Promise<H2ClientSession> {
+    // The URL is not used: the connection is there, and every request names its authority itself.
+    const session = http2.connect('https://link.invalid', {
+      ...sessionOptions(limits),
+      createConnection: () => facts.socket,
+    });
+    await greeting(session);
+    widenWindow(session, limits);
+    return new H2ClientSession(facts, session, limits, watcher);
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  get usable(): boolean {
+    return this.#usable;
+  }
+
+  get room(): number {
+    return this.#usable ? this.#capacity - this.#active : 0;
+  }
+
+  request(head: RequestHead, body: LinkBody): LinkCall {
+    const flat = h2Request(head);
+    const whole = body.kind === 'whole' ? body.bytes : undefined;
+    if (whole !== undefined && whole.length > 0) flat.push('content-length', String(whole.length));
+    const stream = this.#session.request(flat, {
+      endStream: whole?.length === 0,
+      waitForTrailers: whole === undefined,
+    });
+    this.#active++;
+    const call = new H2Call(this.facts, stream, head.method, whole === undefined);
+    if (whole !== undefined && whole.length > 0) stream.end(whole);
+    stream.on('close', () => {
+      this.#active--;
+      call.closed(this.#cause);
+      this.#watcher.onFree();
+    });
+    return call;
+  }
+
+  retire(): void {
+    if (this.#session.destroyed) return;
+    this.#unusable();
+    this.#session.close();
+  }
+
+  destroy(cause: Error): void {
+    this.#cause ??= cause;
+    this.#unusable();
+    this.#session.destroy(cause);
+  }
+
+  #unusable(): void {
+    if (!this.#usable) return;
+    this.#usable = false;
+    this.#watcher.onUnusable(this.#cause);
+  }
+}
+
+function capacityOf(session: ClientHttp2Session, limits: LinkLimits): number {
+  // Absent = no limit of theirs (RFC 9113 §6.5.2); ours then bounds both.
+  return Math.min(session.remoteSettings.maxConcurrentStreams ?? Infinity, limits.streamsPerSession);
+}
+
+async function greeting(session: ClientHttp2Session): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const onSettings = (): void => {
+      session.off('close', onClose);
+      resolve();
+    };
+    let failure: Error | undefined;
+    const onClose = (): void => {
+      reject(
+        failure ??
+          new Unavailable(
+            'link.peer_rejected',
+            'closed before a greeting: is our certificate registered there?',
+          ),
+      );
+    };
+    // Stays for the life of the session: an `error` without a listener would end the process.
+    session.on('error', (cause) => (failure ??= cause));
+    session.once('remoteSettings', onSettings);
+    session.once('close', onClose);
+  });
+}
+
+class H2Call implements LinkCall {
+  readonly session: LinkSession;
+  readonly outflow: H2Sent;
+  readonly answer: Promise<LinkAnswer>;
+  readonly #stream: ClientHttp2Stream;
+  #inflow: ReceivedBody | undefined;
+  #failure: Error | undefined;
+  #resolve!: (answer: LinkAnswer) => void;
+  #reject!: (cause: Error) => void;
+
+  constructor(session: LinkSession, stream: ClientHttp2Stream, method: string, streaming: boolean) {
+    this.session = session;
+    this.#stream = stream;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.answer.catch(() => undefined); // whoever waits hears of it; nobody waiting is no crash
+    this.outflow = new H2Sent(stream, streaming, () => undefined);
+    stream.on('error', (cause) => (this.#failure ??= cause));
+    stream.on('response', (_fields, flags, flat) => {
+      try {
+        this.#onResponse(method, (flags & END_STREAM) !== 0, flat as unknown as readonly string[]); // typed as one string
+      } catch (cause) {
+        stream.destroy(asBroken('answer', cause));
+      }
+    });
+  }
+
+  #onResponse(method: string, endsWithHead: boolean, flat: readonly string[]): void {
+    const status = Number(flat[1]); // :status is the only pseudo-header field and so comes first (RFC 9113 §8.3)
+    if (flat[0] !== ':status' || !Number.isInteger(status)) throw broken('no status');
+    if (isBodyless(method, status) && !endsWithHead) throw broken('a body where none may be');
+    const length = lengthOf(flat);
+    const inflow = new H2Received(this.#stream, { withHead: endsWithHead, length }, (cause) =>
+      this.#stream.destroy(cause),
+    );
+    this.#inflow = inflow;
+    this.#resolve({ head: { status, fields: linkFields(contentFields(flat)) }, inflow });
+  }
+
+  /** The stream is gone: whatever is open now was broken off. */
+  closed(sessionCause: Error | undefined): void {
+    const reset = this.#stream.rstCode ?? 0;
+    const cause =
+      this.#failure instanceof Denied || this.#failure instanceof Unavailable
+        ? this.#failure
+        : (sessionCause ?? asBroken(`the stream was closed (code ${reset})`, this.#failure));
+    this.#reject(cause);
+    this.#inflow?.settle(cause);
+    this.outflow.settle(cause);
+  }
+
+  abort(cause: Error): void {
+    if (this.#inflow?.complete === true && this.outflow.finished) return;
+    this.#inflow?.settle(cause);
+    this.#reject(cause);
+    this.#stream.destroy(cause);
+  }
+}

@@ -1,0 +1,208 @@
+import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { ResponseHead } from '../core/head.ts';
+import type { Inflow, Outflow } from '../core/flow.ts';
+import { GoneBody } from './body.ts';
+import { asBroken, broken } from './failures.ts';
+import { appendFields, isBodyless, readH2Head } from './framing.ts';
+import { GoneNotice } from './gone.ts';
+import { sessionOptions, watchLife, widenWindow } from './h2-session.ts';
+import { H2Received, H2Sent } from './h2-stream.ts';
+import type { LinkArrival, LinkBody, LinkRawHead } from './link.ts';
+import { ResetMeter, type ServerSession, type ServerSessionOptions } from './server-session.ts';
+import type { TlsSession } from './tls.ts';
+
+const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR } =
+  http2.constants;
+/** RFC 9113 §6.8: "no new streams, please", before the number of the last stream that counts is known. */
+const LAST_STREAM_UNKNOWN = 2 ** 31 - 1;
+
+/** Our end of an HTTP/2 session that a consumer's gateway opened. */
+export class H2ServerSession implements ServerSession {
+  readonly facts: TlsSession;
+  readonly #session: ServerHttp2Session;
+  readonly #options: ServerSessionOptions;
+  readonly #resets: ResetMeter;
+  #cause: Error | undefined;
+  #retiring = false;
+  #running = 0;
+  #idle: NodeJS.Timeout | undefined;
+
+  constructor(facts: TlsSession, options: ServerSessionOptions) {
+    this.facts = facts;
+    this.#options = options;
+    const { clock, limits } = options;
+    this.#resets = new ResetMeter(clock, limits.resetsPerSecond);
+    const session = http2.performServerHandshake(facts.socket, sessionOptions(limits));
+    this.#session = session;
+    const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
+    session.once('connect', () => {
+      if (!session.destroyed) widenWindow(session, limits);
+    });
+    session.on('error', (cause) => this.#broke(broken('session', cause)));
+    session.on('goaway', (code) => {
+      if (code !== NGHTTP2_NO_ERROR) this.#broke(broken(`the other side ended the session (code ${code})`));
+    });
+    session.on('close', () => {
+      stopWatching();
+      clearTimeout(this.#idle);
+      options.onClosed();
+    });
+    session.on('stream', (stream, _fields, flags, flat) => {
+      this.#onStream(stream, (flags & NGHTTP2_FLAG_END_STREAM) !== 0, flat);
+    });
+    this.#watchIdle();
+  }
+
+  #onStream(stream: ServerHttp2Stream, endsWithHead: boolean, flat: readonly string[]): void {
+    const { clock, onArrival } = this.#options;
+    let head: LinkRawHead;
+    stream.on('error', () => undefined); // told through `close`; without a listener it would end the process
+    if (clock.now() >= this.facts.expires) {
+      this.destroy(broken('the certificate of the other side has expired'));
+      return;
+    }
+    try {
+      head = readH2Head(flat);
+    } catch (cause) {
+      this.#meter(broken('head', cause));
+      stream.close(NGHTTP2_PROTOCOL_ERROR);
+      return;
+    }
+    const arrival = new H2Arrival(this.facts, stream, head, endsWithHead);
+    this.#running++;
+    clearTimeout(this.#idle);
+    stream.on('close', () => {
+      if (--this.#running === 0) this.#watchIdle();
+      if (arrival.closed(this.#cause)) this.#meter(broken('too many streams were reset'));
+    });
+    try {
+      onArrival(arrival);
+    } catch (cause) {
+      stream.destroy(asBroken('arrival', cause));
+    }
+  }
+
+  #meter(flood: Error): void {
+    if (this.#resets.count() && !this.#session.destroyed) {
+      this.#broke(flood);
+      this.#session.destroy(flood, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+  }
+
+  #broke(cause: Error): void {
+    if (this.#cause !== undefined) return;
+    this.#cause = cause;
+    this.#options.onBroken(cause);
+  }
+
+  #watchIdle(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => this.retire(), this.#options.limits.idleMs);
+    this.#idle.unref();
+  }
+
+  retire(): void {
+    if (this.#retiring || this.#session.destroyed) return;
+    this.#retiring = true;
+    // Two steps, or a request that crosses our GOAWAY would be lost: announce, wait one round trip, then close.
+    this.#session.goaway(NGHTTP2_NO_ERROR, LAST_STREAM_UNKNOWN);
+    const close = (): void => {
+      clearTimeout(fallback);
+      if (!this.#session.destroyed) this.#session.close();
+    };
+    const fallback = setTimeout(close, 1000);
+    this.#session.ping(close);
+  }
+
+  destroy(cause: Error): void {
+    if (this.#session.destroyed) return;
+    this.#broke(cause);
+    this.#session.destroy(cause);
+  }
+}
+
+class H2Arrival implements LinkArrival {
+  readonly session: TlsSession;
+  readonly rawHead: LinkRawHead;
+  readonly endsWithHead: boolean;
+  readonly inflow: Inflow;
+  readonly #stream: ServerHttp2Stream;
+  readonly #received: H2Received;
+  readonly #gone = new GoneNotice();
+  #sent: H2Sent | undefined;
+  #answered = false;
+  #ours = false;
+
+  constructor(session: TlsSession, stream: ServerHttp2Stream, rawHead: LinkRawHead, endsWithHead: boolean) {
+    this.session = session;
+    this.rawHead = rawHead;
+    this.endsWithHead = endsWithHead;
+    this.#stream = stream;
+    this.#received = new H2Received(stream, { withHead: endsWithHead, length: rawHead.length }, (cause) =>
+      this.#refuseBody(cause),
+    );
+    this.inflow = this.#received;
+  }
+
+  answer(head: ResponseHead, body: LinkBody): Outflow {
+    if (this.#answered) throw new Error('answered twice');
+    const bodyless = isBodyless(this.rawHead.method, head.status);
+    const whole = body.kind === 'whole' ? body.bytes : undefined;
+    if (bodyless && whole?.length !== 0) throw new Error('a body where none may be');
+    const flat = appendFields([':status', String(head.status)], head.fields);
+    if (whole !== undefined && whole.length > 0) flat.push('content-length', String(whole.length));
+    this.#answered = true;
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return new GoneBody(broken('the other side left'));
+    const empty = whole?.length === 0;
+    stream.respond(flat, {
+      endStream: empty,
+      waitForTrailers: whole === undefined,
+      sendDate: false,
+    } as object);
+    const sent = new H2Sent(stream, whole === undefined, () => this.#onAnswered());
+    this.#sent = sent;
+    if (whole !== undefined && !empty) stream.end(whole);
+    return sent;
+  }
+
+  abort(cause: Error): void {
+    if (this.#sent?.finished === true) return;
+    this.#ours = true;
+    this.#received.settle(cause);
+    this.#stream.destroy(cause);
+  }
+
+  onGone(listener: (cause: Error) => void): void {
+    this.#gone.listen(listener);
+  }
+
+  /** `Inflow.destroy`: when an answer is under way it still goes out, and the upload is refused after it. */
+  #refuseBody(cause: Error): void {
+    if (this.#answered) {
+      this.#stream.pause();
+      return;
+    }
+    this.#ours = true;
+    this.#stream.destroy(cause);
+  }
+
+  /** RFC 9113 §8.1: a complete answer, then RST_STREAM(NO_ERROR), asks the sender to stop uploading. */
+  #onAnswered(): void {
+    if (this.#received.complete || this.#stream.destroyed) return;
+    this.#ours = true;
+    this.#received.settle(broken('answered before the request was complete'));
+    this.#stream.close(NGHTTP2_NO_ERROR);
+  }
+
+  /** The stream is gone. @returns true when the other side broke it off */
+  closed(sessionCause: Error | undefined): boolean {
+    const { rstCode } = this.#stream;
+    const cause = sessionCause ?? broken(`the stream was closed (code ${rstCode ?? 0})`);
+    this.#received.settle(cause);
+    this.#sent?.settle(cause);
+    if (this.#sent?.finished === true) return false;
+    this.#gone.tell(cause);
+    return !this.#ours && sessionCause === undefined;
+  }
+}

@@ -1,0 +1,167 @@
+import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
+import { Denied } from '../core/errors.ts';
+import { NO_FIELDS, type Fields } from '../core/fields.ts';
+import { linkFields } from '../message/headers.ts';
+import { closingFields, ReceivedBody, SentBody } from './body.ts';
+import { asBroken, broken } from './failures.ts';
+import { contentFields } from './framing.ts';
+
+type Stream = ClientHttp2Stream | ServerHttp2Stream;
+
+export interface Ending {
+  /** END_STREAM stood on the head. */
+  readonly withHead: boolean;
+  readonly length: number | undefined;
+}
+
+/**
+ * A body that comes on an HTTP/2 stream. Node's `end` is no proof: RST_STREAM(NO_ERROR or CANCEL), a closed socket and
+ * `destroy()` can all look like one (nodejs/node 35209, 56627). The message is complete only when the other side said
+ * so inside the stream: END_STREAM on the head, trailers, or as many bytes as were announced.
+ */
+export class H2Received extends ReceivedBody {
+  readonly #stream: Stream;
+  readonly #ending: Ending;
+  readonly #refuse: (cause: Error) => void;
+  #received = 0;
+  #trailers: Fields | Error | undefined;
+
+  /** @param refuse what `destroy` does: the client breaks the stream off, the server may have an answer under way */
+  constructor(stream: Stream, ending: Ending, refuse: (cause: Error) => void) {
+    super();
+    this.#stream = stream;
+    this.#ending = ending;
+    this.#refuse = refuse;
+    if (ending.withHead) {
+      stream.resume(); // nothing comes, but an end nobody reads keeps the stream open
+      this.settle(NO_FIELDS);
+      return;
+    }
+    // Trailers are announced before the data in front of them was read.
+    stream.on('trailers', (_fields, _flags, flat) => this.#onTrailers(flat));
+  }
+
+  protected override begin(): void {
+    this.#stream.on('data', (chunk: Buffer) => {
+      this.#received += chunk.length;
+      if (!this.settled) this.sink?.data(chunk);
+    });
+    this.#stream.on('end', () => this.settle(this.#verdict()));
+  }
+
+  #onTrailers(flat: readonly string[]): void {
+    try {
+      if (this.#trailers !== undefined) throw new Denied('message.completion', 'trailers came twice');
+      this.#trailers = linkFields(contentFields(flat));
+    } catch (cause) {
+      this.#trailers = asBroken('trailers', cause);
+    }
+  }
+
+  #verdict(): Fields | Error {
+    const stream = this.#stream;
+    if (stream.rstCode !== 0) return broken(`the other side reset the stream (${stream.rstCode})`);
+    // On a server this means that the asker left; on a client, that our own upload was cut short by a complete answer.
+    if (stream.aborted && isServer(stream)) return broken('the other side left');
+    if (this.#trailers !== undefined) return this.#trailers;
+    if (this.#ending.length !== undefined) {
+      return this.#received === this.#ending.length
+        ? NO_FIELDS
+        : broken(`${this.#received} of ${this.#ending.length} bytes came`);
+    }
+    // The stream still stands, so this end was sent: a message of ours without its closing fields.
+    if (!stream.closed) return new Denied('message.completion', 'the body ended without trailers');
+    return broken('the stream was closed before its trailers');
+  }
+
+  override pause(): void {
+    if (!this.settled) this.#stream.pause();
+  }
+
+  override resume(): void {
+    if (!this.settled) this.#stream.resume();
+  }
+
+  override destroy(cause: Error): void {
+    if (this.complete) return;
+    this.settle(cause);
+    this.#refuse(cause);
+  }
+}
+
+const isServer = (stream: Stream): stream is ServerHttp2Stream => 'respond' in stream;
+
+/** A body that goes out on an HTTP/2 stream. */
+export class H2Sent extends SentBody {
+  readonly #stream: Stream;
+  readonly #onFinish: () => void;
+  #ended: boolean;
+  #written = false;
+  #trailers: Record<string, string> | undefined;
+  /** Trailers are still to be asked for by the transport. */
+  #waiting: boolean;
+
+  /** @param streaming false when the whole body was handed over with the head */
+  constructor(stream: Stream, streaming: boolean, onFinish: () => void) {
+    super();
+    this.#stream = stream;
+    this.#onFinish = onFinish;
+    this.#ended = !streaming;
+    this.#waiting = streaming;
+    if (streaming) {
+      stream.on('drain', () => this.source?.drain());
+      stream.on('wantTrailers', () => this.#sendTrailers());
+    }
+    if (stream.writableFinished) this.#onWritten();
+    else stream.on('finish', () => this.#onWritten());
+  }
+
+  override write(chunk: Buffer): boolean {
+    if (this.#ended) throw new Error('write after the end');
+    if (this.settled || this.#stream.destroyed || this.#stream.closed) return false;
+    return this.#stream.write(chunk);
+  }
+
+  override end(last: Buffer | undefined, trailers: Fields): void {
+    if (this.#ended) throw new Error('a body ends once');
+    this.#trailers = closingFields(trailers);
+    this.#ended = true;
+    if (this.settled || this.#stream.destroyed || this.#stream.closed) return;
+    if (last === undefined || last.length === 0) this.#stream.end();
+    else this.#stream.end(last);
+  }
+
+  override destroy(cause: Error): void {
+    if (this.finished) return;
+    this.abandon(cause);
+    // Not `close(code)`: without Content-Length the receiver can take that for a tidy end.
+    this.#stream.destroy(cause);
+  }
+
+  #sendTrailers(): void {
+    if (this.#trailers === undefined || this.#stream.destroyed || this.#stream.closed) return;
+    try {
+      this.#stream.sendTrailers(this.#trailers);
+    } catch (cause) {
+      this.#stream.destroy(asBroken('trailers', cause));
+      return;
+    }
+    // Node hands them on in the next immediate; ours runs after it.
+    setImmediate(() => {
+      this.#waiting = false;
+      this.#finish();
+    });
+  }
+
+  #onWritten(): void {
+    this.#written = true;
+    this.#finish();
+  }
+
+  #finish(): void {
+    // Node ends the writable side by itself when the stream is reset, so its `finish` alone says little.
+    if (!this.#ended || !this.#written || this.#waiting || this.settled || this.#stream.destroyed) return;
+    this.settle('finished');
+    this.#onFinish();
+  }
+}

@@ -1,0 +1,149 @@
+import type { IncomingMessage } from 'node:http';
+import tls from 'node:tls';
+import type { AddressInfo } from 'node:net';
+import { broken } from './failures.ts';
+import { createH1Server, H1ServerSession } from './h1-server.ts';
+import { H2ServerSession } from './h2-server.ts';
+import {
+  DEFAULT_LIMITS,
+  type LinkCredentials,
+  type LinkLimits,
+  type LinkServer,
+  type LinkServerOptions,
+} from './link.ts';
+import type { ServerSession, ServerSessionOptions } from './server-session.ts';
+import { secureContextOptions, TlsSession } from './tls.ts';
+
+/** @throws Error when the credentials are unusable */
+export function createLinkServer(options: LinkServerOptions): LinkServer {
+  return new TlsLinkServer(options);
+}
+
+class TlsLinkServer implements LinkServer {
+  readonly #options: LinkServerOptions;
+  readonly #limits: LinkLimits;
+  readonly #tls: tls.Server;
+  readonly #h1;
+  readonly #sessions = new Set<ServerSession>();
+  readonly #h1Sessions = new WeakMap<object, H1ServerSession>();
+  #nextId = 0;
+  #draining = false;
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(options: LinkServerOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { protocols = ['h2', 'http/1.1'] } = options;
+    this.#h1 = createH1Server(this.#limits.headBytes, (request) => this.#h1Of(request));
+    this.#tls = tls.createServer({
+      ...secureContextOptions(options.credentials, options.requireHybrid ?? false),
+      requestCert: true,
+      rejectUnauthorized: true,
+      ALPNProtocols: [...protocols],
+      handshakeTimeout: this.#limits.connectMs,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    });
+    this.#tls.maxConnections = this.#limits.connections;
+    this.#tls.on('secureConnection', (socket) => this.#accept(socket));
+    this.#tls.on('tlsClientError', (cause, socket) => this.#refused(socket, cause));
+    this.#tls.on('error', () => undefined); // of listen: told through its promise
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  listen(at: {
+    readonly host: string;
+    readonly port: number;
+    readonly reusePort?: boolean;
+  }): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#tls.once('error', reject);
+      this.#tls.listen({ ...at }, () => {
+        this.#tls.off('error', reject);
+        resolve((this.#tls.address() as AddressInfo).port); // it is not a pipe
+      });
+    });
+  }
+
+  /** The peer is checked here, on every connection, before anything reads a byte of it. */
+  #accept(socket: tls.TLSSocket): void {
+    const { clock, verifyPeer, onArrival, onEvent, requireHybrid = false } = this.#options;
+    socket.on('error', () => undefined); // for good: sessions listen too, but not for ever
+    let facts: TlsSession;
+    try {
+      facts = new TlsSession(`in-${++this.#nextId}`, socket, 'server', requireHybrid);
+      if (this.#draining) throw broken('draining');
+      verifyPeer(facts.peerCertificate);
+    } catch (cause) {
+      this.#refused(socket, cause instanceof Error ? cause : new Error(String(cause)));
+      socket.destroy();
+      return;
+    }
+    const options: ServerSessionOptions = {
+      clock,
+      limits: this.#limits,
+      onArrival,
+      onBroken: (cause) => onEvent?.({ kind: 'session.broken', session: facts, cause }),
+      onClosed: () => {
+        this.#sessions.delete(session);
+        onEvent?.({ kind: 'session.closed', session: facts });
+        if (this.#sessions.size === 0) this.#whenEmpty?.();
+      },
+    };
+    onEvent?.({ kind: 'session.opened', session: facts });
+    const session: ServerSession =
+      facts.protocol === 'h2' ? new H2ServerSession(facts, options) : this.#acceptH1(facts, options);
+    this.#sessions.add(session);
+  }
+
+  #acceptH1(facts: TlsSession, options: ServerSessionOptions): ServerSession {
+    const session = new H1ServerSession(facts, this.#h1, options);
+    this.#h1Sessions.set(facts.socket, session);
+    return session;
+  }
+
+  #h1Of(request: IncomingMessage): H1ServerSession | undefined {
+    const session = this.#h1Sessions.get(request.socket);
+    if (session === undefined) request.socket.destroy();
+    return session;
+  }
+
+  #refused(socket: tls.TLSSocket, cause: Error): void {
+    const remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    this.#options.onEvent?.({ kind: 'peer.refused', remote, cause });
+  }
+
+  recheck(): void {
+    for (const session of this.#sessions) {
+      try {
+        this.#options.verifyPeer(session.facts.peerCertificate);
+      } catch (cause) {
+        session.destroy(cause instanceof Error ? cause : new Error(String(cause)));
+      }
+    }
+  }
+
+  renew(credentials: LinkCredentials): void {
+    const context = secureContextOptions(credentials, this.#options.requireHybrid ?? false);
+    tls.createSecureContext(context); // throws on half-written files while the old ones still serve
+    this.#tls.setSecureContext(context);
+  }
+
+  async drain(): Promise<void> {
+    this.#draining = true;
+    const stopped = new Promise<void>((resolve) => this.#tls.close(() => resolve()));
+    for (const session of this.#sessions) session.retire();
+    if (this.#sessions.size > 0) {
+      const deadline = setTimeout(() => {
+        for (const session of this.#sessions) session.destroy(broken('drained'));
+      }, this.#limits.drainMs);
+      await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+      clearTimeout(deadline);
+    }
+    await stopped;
+  }
+}
