@@ -189,13 +189,13 @@ export class Authority {
   }
 
   /**
-   * Revocation lists of both CAs, PEM one after the other. OpenSSL wants a list of **every** CA of a chain once it is
-   * given one, so they come together.
+   * Revocation lists of both CAs, one PEM each. OpenSSL wants a list of **every** CA of a chain once it is given one, so
+   * they come together; and Node reads only the first of several in one text, so they stay apart.
    */
   async revocationLists(
     revoked: readonly RevokedCertificate[],
     options: { readonly number: bigint; readonly nextUpdate?: EpochMs },
-  ): Promise<string> {
+  ): Promise<readonly string[]> {
     const thisUpdate = this.#now();
     const common = {
       thisUpdate,
@@ -212,7 +212,7 @@ export class Authority {
         { certificate: this.#issuing.der, privateKey: this.#issuing.privateKey },
       ),
     ]);
-    return lists.map((der) => formatPem('X509 CRL', der)).join('');
+    return lists.map((der) => formatPem('X509 CRL', der));
   }
 }
 
