@@ -13,8 +13,20 @@ import type { RefusalCode } from '../core/refusals.ts';
  * the process and what recovery found. `seal`: orderly end.
  */
 export type RecordKind =
-  | 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen'
-  | 'peer.cp' | 'dispute' | 'policy' | 'trust' | 'config' | 'boot' | 'seal';
+  | 'open'
+  | 'req.final'
+  | 'res.final'
+  | 'deny'
+  | 'abort'
+  | 'sig.bad'
+  | 'replay.seen'
+  | 'peer.cp'
+  | 'dispute'
+  | 'policy'
+  | 'trust'
+  | 'config'
+  | 'boot'
+  | 'seal';
 
 /** Parts of a record by retention class: signature bases and fields; the policy's input. */
 export type PartClass = 'meta' | 'input';
@@ -68,7 +80,9 @@ export interface PolicyFacts {
   readonly b: string;
   /** Entry point. */
   readonly e: string;
-  /** SHA-256 of the result's bytes, base64url. The input is a part, bound by its commitment. */
+  /** SHA-256 of the input's bytes, base64url; the bytes are a part. Unguessable: the input holds the exchange id. */
+  readonly i: string;
+  /** SHA-256 of the result in RFC 8785 form, base64url. */
   readonly o: string;
   readonly allow: boolean;
   /** The agreement the decision rests on. */
@@ -78,13 +92,52 @@ export interface PolicyFacts {
 
 /** A record as its author hands it over; the log adds `v` and the commitments of the parts. */
 export type RecordDraft =
-  | ({ readonly k: 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen'; readonly at: EpochMs } & ExchangeFacts)
-  | { readonly k: 'peer.cp'; readonly at: EpochMs; readonly peer: string; readonly origin: string; readonly size: string; readonly root: string; /** the signed note, as received */ readonly note: string }
-  | { readonly k: 'dispute'; readonly at: EpochMs; readonly peer: string; readonly why: string; readonly notes: readonly string[] }
-  | { readonly k: 'policy'; readonly at: EpochMs; readonly bundle: string; readonly entrypoint: string; readonly revision: string }
-  | { readonly k: 'trust'; readonly at: EpochMs; readonly registry: string; readonly version: number; readonly expires: EpochMs }
+  | ({
+      readonly k: 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
+      readonly at: EpochMs;
+    } & ExchangeFacts)
+  | {
+      readonly k: 'peer.cp';
+      readonly at: EpochMs;
+      readonly peer: string;
+      readonly origin: string;
+      readonly size: string;
+      readonly root: string;
+      /** the signed note, as received */ readonly note: string;
+    }
+  | {
+      readonly k: 'dispute';
+      readonly at: EpochMs;
+      readonly peer: string;
+      readonly why: string;
+      readonly notes: readonly string[];
+    }
+  | {
+      readonly k: 'policy';
+      readonly at: EpochMs;
+      readonly bundle: string;
+      readonly entrypoint: string;
+      readonly revision: string;
+    }
+  | {
+      readonly k: 'trust';
+      readonly at: EpochMs;
+      readonly registry: string;
+      readonly version: number;
+      readonly expires: EpochMs;
+    }
   | { readonly k: 'config' | 'seal'; readonly at: EpochMs; readonly why: string }
-  | { readonly k: 'boot'; readonly at: EpochMs; readonly software: string; readonly pid: number; readonly recovered: { readonly size: string; readonly tornBytes: number; readonly unfinished: readonly ExchangeId[] } };
+  | {
+      readonly k: 'boot';
+      readonly at: EpochMs;
+      readonly software: string;
+      readonly pid: number;
+      readonly recovered: {
+        readonly size: string;
+        readonly tornBytes: number;
+        readonly unfinished: readonly ExchangeId[];
+      };
+    };
 
 /** `c` = SHA-256(salt of 16 bytes ‖ bytes), base64url; `n` = length in bytes. The salt is inside the sealed part. */
 export interface PartCommitment {

@@ -9,6 +9,7 @@ import type { LinkSession, LinkTarget } from '../link/link.ts';
 import { SignedHead } from '../message/verifier.ts';
 import { parseRoute, type Route } from '../message/target.ts';
 import type { Grant } from '../trust/grant.ts';
+import { PolicyInput } from '../trust/input.ts';
 import type { Arrival } from './arrival.ts';
 import { readClientRequest, type ClientRequest } from './client-request.ts';
 import { decide } from './decide.ts';
@@ -57,10 +58,18 @@ export function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossi
   const client = ClientSystem.identify(arrival.connection, claimed, gateway.subsystems);
   // Place of the user's assertion (identity/): verified here, presented to policy below as a proof.
   // Place of the endpoint's attestation result (device/): likewise.
-  const target = registry.targetOf(subsystemOf(route.service));
+  const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
+  if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
-  const agreements = registry.agreementsFor(client.subsystem, route.service);
-  const grant = decide(gateway, dossier, { role: 'consumer', client, request, agreements });
+  if (registry.service(route.service) === undefined) throw new Denied('service.unknown', route.service);
+  const now = gateway.clock.now();
+  const asked = { method, route, client: claimed, length: request.length };
+  const grant = decide(
+    gateway,
+    dossier,
+    registry.agreementsFor(client.subsystem, route.service),
+    (agreement) => PolicyInput.forConsumer({ exchange: dossier.id, now, client, request: asked, agreement }),
+  );
   return {
     request,
     target,
@@ -97,21 +106,15 @@ export function admitProvider(
     throw new Denied('header.missing', 'x-road-client or x-road-id');
   dossier.learn({ xid, client, svc: route.service });
   // A gateway speaks for the subsystems the registry gives it, and for no others.
-  if (registry.subsystem(client)?.gateway !== peer.name)
+  if (registry.subsystem(client)?.gateway.name !== peer.name)
     throw new Denied('message.inconsistent', `${client} is not served by ${peer.name}`);
   // Place of the relayed assertion and endpoint result: checked again, against this very peer.
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
-  const agreements = registry.agreementsFor(client, route.service);
-  const grant = decide(gateway, dossier, {
-    role: 'provider',
-    peer,
-    signed,
-    client,
-    route,
-    method: head.method,
-    agreements,
-  });
+  const now = gateway.clock.now();
+  const grant = decide(gateway, dossier, registry.agreementsFor(client, route.service), (agreement) =>
+    PolicyInput.forProvider({ now, peer, signed, route, client, agreement }),
+  );
   return { peer, signed, route, query: head.query, service, grant, agreementId: grant.agreementId };
 }
 
@@ -143,7 +146,7 @@ export function directoryOf(
 ): Parameters<typeof PeerGateway.identify>[2] {
   return {
     gatewayByName: (name) => {
-      const known = gateway.registry().gatewayByName(name);
+      const known = gateway.registry().gateway(name);
       return known !== undefined && gateway.quarantine.has(name) ? { ...known, quarantined: true } : known;
     },
   };

@@ -10,7 +10,7 @@ import type { SigningKey } from '../message/signer.ts';
 import type { VerifierContext } from '../message/verifier.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
-import type { PolicyEngine } from '../trust/engine.ts';
+import type { PolicyEngine } from '../trust/evaluate.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
 export interface Gateway {

@@ -1,0 +1,42 @@
+import { Command, CommanderError } from 'commander';
+import { ConfigError, describe } from '../core/errors.ts';
+
+/** 0 good · 1 the thing checked is bad · 2 wrong usage or configuration. */
+export const EXIT = { good: 0, bad: 1, usage: 2 } as const;
+
+/** The `troad` command. Each subcommand is one file, imported when it is asked for, so that help is instant. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command('troad')
+    .description("Zero-trust data-exchange gateway for Taiwan's T-Road")
+    .version('0.1.0')
+    .exitOverride()
+    .showHelpAfterError('(troad --help shows the commands)');
+  const [run, sandbox, demo, audit, init, doctor, config] = await Promise.all([
+    import('./run.ts'),
+    import('./sandbox.ts'),
+    import('./demo.ts'),
+    import('./audit.ts'),
+    import('./init.ts'),
+    import('./doctor.ts'),
+    import('./config.ts'),
+  ]);
+  run.registerRun(program);
+  sandbox.registerSandbox(program);
+  demo.registerDemo(program);
+  audit.registerAudit(program);
+  init.registerInit(program);
+  doctor.registerDoctor(program);
+  config.registerConfig(program);
+  try {
+    await program.parseAsync([...argv]);
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.good;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.good : EXIT.usage;
+    if (thrown instanceof ConfigError) {
+      for (const problem of thrown.problems) console.error(problem);
+      return EXIT.usage;
+    }
+    console.error(describe(thrown));
+    return EXIT.bad;
+  }
+}

@@ -1,0 +1,76 @@
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InvalidArgumentError, type Command } from 'commander';
+import type { SandboxOptions, SandboxReady } from '../sandbox/sandbox.ts';
+
+interface Options {
+  readonly dir: string;
+  readonly json?: true;
+  readonly service: readonly { readonly code: string; readonly url: string }[];
+}
+
+/** `troad sandbox`: a whole T-Road on loopback, until SIGTERM or SIGINT. */
+export function registerSandbox(program: Command): void {
+  program
+    .command('sandbox')
+    .description('run a whole T-Road on this machine: two agencies, their gateways, services to try')
+    .requiredOption('--dir <dir>', 'folder for keys, registry and logs; a second start continues them')
+    .option('--json', 'print one line of JSON when ready, and nothing else on standard output')
+    .option('--service <code=url>', 'offer another service of agency B (repeatable)', collect, [])
+    .action(async (options: Options) => {
+      process.exitCode = await runSandbox(options);
+    });
+}
+
+function collect(text: string, all: Options['service']): Options['service'] {
+  const [code, url] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
+  if (!/^[A-Za-z0-9._-]{1,40}$/.test(code) || !URL.canParse(url)) {
+    throw new InvalidArgumentError('Expected CODE=URL, like bench=http://127.0.0.1:8080');
+  }
+  return [...all, { code, url }];
+}
+
+async function runSandbox({ dir, json, service }: Options): Promise<number> {
+  const { Sandbox } = await import('../sandbox/sandbox.ts');
+  const stopped = stopSignal();
+  const sandbox = await Sandbox.start({
+    ...(await sandboxOptions(dir)),
+    extra: service,
+    onLine: (_, line) => process.stderr.write(`${line}\n`),
+  });
+  if (json === true) process.stdout.write(`${JSON.stringify(sandbox.ready)}\n`);
+  else process.stdout.write(welcome(sandbox.ready));
+  const broken = await Promise.race([stopped, sandbox.broken]);
+  await sandbox.stop();
+  if (broken === undefined) return 0;
+  console.error(broken);
+  return 1;
+}
+
+/** What every start of a sandbox from this program shares. */
+export async function sandboxOptions(dir: string): Promise<Omit<SandboxOptions, 'extra' | 'onLine'>> {
+  const absolute = resolve(dir);
+  await mkdir(absolute, { recursive: true, mode: 0o700 });
+  const cli = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url));
+  const { bundleDir } = await import('../sandbox/bundle.ts');
+  return { dir: absolute, run: [process.execPath, cli, 'run'], bundle: bundleDir(), now: Date.now };
+}
+
+/** The first SIGTERM or SIGINT. */
+export async function stopSignal(): Promise<undefined> {
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  return undefined;
+}
+
+const welcome = ({ consumer, dir, trust, provider }: SandboxReady): string => `A T-Road is running in ${dir}
+
+  curl -H 'X-Road-Client: TW/GOV/A11/welfare' ${consumer.url}/r1/TW/GOV/B07/housing/echo/hello
+
+Then prove what happened:
+
+  troad audit verify ${consumer.log} ${provider.log} --trust ${trust}
+
+Ctrl-C stops it.
+`;

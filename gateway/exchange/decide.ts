@@ -1,0 +1,51 @@
+import { base64url, sha256 } from '../core/bytes.ts';
+import { Denied } from '../core/errors.ts';
+import { Grant, PolicyDenied } from '../trust/grant.ts';
+import type { Decision } from '../trust/decision.ts';
+import type { AgreementTerms, PolicyInput } from '../trust/input.ts';
+import type { Dossier } from './dossier.ts';
+import type { Gateway } from './gateway.ts';
+
+/**
+ * Asks the policy (SP 800-207 PDP) under each agreement between the two, in the registry's order, until one allows.
+ * The decision, good or bad, goes into the dossier with the very bytes that were evaluated.
+ * @throws Denied `agreement.missing`, `policy.denied`; Unavailable `policy.*`
+ */
+export function decide(
+  gateway: Gateway,
+  dossier: Dossier,
+  agreements: readonly AgreementTerms[],
+  ask: (agreement: AgreementTerms | undefined) => PolicyInput,
+): Grant {
+  const engine = gateway.policy();
+  let denied: PolicyDenied | undefined;
+  for (const agreement of agreements.length === 0 ? [undefined] : agreements) {
+    try {
+      const grant = Grant.decide(ask(agreement), engine);
+      note(dossier, grant.decision);
+      return grant;
+    } catch (thrown) {
+      if (!(thrown instanceof PolicyDenied)) throw thrown;
+      denied = thrown;
+    }
+  }
+  if (denied === undefined) throw new Error('the policy was not asked'); // the loop above runs at least once
+  note(dossier, denied.decision);
+  if (agreements.length === 0) throw new Denied('agreement.missing', denied.message, { cause: denied });
+  throw denied;
+}
+
+function note(dossier: Dossier, decision: Decision): void {
+  dossier.policyInput = decision.inputBytes;
+  dossier.learn({
+    pol: {
+      b: decision.bundleDigest,
+      e: decision.entrypoint,
+      i: base64url(sha256(decision.inputBytes)),
+      o: decision.resultDigest,
+      allow: decision.allow,
+      ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
+      ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
+    },
+  });
+}

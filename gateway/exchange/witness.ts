@@ -1,0 +1,71 @@
+import { MalformedBytes, Unavailable } from '../core/errors.ts';
+import type { LinkArrival, LinkTarget } from '../link/link.ts';
+import { within } from './deadline.ts';
+import { gather, type Gathered } from './gather.ts';
+import type { Gateway } from './gateway.ts';
+
+/** Peers show each other their newest checkpoint here. Not a service: nothing of an agency is carried. */
+export const CHECKPOINT_PATH = '/.troad/checkpoint';
+
+const MAX_NOTE_BYTES = 4096;
+const PATIENCE_MS = 10_000;
+
+/** Shows our checkpoint to a peer and keeps the one it shows in return. @throws Unavailable `link.*` */
+export async function showCheckpoint(gateway: Gateway, target: LinkTarget): Promise<void> {
+  const head = {
+    method: 'POST',
+    authority: target.name,
+    path: CHECKPOINT_PATH,
+    query: '',
+    fields: [['content-type', 'text/plain']] as const,
+  };
+  const note = Buffer.from(gateway.log.checkpoint(), 'utf8');
+  const call = await gateway.link.call(target, head, { kind: 'whole', bytes: note });
+  const late = (): Unavailable => new Unavailable('link.timeout', 'checkpoint');
+  const answer = await within(call.answer, PATIENCE_MS, late);
+  const body = await readNote(answer.inflow);
+  if (answer.head.status === 200 && body !== undefined) await keep(gateway, target.name, body);
+}
+
+/** Answers a peer that shows its checkpoint. The peer's name is the one its live connection proved. */
+export async function keepCheckpoint(gateway: Gateway, arrival: LinkArrival, peer: string): Promise<void> {
+  const answer = (status: number, text: string): void => {
+    const fields = [['content-type', 'text/plain']] as const;
+    arrival.answer({ status, fields }, { kind: 'whole', bytes: Buffer.from(text, 'utf8') });
+  };
+  const note = arrival.rawHead.method === 'POST' ? await readNote(arrival.inflow) : undefined;
+  if (note === undefined) {
+    answer(400, 'expected one checkpoint\n');
+    return;
+  }
+  try {
+    await keep(gateway, peer, note);
+    answer(200, gateway.log.checkpoint());
+  } catch (thrown) {
+    if (!(thrown instanceof MalformedBytes)) throw thrown;
+    answer(400, 'not a checkpoint of yours\n');
+  }
+}
+
+/** A peer that shows two histories is set apart: nothing goes to it or comes from it until an operator has looked. */
+async function keep(gateway: Gateway, peer: string, note: string): Promise<void> {
+  const vkeys =
+    gateway
+      .registry()
+      .gateway(peer)
+      ?.logs.map(({ vkey }) => vkey) ?? [];
+  const observation = await gateway.log.observePeer({ peer, note, vkeys });
+  if (observation === 'disputed') gateway.quarantine.add(peer);
+}
+
+async function readNote(inflow: Parameters<typeof gather>[0]): Promise<string | undefined> {
+  const body: Gathered = await gather(inflow, undefined, {
+    maxBytes: MAX_NOTE_BYTES,
+    waitMs: PATIENCE_MS,
+    idleMs: PATIENCE_MS,
+    stalled: 'message.stalled',
+  });
+  if (body.kind === 'whole') return body.bytes.toString('utf8');
+  body.inflow.destroy(new Unavailable('link.broken', 'note too long'));
+  return undefined;
+}

@@ -1,0 +1,43 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Agency, OfferedService, SandboxInstance } from './instance.ts';
+
+export interface Ports {
+  readonly http: number;
+  readonly https: number;
+  readonly link: number;
+  readonly admin: number;
+}
+
+/** Writes the configuration with which an agency of the sandbox runs its gateway: the same file an operator would write. */
+export async function writeGatewayFile(
+  instance: SandboxInstance,
+  agency: Agency,
+  ports: Ports,
+  services: readonly OfferedService[],
+  bundle: string,
+): Promise<string> {
+  const file = join(agency.dir, 'gateway.yaml');
+  const offered = services.map(
+    ({ code, url, delivery = 'stream' }) =>
+      `  - { id: ${agency.subsystem}/${code}, url: "${url}", delivery: ${delivery}, maxRequestBytes: 16 GiB }`,
+  );
+  const text = `# Written by troad sandbox; made anew at every start.
+node: { name: ${agency.name}, member: ${agency.member}, instance: TW }
+listen:
+  http: { host: 127.0.0.1, port: ${ports.http} }
+  https: { host: 127.0.0.1, port: ${ports.https}, cert: https.pem, key: https.key }
+link: { host: 127.0.0.1, port: ${ports.link}, cert: link.pem, key: link.key, ca: ca.pem }
+admin: { host: 127.0.0.1, port: ${ports.admin} }
+registry: { file: "${instance.registryFile}", rootKeys: ["${instance.registryRootKey}"], reloadSeconds: 1 }
+keys: { message: { file: message.key }, log: log.key }
+log: { dir: log, origin: ${agency.origin}, segmentMiB: 16 }
+policy: { bundle: "${bundle}" }
+subsystems:
+  - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
+${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
+limits: { drainSeconds: 5 }
+`;
+  await writeFile(file, text);
+  return file;
+}

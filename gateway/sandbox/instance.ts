@@ -1,0 +1,214 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Authority, type Identity } from '../../pki/authority.ts';
+import { generateKeyPair, readPrivateKey, writePrivateKey, type KeyKind } from '../../pki/keys.ts';
+import type { EpochMs } from '../core/clock.ts';
+import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { AgreementRow, GatewayRow, RegistryDocument, ServiceRow } from '../registry/document.ts';
+import { messageKeyRow, spkiSha256 } from '../registry/keys.ts';
+import { openRegistry, signRegistry } from '../registry/load.ts';
+import { trustFileOf } from '../registry/trust-file.ts';
+import { verifierKeyOf } from '../tlog/note.ts';
+
+/** One agency of the sandbox: its folder holds what an agency's host would hold, and nothing of the other's. */
+export interface Agency {
+  readonly dir: string;
+  /** Gateway name and member. */
+  readonly name: string;
+  readonly member: MemberId;
+  readonly subsystem: SubsystemId;
+  readonly linkSpki: string;
+  readonly messageKey: KeyObject;
+  readonly origin: string;
+  readonly logVkey: string;
+}
+
+/** A service that the sandbox's agency B offers, and where it really is. */
+export interface OfferedService {
+  readonly code: string;
+  readonly url: string;
+  readonly title: { readonly en: string; readonly zh: string };
+  readonly delivery?: 'stream' | 'verified';
+}
+
+const YEAR_MS = 365 * 86_400_000;
+
+/** Keys, certificates and the signed registry of a whole T-Road in one folder. Made once; a second start reuses them. */
+export class SandboxInstance {
+  readonly dir: string;
+  readonly #authority: Authority;
+  readonly #now: () => EpochMs;
+
+  private constructor(dir: string, authority: Authority, now: () => EpochMs) {
+    this.dir = dir;
+    this.#authority = authority;
+    this.#now = now;
+  }
+
+  static async open(dir: string, now: () => EpochMs): Promise<SandboxInstance> {
+    await mkdir(join(dir, 'ca'), { recursive: true, mode: 0o700 });
+    await mkdir(join(dir, 'registry'), { recursive: true, mode: 0o700 });
+    return new SandboxInstance(dir, await openAuthority(join(dir, 'ca'), now), now);
+  }
+
+  get registryFile(): string {
+    return join(this.dir, 'registry', 'registry.json');
+  }
+
+  get registryRootKey(): string {
+    return join(this.dir, 'registry', 'root.pub.pem');
+  }
+
+  get trustFile(): string {
+    return join(this.dir, 'trust.json');
+  }
+
+  /** An agency's folder: link, message and log keys, link certificate, HTTPS and client certificates. */
+  async agency(folder: string, member: string, subsystem: string): Promise<Agency> {
+    const dir = join(this.dir, 'agencies', folder);
+    const name = `gw.${folder}.tw.troad.example`;
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const link = await this.#identity(join(dir, 'link'), () => this.#authority.issueLink(name));
+    await this.#identity(join(dir, 'https'), () => this.#authority.issueServer());
+    await this.#identity(join(dir, 'client'), () =>
+      this.#authority.issueClient(`${subsystem} information system`),
+    );
+    await writeFile(join(dir, 'ca.pem'), this.#authority.rootPem);
+    const messageKey = await key(join(dir, 'message.key'), 'ed25519');
+    const logKey = await key(join(dir, 'log.key'), 'ed25519');
+    const origin = `${name}/troad-log`;
+    return {
+      dir,
+      name,
+      member: member as MemberId, // the sandbox's own constants; the registry parser checks them again
+      subsystem: `${member}/${subsystem}` as SubsystemId,
+      linkSpki: spkiSha256(link),
+      messageKey: createPublicKey(messageKey),
+      origin,
+      logVkey: verifierKeyOf(`${origin}/1`, createPublicKey(logKey)),
+    };
+  }
+
+  /** Signs the registry for the addresses of this start, and writes the auditor's trust file. */
+  async publish(
+    agencies: readonly { readonly agency: Agency; readonly linkPort: number }[],
+    provider: Agency,
+    consumer: Agency,
+    services: readonly OfferedService[],
+  ): Promise<void> {
+    const now = this.#now();
+    const rootKey = await key(join(this.dir, 'registry', 'root.key'), 'ed25519');
+    const publicPem = createPublicKey(rootKey).export({ type: 'spki', format: 'pem' });
+    await writeFile(this.registryRootKey, publicPem);
+    const document: RegistryDocument = {
+      format: 'troad-registry-v1',
+      instance: 'TW',
+      version: (await this.#publishedVersion(createPublicKey(rootKey))) + 1,
+      issuedAt: now,
+      expiresAt: now + YEAR_MS,
+      members: [
+        { id: consumer.member, name: { en: 'Agency A (sandbox)', zh: '甲機關（沙盒）' } },
+        { id: provider.member, name: { en: 'Agency B (sandbox)', zh: '乙機關（沙盒）' } },
+      ],
+      gateways: agencies.map(({ agency, linkPort }) => gatewayRow(agency, linkPort, now)),
+      subsystems: [consumer, provider].map(({ subsystem, name }) => ({ id: subsystem, gateway: name })),
+      services: services.map((service) => serviceRow(provider, service)),
+      agreements: services.map((service) => agreementRow(consumer, provider, service, now)),
+      linkAnchors: [this.#authority.rootPem],
+    };
+    const file = await signRegistry(document, [rootKey]);
+    await writeFile(this.registryFile, file);
+    const registry = await openRegistry(Buffer.from(file), { rootKeys: [createPublicKey(rootKey)] });
+    await writeFile(this.trustFile, `${JSON.stringify(trustFileOf(registry), null, 2)}\n`);
+  }
+
+  async #publishedVersion(rootKey: KeyObject): Promise<number> {
+    if (!(await exists(this.registryFile))) return 0;
+    const registry = await openRegistry(await readFile(this.registryFile), { rootKeys: [rootKey] });
+    return registry.version;
+  }
+
+  /** A key and its certificate, issued on the first start. @returns the public key */
+  async #identity(path: string, issue: () => Promise<Identity>): Promise<KeyObject> {
+    if (!(await exists(`${path}.pem`))) {
+      const identity = await issue();
+      await writePrivateKey(`${path}.key`, identity.privateKey);
+      await writeFile(`${path}.pem`, identity.chainPem);
+    }
+    return createPublicKey(readPrivateKey(`${path}.key`));
+  }
+}
+
+async function openAuthority(dir: string, now: () => EpochMs): Promise<Authority> {
+  const at = (name: string): string => join(dir, name);
+  if (await exists(at('issuing.pem'))) {
+    return Authority.fromParts(
+      {
+        rootPem: await readFile(at('root.pem'), 'utf8'),
+        rootKey: readPrivateKey(at('root.key')),
+        issuingPem: await readFile(at('issuing.pem'), 'utf8'),
+        issuingKey: readPrivateKey(at('issuing.key')),
+      },
+      now,
+    );
+  }
+  const authority = await Authority.create('TW sandbox', now);
+  const { parts } = authority;
+  await writePrivateKey(at('root.key'), parts.rootKey);
+  await writePrivateKey(at('issuing.key'), parts.issuingKey);
+  await writeFile(at('root.pem'), parts.rootPem);
+  await writeFile(at('issuing.pem'), parts.issuingPem); // last: its presence means that all is there
+  return authority;
+}
+
+async function key(path: string, kind: KeyKind): Promise<KeyObject> {
+  if (!(await exists(path))) await writePrivateKey(path, generateKeyPair(kind).privateKey);
+  return createPrivateKey(await readFile(path));
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+function gatewayRow(agency: Agency, linkPort: number, now: EpochMs): GatewayRow {
+  return {
+    name: agency.name,
+    member: agency.member,
+    address: `127.0.0.1:${linkPort}`,
+    link: [{ spki: agency.linkSpki }],
+    messageKeys: [
+      // From the epoch: a second start may not make the first start's signatures look too early.
+      messageKeyRow(agency.name, agency.messageKey, { notBefore: 0, notAfter: now + YEAR_MS }),
+    ],
+    logs: [{ origin: `${agency.origin}/1`, vkey: agency.logVkey }],
+  };
+}
+
+const serviceRow = (provider: Agency, { code, title }: OfferedService): ServiceRow => ({
+  id: `${provider.subsystem}/${code}` as ServiceId,
+  title,
+  type: 'REST',
+});
+
+const agreementRow = (
+  consumer: Agency,
+  provider: Agency,
+  { code }: OfferedService,
+  now: EpochMs,
+): AgreementRow => ({
+  id: `TW-SANDBOX-${code}`,
+  consumer: consumer.subsystem,
+  service: `${provider.subsystem}/${code}` as ServiceId,
+  methods: ['*'],
+  paths: ['**'],
+  fromMs: now - 60_000,
+  untilMs: now + YEAR_MS,
+  enabledByProvider: true,
+  enabledByConsumer: true,
+  // In as many words: these services are used by systems, no person signs in and no device is attested.
+  assertion: 'none',
+  device: 'none',
+});

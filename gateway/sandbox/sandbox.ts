@@ -1,0 +1,204 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { EpochMs } from '../core/clock.ts';
+import { writeGatewayFile, type Ports } from './gateway-file.ts';
+import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
+import { startServices, type SandboxServices } from './services.ts';
+
+/** What `troad sandbox` prints when it is ready; tests, the demo and the benchmark read it. */
+export interface SandboxReady {
+  readonly ready: true;
+  readonly dir: string;
+  readonly consumer: GatewayEnds & {
+    readonly url: string;
+    readonly tlsUrl: string;
+    readonly ca: string;
+    readonly clientCert: string;
+    readonly clientKey: string;
+  };
+  readonly provider: GatewayEnds & { readonly link: string };
+  readonly service: { readonly url: string };
+  readonly trust: string;
+}
+
+export interface GatewayEnds {
+  readonly log: string;
+  readonly admin: string;
+  readonly pid: number;
+}
+
+export interface SandboxOptions {
+  readonly dir: string;
+  /** How to start one gateway: the program and the arguments before `--config FILE`. */
+  readonly run: readonly [program: string, ...args: string[]];
+  readonly bundle: string;
+  readonly now: () => EpochMs;
+  /** Services beside `echo`, `files` and `events`. */
+  readonly extra?: readonly { readonly code: string; readonly url: string }[];
+  /** Lines that the gateways write (their logs). */
+  readonly onLine?: (agency: string, line: string) => void;
+}
+
+const TITLES = {
+  echo: { en: 'Says what it received', zh: '回應所收到的內容' },
+  files: { en: 'Large files, both ways', zh: '大型檔案雙向傳輸' },
+  events: { en: 'Server-sent events', zh: '伺服器推送事件' },
+} as const;
+
+/** A whole T-Road on loopback: two agencies, each with a real gateway process, and the services of the second. */
+export class Sandbox {
+  readonly ready: SandboxReady;
+  /** Resolves when a gateway ends that nobody asked to end. */
+  readonly broken: Promise<string>;
+  readonly #services: SandboxServices;
+  readonly #gateways: readonly Child[];
+
+  private constructor(ready: SandboxReady, services: SandboxServices, gateways: readonly Child[]) {
+    this.ready = ready;
+    this.#services = services;
+    this.#gateways = gateways;
+    this.broken = Promise.race(gateways.map((gateway) => gateway.unexpectedEnd));
+  }
+
+  static async start(options: SandboxOptions): Promise<Sandbox> {
+    const instance = await SandboxInstance.open(options.dir, options.now);
+    const a = await instance.agency('a11', 'TW/GOV/A11', 'welfare');
+    const b = await instance.agency('b07', 'TW/GOV/B07', 'housing');
+    const services = await startServices();
+    const offered: OfferedService[] = [
+      ...(['echo', 'files', 'events'] as const).map((code) => ({
+        code,
+        url: `${services.url}/${code}`,
+        title: TITLES[code],
+      })),
+      // The same echo behind `delivery: verified`: it sees nothing of a request before all of it was checked.
+      { code: 'verified', url: `${services.url}/echo`, title: TITLES.echo, delivery: 'verified' },
+      ...(options.extra ?? []).map(({ code, url }) => ({ code, url, title: { en: code, zh: code } })),
+    ];
+    const [portsA, portsB] = [await freePorts(), await freePorts()];
+    const linked = [
+      { agency: a, linkPort: portsA.link },
+      { agency: b, linkPort: portsB.link },
+    ];
+    await instance.publish(linked, b, a, offered);
+    const gateways = await Promise.all([
+      startGateway(options, instance, a, portsA, []),
+      startGateway(options, instance, b, portsB, offered),
+    ]);
+    return new Sandbox(readyLine(instance, a, b, portsA, portsB, services, gateways), services, gateways);
+  }
+
+  /** Drains both gateways, then stops the services. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
+    await this.#services.close();
+  }
+}
+
+function readyLine(
+  instance: SandboxInstance,
+  a: Agency,
+  b: Agency,
+  portsA: Ports,
+  portsB: Ports,
+  services: SandboxServices,
+  [gatewayA, gatewayB]: readonly Child[],
+): SandboxReady {
+  const ends = (agency: Agency, ports: Ports, child: Child | undefined): GatewayEnds => ({
+    log: join(agency.dir, 'log'),
+    admin: `http://127.0.0.1:${ports.admin}`,
+    pid: child?.pid ?? 0,
+  });
+  return {
+    ready: true,
+    dir: instance.dir,
+    consumer: {
+      url: `http://127.0.0.1:${portsA.http}`,
+      tlsUrl: `https://127.0.0.1:${portsA.https}`,
+      ca: join(a.dir, 'ca.pem'),
+      clientCert: join(a.dir, 'client.pem'),
+      clientKey: join(a.dir, 'client.key'),
+      ...ends(a, portsA, gatewayA),
+    },
+    provider: { link: `127.0.0.1:${portsB.link}`, ...ends(b, portsB, gatewayB) },
+    service: { url: services.url },
+    trust: instance.trustFile,
+  };
+}
+
+async function startGateway(
+  options: SandboxOptions,
+  instance: SandboxInstance,
+  agency: Agency,
+  ports: Ports,
+  services: readonly OfferedService[],
+): Promise<Child> {
+  const file = await writeGatewayFile(instance, agency, ports, services, options.bundle);
+  const child = new Child(options, agency, file);
+  await child.ready;
+  return child;
+}
+
+/** One gateway process. */
+class Child {
+  readonly ready: Promise<void>;
+  readonly unexpectedEnd: Promise<string>;
+  readonly #process: ChildProcess;
+  #stopping = false;
+
+  constructor(options: SandboxOptions, agency: Agency, file: string) {
+    const [program, ...args] = options.run;
+    this.#process = spawn(program, [...args, '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const { stdout } = this.#process;
+    if (stdout === null) throw new Error('gateway without output'); // stdio above asks for a pipe
+    const lines: string[] = [];
+    this.ready = new Promise((resolve, reject) => {
+      createInterface({ input: stdout }).on('line', (line) => {
+        options.onLine?.(agency.name, line);
+        if (lines.length < 20) lines.push(line);
+        if (line.includes('"gateway.started"')) resolve();
+      });
+      this.#process.once('error', reject);
+      this.#process.once('exit', (code, signal) => {
+        reject(new Error(`${agency.name} ended at start (${signal ?? code ?? ''}): ${lines.join('\n')}`));
+      });
+    });
+    this.unexpectedEnd = new Promise((resolve) => {
+      this.#process.once('exit', (code, signal) => {
+        if (!this.#stopping) resolve(`${agency.name} ended: ${signal ?? `status ${code ?? ''}`}`);
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const ended = once(this.#process, 'exit');
+    this.#process.kill('SIGTERM');
+    await ended;
+  }
+}
+
+/** Four ports that were free a moment ago. Loopback of one machine: a lost race shows as a start that fails. */
+async function freePorts(): Promise<Ports> {
+  const servers = await Promise.all(
+    [0, 1, 2, 3].map(async () => {
+      const server = createServer();
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const [http = 0, https = 0, link = 0, admin = 0] = servers.map(
+    (server) => (server.address() as AddressInfo).port, // a TCP server's address is one
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return { http, https, link, admin };
+}
