@@ -1,0 +1,222 @@
+import t from 'tap';
+import fc from 'fast-check';
+import { execPath } from 'node:process';
+import { describe } from './context.ts';
+import { calibrate } from './gauge.ts';
+import { parseWrk, wrkMissing } from './load-closed.ts';
+import { poissonArrivals, seeded } from './load-open.ts';
+import type { Sample } from './measure.ts';
+import { cellName, type Plan } from './plan.ts';
+import { cpuMs, descendants, parseMachineStat, parsePeakRss, parseProcessStat, treeCpu } from './procfs.ts';
+import { compareSubjects, conclude, formatResults, insertResults } from './report.ts';
+import { runPlan, Void } from './rounds.ts';
+import { run, which } from './spawn.ts';
+import { compareRounds, difference, quantile, ratio, spread } from './stats.ts';
+import { direct } from './subjects/direct.ts';
+import { nginxPair } from './subjects/nginx-pair.ts';
+import type { SubjectKind } from './subjects/subject.ts';
+
+void t.test('quantiles interpolate, and of nothing there are none', (t) => {
+  t.equal(quantile([4, 1, 3, 2], 0.5), 2.5);
+  t.equal(quantile([7], 0.99), 7);
+  t.equal(quantile([0, 10], 0.99), 9.9);
+  t.same(spread([3, 1, 2]), { median: 2, min: 1, max: 3, n: 3 });
+  t.throws(() => quantile([], 0.5), RangeError);
+  t.throws(() => quantile([1], 1.1), RangeError);
+  const figures = fc.array(fc.double({ min: -1e9, max: 1e9, noNaN: true }), { minLength: 1 });
+  fc.assert(
+    fc.property(figures, fc.double({ min: 0, max: 1, noNaN: true }), (values, fraction) => {
+      const at = quantile(values, fraction);
+      return (
+        at >= Math.min(...values) &&
+        at <= Math.max(...values) &&
+        quantile(values.toReversed(), fraction) === at
+      );
+    }),
+  );
+  t.end();
+});
+
+void t.test('subjects are compared inside a round: what slows both changes nothing', (t) => {
+  const rounds = [1, 7, 2].map(
+    (slow) =>
+      new Map([
+        ['a', 30 * slow],
+        ['b', 10 * slow],
+      ]),
+  );
+  t.same(compareRounds(rounds, 'a', 'b', ratio), { median: 3, min: 3, max: 3, n: 3 });
+  t.same(
+    compareRounds([...rounds, new Map([['a', 1]])], 'b', 'a', difference)?.n,
+    3,
+    'a round without both is left out',
+  );
+  t.equal(compareRounds(rounds, 'a', 'c', ratio), undefined);
+  t.throws(() => ratio(1, 0), RangeError);
+  t.throws(() => ratio(Number.NaN, 1), RangeError);
+  t.end();
+});
+
+void t.test('/proc is read exactly', (t) => {
+  const line = '4242 (a) S (evil) R 17 4242 1 0 -1 4194560 1 2 3 4 250 50 30 20 20 0 9 0 100 1000 10 1\n';
+  t.same(parseProcessStat(line), {
+    pid: 4242,
+    parent: 17,
+    own: { userMs: 2500, systemMs: 500 },
+    reaped: { userMs: 300, systemMs: 200 },
+  });
+  for (const wrong of ['', '4242', '4242 (x) R 17', line.replace('250', 'x')]) {
+    t.throws(() => parseProcessStat(wrong), SyntaxError, wrong);
+  }
+  t.same(parseMachineStat('cpu  10 2 30 400 5 60 70 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n'), {
+    busyMs: 420,
+    stolenMs: 80,
+  });
+  t.throws(() => parseMachineStat('cpu0 1 2 3 4'), SyntaxError);
+  t.equal(parsePeakRss('VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n'), 2);
+  t.throws(() => parsePeakRss('VmRSS: 1 kB'), SyntaxError);
+  t.end();
+});
+
+void t.test('a tree is its root and all below it, whatever order they are listed in', (t) => {
+  const none = { userMs: 0, systemMs: 0 };
+  const all = [
+    [5, 4],
+    [4, 2],
+    [2, 1],
+    [3, 1],
+    [9, 8],
+  ].map(([pid = 0, parent = 0]) => ({ pid, parent, own: none, reaped: none }));
+  t.same(
+    descendants(all, [2])
+      .map(({ pid }) => pid)
+      .toSorted((a, b) => a - b),
+    [2, 4, 5],
+  );
+  t.throws(() => treeCpu([77], all), /77 is gone/);
+  t.end();
+});
+
+void t.test('CPU time of a child is counted, while it lives and after', async (t) => {
+  const before = cpuMs(treeCpu([process.pid]));
+  const spin =
+    'const end = performance.now() + 60000; while (process.cpuUsage().user < 3e5 && performance.now() < end);';
+  await run(execPath, ['-e', spin]);
+  t.ok(cpuMs(treeCpu([process.pid])) - before >= 290, 'the 300 ms that the child burned');
+  t.ok(calibrate() > 0);
+});
+
+void t.test('the result line of the wrk script is read, an empty answer is an error', (t) => {
+  const line =
+    '{"requests":1000,"durationUs":2000000,"bytes":1200000,"errors":3,"p50Us":1500.0,"p99Us":9000.0}';
+  t.same(parseWrk(`Running 2s test\n${line}\n`), {
+    requests: 1000,
+    perSecond: 500,
+    errors: 3,
+    p50Ms: 1.5,
+    p99Ms: 9,
+  });
+  t.equal(parseWrk(line.replace('1200000', '120000')).errors, 1003, 'bodies are missing');
+  t.throws(() => parseWrk('unable to connect'), /no result/);
+  t.throws(() => parseWrk(line.replace('"p99Us":9000.0', '"p99Us":null')), /wrk/);
+  t.throws(() => parseWrk(line.replace('1000', '0')), /wrk/);
+  t.end();
+});
+
+void t.test('arrivals are a Poisson process, the same for every subject', (t) => {
+  const due = poissonArrivals(500, 60, seeded(1));
+  t.same(due, poissonArrivals(500, 60, seeded(1)));
+  t.ok(Math.abs(due.length - 30_000) < 6 * Math.sqrt(30_000), `${due.length} arrivals`);
+  const gaps = [...due].map((at, index) => at - (due[index - 1] ?? 0));
+  t.ok(gaps.every((gap) => gap >= 0));
+  const mean = gaps.reduce((total, gap) => total + gap, 0) / gaps.length;
+  const deviation = Math.sqrt(gaps.reduce((total, gap) => total + (gap - mean) ** 2, 0) / gaps.length);
+  t.ok(Math.abs(deviation / mean - 1) < 0.05, 'exponential gaps deviate by their mean');
+  t.end();
+});
+
+const calm = { elapsedMs: 1, foreign: 0, stolen: 0, calibrationMs: 1 };
+const sample = (cell: string, subject: string, round: number, figures: Sample['figures']): Sample => ({
+  ...{ cell, subject, round, figures, exchanges: 1, errors: 0, cpu: {}, surroundings: calm },
+});
+
+void t.test('the published names: CPU and wall as ratios, first byte and percentiles as differences', (t) => {
+  const samples = [0, 1, 2].flatMap((round) => [
+    sample('post1k.c64', 'troad', round, { cpuUs: 90 + 30 * round, perSecond: 1 }),
+    sample('post1k.c64', 'nginx', round, { cpuUs: 30, perSecond: 2 }),
+    sample('bulk.get', 'troad', round, { cpuSecondsPerGiB: 3, mbPerSecond: 300 }),
+    sample('bulk.get', 'nginx', round, { cpuSecondsPerGiB: 2, mbPerSecond: 600 }),
+    sample('open500', 'troad', round, { cpuUs: 8, p50Ms: 3, p99Ms: 9 }),
+    sample('open500', 'nginx', round, { cpuUs: 2, p50Ms: 1, p99Ms: 4 }),
+    sample('ttfb', 'troad', round, { firstByteMs: 5 }),
+    sample('ttfb', 'nginx', round, { firstByteMs: 3 }),
+  ]);
+  const spreads = compareSubjects(samples, 'troad', 'nginx');
+  t.same(spreads['cpu.post1k.c64'], { median: 4, min: 3, max: 5, n: 3 });
+  t.same(Object.fromEntries(Object.entries(spreads).map(([name, { median }]) => [name, median])), {
+    ...{ 'cpu.post1k.c64': 4, 'cpu.bulk.get': 1.5, 'wall.bulk.get': 0.5, 'ttfb.extraMs': 2 },
+    ...{ 'cpu.open500': 4, 'open500.p50.extraMs': 2, 'open500.p99.extraMs': 5 },
+  });
+  t.end();
+});
+
+void t.test('tables go between the markers of the README, again and again', async (t) => {
+  const { readFileSync } = await import('node:fs');
+  const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+  const once = insertResults(readme, 'FIRST $& $1');
+  t.match(once, 'FIRST $& $1');
+  t.equal(insertResults(once, 'SECOND'), insertResults(readme, 'SECOND'));
+  t.throws(() => insertResults('no markers', 'x'), /README/);
+  t.throws(() => insertResults(once + once, 'x'), /README/);
+});
+
+const absent =
+  nginxPair.missing() ??
+  wrkMissing() ??
+  (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
+const SMOKE: Plan = {
+  ...{ name: 'smoke', rounds: 1, warmSeconds: 0, payloadBytes: 16 << 20, attempts: 1 },
+  cells: [
+    { load: 'closed', connections: 8, seconds: 1 },
+    { load: 'open', perSecond: 200, seconds: 0.5 },
+    { load: 'bulk', direction: 'get', transfers: 1 },
+    { load: 'bulk', direction: 'put', transfers: 1 },
+    { load: 'first-byte', transfers: 2 },
+  ],
+};
+const quiet = (): undefined => undefined;
+
+void t.test('one round of everything, with real servers', { skip }, async (t) => {
+  const result = await runPlan(SMOKE, [direct, nginxPair], quiet, new AbortController().signal);
+  t.ok(result.gates.length >= 12 && result.gates.every(({ passed }) => passed));
+  t.equal(result.samples.length, 2 * SMOKE.cells.length);
+  for (const { cell, figures, errors, exchanges, cpu, subject } of result.samples) {
+    t.ok(errors === 0 && exchanges > 0, `${subject} ${cell}`);
+    t.ok(
+      Object.values(figures).every((figure) => figure > 0),
+      `${subject} ${cell}: ${JSON.stringify(figures)}`,
+    );
+    t.equal(Object.keys(cpu).length, subject === 'nginx' ? 2 : 0);
+  }
+  const results = conclude(SMOKE, result, await describe(result));
+  t.same(results.ratios, {}, 'ours did not run');
+  for (const cell of SMOKE.cells) t.match(formatResults(results), `| ${cellName(cell)} | nginx |`);
+});
+
+void t.test('a subject that answers with other bytes voids the run', { skip }, async (t) => {
+  const wrongFile: SubjectKind = {
+    ...direct,
+    async start(lab) {
+      const subject = await direct.start(lab);
+      const target: typeof subject.target = (door, path) =>
+        subject.target(door, path === '/payload' ? '/part' : path);
+      return { ...subject, target };
+    },
+  };
+  const interrupt = new AbortController().signal;
+  await t.rejects(runPlan(SMOKE, [wrongFile], quiet, interrupt), Void);
+  await t.rejects(runPlan(SMOKE, [direct], quiet, AbortSignal.abort(new Error('Ctrl-C'))), {
+    message: 'Ctrl-C',
+  });
+});

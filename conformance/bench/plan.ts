@@ -1,0 +1,67 @@
+/** One kind of load. Every round gives each cell to each subject once. */
+export type Cell =
+  | { readonly load: 'closed'; readonly connections: number; readonly seconds: number }
+  | { readonly load: 'open'; readonly perSecond: number; readonly seconds: number }
+  | { readonly load: 'bulk'; readonly direction: 'get' | 'put'; readonly transfers: number }
+  | { readonly load: 'first-byte'; readonly transfers: number };
+
+export interface Plan {
+  readonly name: 'quick' | 'full' | 'smoke';
+  readonly rounds: number;
+  /** Whole seconds of each of three warm-up loads a subject. */
+  readonly warmSeconds: number;
+  readonly payloadBytes: number;
+  readonly cells: readonly Cell[];
+  /** How often a cell is measured at most while strangers use too much of the machine. */
+  readonly attempts: number;
+}
+
+/** Share of the machine that strangers may use before a measurement is repeated. */
+export const FOREIGN_LIMIT = 0.25;
+
+/** The name of a cell in results.json. */
+export function cellName(cell: Cell): string {
+  switch (cell.load) {
+    case 'closed':
+      return `post1k.c${cell.connections}`;
+    case 'open':
+      return `open${cell.perSecond}`;
+    case 'bulk':
+      return `bulk.${cell.direction}`;
+    case 'first-byte':
+      return 'ttfb';
+  }
+}
+
+function cells(
+  closedSeconds: number,
+  openRates: readonly number[],
+  openSeconds: number,
+  transfers: number,
+): Cell[] {
+  return [
+    ...[1, 8, 64, 256].map((connections): Cell => ({ load: 'closed', connections, seconds: closedSeconds })),
+    ...openRates.map((perSecond): Cell => ({ load: 'open', perSecond, seconds: openSeconds })),
+    { load: 'bulk', direction: 'get', transfers },
+    { load: 'bulk', direction: 'put', transfers },
+    { load: 'first-byte', transfers: 10 },
+  ];
+}
+
+export const QUICK: Plan = {
+  name: 'quick',
+  rounds: 4,
+  warmSeconds: 1,
+  payloadBytes: 256 << 20,
+  cells: cells(1, [500], 3, 1),
+  attempts: 2,
+};
+
+export const FULL: Plan = {
+  name: 'full',
+  rounds: 5,
+  warmSeconds: 2,
+  payloadBytes: 256 << 20,
+  cells: cells(3, [500, 1500], 10, 4),
+  attempts: 3,
+};

@@ -1,0 +1,84 @@
+/** Programs we start, and end by their own process id. */
+import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants } from 'node:fs';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/** Runs a program to its end. @throws Error when it fails, with what it wrote to stderr */
+export const run = promisify(execFile);
+
+/** Absolute path of a program. Debian keeps servers in sbin, which a user's PATH may lack. */
+export function which(program: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  return folders
+    .map((folder) => join(folder, program))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** A port on loopback that was free a moment ago, for servers that cannot be told "any". */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo; // a TCP server that listens has an address
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export interface Running {
+  readonly pid: number;
+  readonly child: ChildProcess;
+  /** Asks with SIGTERM, insists after 15 s. Harmless when it ended already. */
+  stop(): Promise<void>;
+}
+
+export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], ...options });
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      resolve();
+    });
+    child.once('error', () => {
+      resolve();
+    });
+  });
+  if (child.pid === undefined) throw new Error(`cannot start ${program}`);
+  return {
+    pid: child.pid,
+    child,
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      const insist = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      await ended;
+      clearTimeout(insist);
+    },
+  };
+}
+
+/** Waits until somebody accepts on a loopback port. @throws Error when the program ended first, or after 10 s */
+export async function listening(running: Running, port: number): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    if (running.child.exitCode !== null)
+      throw new Error(`${running.child.spawnfile} ended: ${running.child.exitCode}`);
+    const socket = connect(port, '127.0.0.1');
+    try {
+      await once(socket, 'connect');
+      return;
+    } catch {
+      await delay(50);
+    } finally {
+      socket.destroy();
+    }
+  }
+  throw new Error(`${running.child.spawnfile}: nobody listens on port ${port}`);
+}

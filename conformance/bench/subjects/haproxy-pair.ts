@@ -1,0 +1,100 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FAR_NAME } from '../certificates.ts';
+import type { Lab } from '../lab.ts';
+import { freePort, listening, start as startProgram, which, type Running } from '../spawn.ts';
+import { inspectHop } from './hop.ts';
+import type { Subject, SubjectKind } from './subject.ts';
+
+const common = `
+global
+  nbthread 1
+  maxconn 4096
+  ssl-server-verify required
+defaults
+  mode http
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
+  http-reuse always
+`;
+
+function farConfiguration(lab: Lab, port: number): string {
+  const { far, authority } = lab.certificates;
+  const { benchUrl, sinkUrl } = lab.backend;
+  return `${common}
+frontend far
+  bind 127.0.0.1:${port} ssl crt ${far.bundle} ca-file ${authority} verify required ssl-min-ver TLSv1.3 alpn http/1.1
+  use_backend sink if { path_beg /sink/ }
+  default_backend bench
+backend bench
+  http-request set-path %[path,regsub(^/bench,)]
+  server service ${benchUrl.replace('http://', '')}
+backend sink
+  http-request set-path %[path,regsub(^/sink,)]
+  server service ${sinkUrl.replace('http://', '')}
+`;
+}
+
+function nearConfiguration(lab: Lab, port: number, farPort: number): string {
+  const { near, authority } = lab.certificates;
+  const tls = `ssl crt ${near.bundle} ca-file ${authority} verify required verifyhost ${FAR_NAME} sni str(${FAR_NAME})`;
+  return `${common}
+frontend near
+  bind 127.0.0.1:${port}
+  default_backend far
+backend far
+  server far 127.0.0.1:${farPort} ${tls} ssl-min-ver TLSv1.3 alpn http/1.1
+`;
+}
+
+async function startHaproxy(
+  dir: string,
+  name: string,
+  configuration: string,
+  port: number,
+): Promise<Running> {
+  const file = join(dir, `${name}.cfg`);
+  await writeFile(file, configuration);
+  const running = startProgram(which('haproxy') ?? 'haproxy', ['-q', '-db', '-f', file]);
+  try {
+    await listening(running, port);
+  } catch (cause) {
+    await running.stop();
+    throw cause;
+  }
+  return running;
+}
+
+async function start(lab: Lab): Promise<Subject> {
+  const [port, farPort] = [await freePort(), await freePort()];
+  const far = await startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort);
+  try {
+    const context = await inspectHop(lab.certificates, farPort);
+    const near = await startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, port, farPort), port);
+    return {
+      name: 'haproxy',
+      gateways: [
+        { role: 'near', pid: near.pid },
+        { role: 'far', pid: far.pid },
+      ],
+      target: (door, path) => ({ url: `http://127.0.0.1:${port}/${door}${path}`, headers: {} }),
+      context,
+      stop: async () => {
+        await Promise.all([near.stop(), far.stop()]);
+      },
+      audit: () => Promise.resolve([]),
+    };
+  } catch (cause) {
+    await far.stop();
+    throw cause;
+  }
+}
+
+/** A second yardstick where haproxy is installed: the same hop, one thread each. */
+export const haproxyPair: SubjectKind = {
+  name: 'haproxy',
+  missing: () => (which('haproxy') === undefined ? 'haproxy is not installed' : undefined),
+  start,
+};

@@ -1,0 +1,47 @@
+import type { Lab } from '../lab.ts';
+
+/** Where a client sends a request for this subject. */
+export interface Target {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The two doors of the service behind every subject: small answers and files, or the swallower of uploads. */
+export type Door = 'bench' | 'sink';
+
+/** One gateway of a pair. The root of a process tree, whose CPU time is what counts. */
+export interface Gateway {
+  readonly role: 'near' | 'far';
+  readonly pid: number;
+}
+
+/** The outcome of one check that the whole run depends on. */
+export interface Gate {
+  readonly name: string;
+  readonly passed: boolean;
+  readonly detail: string;
+}
+
+/** A way from the client to the service, running. */
+export interface Subject {
+  readonly name: string;
+  /** Empty when there is nothing in between. */
+  readonly gateways: readonly Gateway[];
+  readonly target: (door: Door, path: string) => Target;
+  /** Versions, cipher suite: what explains a figure. */
+  readonly context: Readonly<Record<string, string>>;
+  /** Harmless when it was stopped before. */
+  stop(): Promise<void>;
+  /**
+   * Once stopped: did it do all of its duties?
+   * @param exchanges how many requests it answered
+   */
+  audit(exchanges: number): Promise<readonly Gate[]>;
+}
+
+export interface SubjectKind {
+  readonly name: string;
+  /** Why it cannot run on this machine, or undefined when it can. */
+  missing(): string | undefined;
+  start(lab: Lab): Promise<Subject>;
+}

@@ -1,0 +1,88 @@
+import t from 'tap';
+import { existsSync } from 'node:fs';
+import { parseReady, parseTreeSize, troadPairOf } from './troad-pair.ts';
+
+const line = {
+  ready: true,
+  consumer: { url: 'http://127.0.0.1:1', log: '/c', pid: 7 },
+  provider: { link: 'x', log: '/p', pid: 8 },
+  trust: '/t',
+};
+
+void t.test('reads the line of the sandbox and refuses one that says less', (t) => {
+  t.match(parseReady(JSON.stringify(line)), { consumer: line.consumer, trust: '/t' });
+  const nearMisses: readonly (readonly [string, object])[] = [
+    ['consumer.url', { ...line, consumer: { ...line.consumer, url: 1 } }],
+    ['provider.log', { ...line, provider: { pid: 8 } }],
+    ['consumer.pid', { ...line, consumer: { ...line.consumer, pid: '7' } }],
+    ['trust', { ...line, trust: undefined }],
+    ['not ready', { ...line, ready: 'yes' }],
+  ];
+  for (const [what, other] of nearMisses)
+    t.throws(() => parseReady(JSON.stringify(other)), new RegExp(what.replace('.', '\\.')));
+  t.end();
+});
+
+void t.test('reads the size from a checkpoint and nothing else', (t) => {
+  t.equal(parseTreeSize('troad.example/log\n1234\nroot=\n\n— sig'), 1234);
+  for (const text of ['', 'origin', 'origin\n-1\n', 'origin\n1e3\n'])
+    t.throws(() => parseTreeSize(text), /no checkpoint/);
+  t.end();
+});
+
+/** A program with the contract of `troad`: its logs grow to `size` while it runs, its auditor exits with `status`. */
+const standIn = (size: number, status: number): string => `
+  const { mkdirSync, writeFileSync } = require('node:fs');
+  const { spawn } = require('node:child_process');
+  const [, , command, , dir] = process.argv;
+  if (command === 'audit') process.exit(${status});
+  const logs = [dir + '/c', dir + '/p'];
+  const checkpoint = (size) => logs.forEach((log) => writeFileSync(log + '/checkpoint', 'origin\\n' + size + '\\nroot\\n'));
+  logs.forEach((log) => mkdirSync(log, { recursive: true }));
+  checkpoint(3);
+  const idle = logs.map(() => spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']));
+  process.on('SIGTERM', () => { checkpoint(${size}); idle.forEach((child) => child.kill()); process.exit(0); });
+  console.log(JSON.stringify({ ready: true, trust: dir + '/trust', consumer: { url: 'http://127.0.0.1:9', log: logs[0], pid: idle[0].pid },
+    provider: { log: logs[1], pid: idle[1].pid } }));
+`;
+
+const backend = {
+  benchUrl: 'http://127.0.0.1:1',
+  sinkUrl: 'http://127.0.0.1:2',
+  stop: () => Promise.resolve(),
+};
+
+for (const [what, size, status, passed] of [
+  ['two records an exchange and a clean audit pass', 23, 0, [true, true, true]],
+  ['one record too few does not', 22, 0, [false, false, true]],
+  ['an audit that finds something does not', 23, 1, [true, true, false]],
+] as const) {
+  void t.test(`the logs are judged after the end: ${what}`, async (t) => {
+    const cli = `${t.testdir({ 'cli.cjs': standIn(size, status) })}/cli.cjs`;
+    const subject = await troadPairOf(cli).start({ backend });
+    t.equal(subject.gateways.length, 2);
+    t.match(subject.target('sink', '/slow'), { url: 'http://127.0.0.1:9/r1/TW/GOV/B07/housing/sink/slow' });
+    await subject.stop();
+    await subject.stop();
+    const gates = await subject.audit(10);
+    t.same(
+      gates.map((gate) => gate.passed),
+      passed,
+    );
+    for (const { detail } of gates.slice(0, 1)) {
+      const kept = /kept in (.+)$/.exec(detail)?.[1];
+      t.equal(
+        kept === undefined,
+        passed.every(Boolean),
+        'the logs are kept when, and only when, something failed',
+      );
+      if (kept !== undefined) t.ok(existsSync(kept));
+      if (kept !== undefined)
+        t.teardown(() =>
+          import('node:fs').then(({ rmSync }) => {
+            rmSync(kept, { recursive: true });
+          }),
+        );
+    }
+  });
+}

@@ -1,0 +1,154 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Lab } from '../lab.ts';
+import { run, start as startProgram, type Running } from '../spawn.ts';
+import type { Gate, Gateway, Subject, SubjectKind, Target } from './subject.ts';
+
+/** The part of `troad sandbox --json` that is used here. */
+export interface SandboxReady {
+  readonly consumer: { readonly url: string; readonly log: string; readonly pid: number };
+  readonly provider: { readonly log: string; readonly pid: number };
+  readonly trust: string;
+}
+
+/** @throws Error naming the first field that is missing or of another type */
+export function parseReady(line: string): SandboxReady {
+  const root: unknown = JSON.parse(line);
+  const at = (path: string): unknown =>
+    path
+      .split('.')
+      .reduce<unknown>(
+        (value, name) => (typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined),
+        root,
+      );
+  const text = (path: string): string => {
+    const value = at(path);
+    if (typeof value !== 'string') throw new Error(`sandbox: ${path} is not a string: ${line.slice(0, 300)}`);
+    return value;
+  };
+  const pid = (path: string): number => {
+    const value = at(path);
+    if (typeof value !== 'number' || !Number.isSafeInteger(value))
+      throw new Error(`sandbox: ${path} is no process id`);
+    return value;
+  };
+  if (at('ready') !== true) throw new Error(`sandbox is not ready: ${line.slice(0, 300)}`);
+  return {
+    consumer: { url: text('consumer.url'), log: text('consumer.log'), pid: pid('consumer.pid') },
+    provider: { log: text('provider.log'), pid: pid('provider.pid') },
+    trust: text('trust'),
+  };
+}
+
+/** Size of the tree that a log's latest checkpoint covers: its second line (C2SP tlog-checkpoint). */
+export function parseTreeSize(checkpoint: string): number {
+  const size = checkpoint.split('\n', 3)[1];
+  if (size === undefined || !/^\d{1,15}$/.test(size))
+    throw new Error(`no checkpoint: ${checkpoint.slice(0, 80)}`);
+  return Number(size);
+}
+
+const treeSize = (log: string): number => parseTreeSize(readFileSync(join(log, 'checkpoint'), 'utf8'));
+
+const FILE_SYSTEMS: Readonly<Record<number, string>> = {
+  0xef53: 'ext4',
+  0x58465342: 'xfs',
+  0x9123683e: 'btrfs',
+  0x794c7630: 'overlayfs',
+  0x01021994: 'tmpfs, where a sync costs nothing',
+};
+
+const fileSystem = (dir: string): string => {
+  const { type } = statfsSync(dir);
+  return FILE_SYSTEMS[type] ?? `type 0x${type.toString(16)}`;
+};
+
+async function readyLine(sandbox: Running): Promise<SandboxReady> {
+  const { stdout } = sandbox.child;
+  if (stdout === null) throw new Error('unreachable: stdout is piped');
+  const late = setTimeout(() => void sandbox.stop(), 60_000);
+  try {
+    for await (const line of createInterface({ input: stdout })) {
+      stdout.resume(); // what it says later is of no use, but must not fill the pipe
+      return parseReady(line);
+    }
+  } finally {
+    clearTimeout(late);
+  }
+  throw new Error('the sandbox ended, or took longer than 60 s, before it was ready');
+}
+
+/** Both halves of every exchange must be in both logs, and an auditor must find nothing wrong with them. */
+async function auditGates(
+  cli: string,
+  ready: SandboxReady,
+  sizesBefore: readonly number[],
+  exchanges: number,
+): Promise<Gate[]> {
+  const logs = [ready.consumer.log, ready.provider.log];
+  const records = logs.map((log, index): Gate => {
+    const grown = treeSize(log) - (sizesBefore[index] ?? 0);
+    const name = `troad: ${index === 0 ? 'consumer' : 'provider'} has a record of each request and each answer`;
+    return { name, passed: grown >= 2 * exchanges, detail: `${grown} records of ${exchanges} exchanges` };
+  });
+  const audited = await run(process.execPath, [cli, 'audit', 'verify', ...logs, '--trust', ready.trust], {
+    maxBuffer: 64 << 20,
+  }).then(
+    () => ({ passed: true, detail: 'exit status 0' }),
+    (cause: unknown) => ({ passed: false, detail: String(cause).slice(0, 2000) }),
+  );
+  return [...records, { name: 'troad: audit verify of both logs', ...audited }];
+}
+
+async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
+  // The logs must lie on a disk: in memory, making them durable would cost nothing.
+  const dir = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'troad-bench-'));
+  const services = ['--service', `bench=${lab.backend.benchUrl}`, '--service', `sink=${lab.backend.sinkUrl}`];
+  const sandbox = startProgram(process.execPath, [cli, 'sandbox', '--dir', dir, '--json', ...services], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    const ready = await readyLine(sandbox);
+    const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];
+    const gateways: Gateway[] = [
+      { role: 'near', pid: ready.consumer.pid },
+      { role: 'far', pid: ready.provider.pid },
+    ];
+    return {
+      name: 'troad',
+      gateways,
+      target: (door, path): Target => ({
+        url: `${ready.consumer.url}/r1/TW/GOV/B07/housing/${door}${path}`,
+        headers: { 'X-Road-Client': 'TW/GOV/A11/welfare' },
+      }),
+      context: { logs: fileSystem(dir) },
+      stop: () => sandbox.stop(),
+      audit: async (exchanges) => {
+        const gates = await auditGates(cli, ready, sizes, exchanges);
+        if (gates.every(({ passed }) => passed)) {
+          rmSync(dir, { recursive: true });
+          return gates;
+        }
+        return gates.map((gate) => ({ ...gate, detail: `${gate.detail}; the logs are kept in ${dir}` }));
+      },
+    };
+  } catch (cause) {
+    await sandbox.stop();
+    rmSync(dir, { recursive: true });
+    throw cause;
+  }
+}
+
+/** Ours, as a user starts it, with all of its duties. @param cli the file that is the `troad` command */
+export const troadPairOf = (cli: string) =>
+  ({
+    name: 'troad',
+    missing: () => (existsSync(cli) ? undefined : 'the gateway has no command line yet'),
+    start: (lab: Pick<Lab, 'backend'>) => start(cli, lab),
+  }) satisfies SubjectKind;
+
+export const troadPair: SubjectKind = troadPairOf(
+  new URL('../../../gateway/cli.ts', import.meta.url).pathname,
+);
