@@ -35,7 +35,8 @@ const rows: readonly (readonly [source: string, specifiers: readonly (string | u
 ];
 
 for (const [source, specifiers] of rows) {
-  void t.test(JSON.stringify(source), async (t) => {
+  // tap counts a test twice whose name it has to escape.
+  void t.test(source.replaceAll(/[^\w.]+/g, ' '), async (t) => {
     t.strictSame(
       importsOf(source).map(({ specifier }) => specifier),
       specifiers,

@@ -31,7 +31,7 @@ const sample = `TAP version 14
     not ok 1 - outer # time=26.4ms
     ok 2 - whole # SKIP needs a TPM
     ok 3 - bare # SKIP
-    not ok 4 - later # TODO some day
+    not ok 4 - later # todo some day
     ok 5 - braces # time=3ms {
         ok 1 - inside
         1..1

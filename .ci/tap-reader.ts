@@ -74,8 +74,8 @@ export class TapReader {
     const closing =
       /^# \{ total: \d+, pass: (\d+)(?:, fail: (\d+))?(?:, todo: (\d+))?(?:, skip: (\d+))? \}$/.exec(text);
     if (level === 0 && closing !== null) {
-      const [pass, fail, todo, skip] = closing.slice(1).map((count = '0') => Number(count));
-      this.closing = { passed: pass ?? 0, failed: fail ?? 0, skipped: (todo ?? 0) + (skip ?? 0) };
+      const count = (group: number): number => Number(closing[group] ?? 0); // counts of 0 are left out
+      this.closing = { passed: count(1), failed: count(2), skipped: count(3) + count(4) };
     } else if (text.startsWith('# Subtest: ')) {
       this.#level(level).subtest = text.slice('# Subtest: '.length);
     } else if (text === '}') {
