@@ -1,4 +1,10 @@
-import { HeadBuilder, malformed, type FramedHead, type HeadLimits } from './request-head.ts';
+import {
+  HeadBuilder,
+  malformed,
+  type AnswerWishes,
+  type FramedHead,
+  type HeadLimits,
+} from './request-head.ts';
 import { Denied } from '../core/errors.ts';
 
 /**
@@ -56,9 +62,9 @@ export class RequestReader {
     return this.#state === 'request-line' && this.#partial === '' && this.unread === 0;
   }
 
-  /** Accept field of the head being read, for the answer to a refused one. */
-  get accept(): string | undefined {
-    return this.#builder.accept;
+  /** Of the head being read, for the answer to a refused one. */
+  get wishes(): AnswerWishes {
+    return this.#builder.wishes;
   }
 
   feed(chunk: Buffer): void {

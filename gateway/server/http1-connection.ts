@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
-import type { Field, Fields } from '../core/fields.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { ClientConnection, Consume } from '../exchange/arrival.ts';
 import { RequestReader } from './framing.ts';
 import { formatHead } from './http1-answer.ts';
 import { gone, Http1Exchange, type ExchangeHost } from './http1-exchange.ts';
-import { METHODS, type HeadLimits } from './request-head.ts';
+import type { AnswerWishes, HeadLimits } from './request-head.ts';
 
 export interface ConnectionLimits extends HeadLimits {
   /** From the first byte of a head (or from the connection) to its last, milliseconds. */
@@ -22,11 +21,8 @@ export interface ConnectionLimits extends HeadLimits {
 /** The answer to a request that was refused before anything was known but its bytes. */
 export type RefusalAnswer = (
   code: RefusalCode,
-  accept: string | undefined,
+  wishes: AnswerWishes,
 ) => { readonly head: ResponseHead; readonly bytes: Buffer };
-
-/** RFC 9110 §15.5.6 wants it beside 405. */
-const ALLOW: Field = ['allow', [...METHODS].join(', ')];
 
 /** What all connections of one listener share. */
 export interface ConnectionHost {
@@ -104,35 +100,33 @@ export class Http1Connection implements ExchangeHost {
     this.#socket.pause();
   }
 
-  skipPresent(): boolean {
+  skipPresent(): void {
     const exchange = this.#exchange;
-    if (exchange === undefined) return true;
+    if (exchange === undefined) return;
     try {
       for (let event = this.#reader.next(); event !== undefined; event = this.#reader.next()) {
         if (event.kind !== 'end') continue;
         this.#requestEnded(exchange);
-        return true;
+        return;
       }
     } catch (thrown) {
       exchange.requestFailed(asError(thrown));
     }
-    return false;
   }
 
   answered(): void {
     const exchange = this.#exchange;
     if (exchange === undefined || this.#state !== 'open' || !exchange.answerComplete) return;
-    if (exchange.endsConnection || this.closing) {
+    if (exchange.flowing) {
       // Content that is still wanted may come: the answer of a service can be shorter than the question.
-      if (!exchange.flowing) this.#linger();
-    } else if (exchange.requestComplete) {
+      this.#deadline = this.#host.clock.monotonic() + this.#host.limits.idleMs;
+    } else if (exchange.endsConnection || this.closing || !exchange.requestComplete) {
+      this.#linger();
+    } else {
+      exchange.release();
       this.#exchange = undefined;
       this.#deadline = this.#host.clock.monotonic() + this.#host.limits.idleMs;
       this.#socket.resume();
-    } else if (!exchange.started) {
-      this.#linger();
-    } else {
-      this.#deadline = this.#host.clock.monotonic() + this.#host.limits.idleMs;
     }
   }
 
@@ -151,9 +145,10 @@ export class Http1Connection implements ExchangeHost {
 
   #received(chunk: Buffer): void {
     if (this.#state !== 'open') return; // lingering: dropped
-    if (this.#exchange === undefined && this.#reader.idle) {
-      this.#deadline = this.#host.clock.monotonic() + this.#host.limits.headMs;
-    }
+    const { clock, limits } = this.#host;
+    if (this.#exchange === undefined) {
+      if (this.#reader.idle) this.#deadline = clock.monotonic() + limits.headMs;
+    } else if (this.#exchange.answerComplete) this.#deadline = clock.monotonic() + limits.idleMs;
     this.#reader.feed(chunk);
     this.#pump();
   }
@@ -220,11 +215,10 @@ export class Http1Connection implements ExchangeHost {
     }
     const { code } = thrown;
     this.#host.onFramingRefusal(code, this.#facts.remote);
-    const { head, bytes } = this.#host.refusalAnswer(code, this.#reader.accept);
-    const fields: Fields = code === 'framing.method' ? [...head.fields, ALLOW] : head.fields;
+    const { head, bytes } = this.#host.refusalAnswer(code, this.#reader.wishes);
     const length = { kind: 'counted', length: bytes.length } as const;
     this.#socket.cork();
-    this.#socket.write(formatHead({ status: head.status, fields }, length, true), 'latin1');
+    this.#socket.write(formatHead(head, length, true), 'latin1');
     this.#socket.write(bytes);
     this.#linger();
     this.#socket.uncork();

@@ -12,8 +12,8 @@ export interface ExchangeHost {
   /** The content may flow: read on. */
   proceed(): void;
   pause(): void;
-  /** Takes what is left of the request if it is here already. @returns false when more would have to be received. */
-  skipPresent(): boolean;
+  /** Takes what is left of the request as far as it is here already. */
+  skipPresent(): void;
   /** Whether the connection ends after this answer, whatever the client asked for. */
   readonly closing: boolean;
   answered(): void;
@@ -39,6 +39,8 @@ export class Http1Exchange implements Arrival, Inflow {
   #answer: Http1Answer | undefined;
   #answered = false;
   #endsConnection = false;
+  #released = false;
+  #skipped = false;
 
   constructor(connection: ClientConnection, head: FramedHead, socket: Socket, host: ExchangeHost) {
     this.connection = connection;
@@ -69,16 +71,13 @@ export class Http1Exchange implements Arrival, Inflow {
     return this.#flowing && this.#requestState === 'incomplete';
   }
 
-  get started(): boolean {
-    return this.#sink !== undefined;
-  }
-
   // —— Inflow ——
 
   start(sink: Sink): void {
     if (this.#sink !== undefined) throw new Error('inflow started twice');
     this.#sink = sink;
-    if (this.#requestState === 'complete') queueMicrotask(() => sink.end(NO_FIELDS));
+    if (this.#skipped) queueMicrotask(() => sink.error(new Error('content was given up with the answer')));
+    else if (this.#requestState === 'complete') queueMicrotask(() => sink.end(NO_FIELDS));
     else if (this.#requestState === 'failed') queueMicrotask(() => sink.error(this.#failure ?? gone()));
     else {
       this.#flowing = true;
@@ -109,7 +108,7 @@ export class Http1Exchange implements Arrival, Inflow {
     this.#failure = cause;
     queueMicrotask(() => sink?.error(cause));
     if (this.#answered) this.#host.answered();
-    else this.#host.break(cause);
+    else this.#break(cause);
   }
 
   // —— Arrival ——
@@ -117,9 +116,13 @@ export class Http1Exchange implements Arrival, Inflow {
   answer(head: ResponseHead, body: AnswerBody): Outflow {
     if (this.#answer !== undefined) throw new Error('answered twice');
     // A client that is sending what nobody will read is told to stop (RFC 9112 §9.6); a small rest is not worth it.
-    const unread = this.#requestState !== 'complete' && !this.started && !this.#host.skipPresent();
+    if (body.kind !== 'stream' && this.#requestState === 'incomplete' && this.#sink === undefined) {
+      this.#skipped = true;
+      this.#host.skipPresent();
+    }
+    const abandoned = body.kind !== 'stream' && this.#requestState !== 'complete' && !this.flowing;
     const framing = framingOf(this.method, head.status, body);
-    const closes = this.#closes || unread || this.#requestState === 'failed' || this.#host.closing;
+    const closes = this.#closes || abandoned || this.#host.closing;
     const text = formatHead(head, framing, closes);
     const answer = new Http1Answer(
       this.#socket,
@@ -128,7 +131,7 @@ export class Http1Exchange implements Arrival, Inflow {
           this.#answered = true;
           this.#host.answered();
         },
-        break: (cause) => this.#host.break(cause),
+        break: (cause) => this.#break(cause),
       },
       framing,
     );
@@ -140,7 +143,7 @@ export class Http1Exchange implements Arrival, Inflow {
   }
 
   abort(cause: Error): void {
-    this.#host.break(cause);
+    this.#break(cause);
   }
 
   onGone(listener: (cause: Error) => void): void {
@@ -152,6 +155,11 @@ export class Http1Exchange implements Arrival, Inflow {
   /** True when the answer said so, or when nobody knows where the next request would begin. */
   get endsConnection(): boolean {
     return this.#endsConnection || this.#requestState === 'failed';
+  }
+
+  /** The connection goes on to the next request: nothing done to this exchange concerns it any more. */
+  release(): void {
+    this.#released = true;
   }
 
   data(chunk: Buffer): void {
@@ -183,6 +191,10 @@ export class Http1Exchange implements Arrival, Inflow {
     this.#answer?.fail(cause);
     if (this.#answered) return;
     for (const listener of this.#goneListeners.splice(0)) listener(cause);
+  }
+
+  #break(cause: Error): void {
+    if (!this.#released) this.#host.break(cause);
   }
 }
 

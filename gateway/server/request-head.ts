@@ -16,15 +16,7 @@ export interface FramedHead {
   readonly closes: boolean;
 }
 
-export const METHODS: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'PATCH',
-  'DELETE',
-  'OPTIONS',
-]);
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 const BODYLESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 const DELIMITING = new Set(['content-length', 'transfer-encoding']);
@@ -42,6 +34,14 @@ export interface HeadLimits {
   readonly fields: number;
 }
 
+/** In which form the client would like to read a refusal: fields of the head. */
+export interface AnswerWishes {
+  readonly accept: string | undefined;
+  readonly acceptLanguage: string | undefined;
+}
+
+const NO_WISHES: AnswerWishes = Object.freeze({ accept: undefined, acceptLanguage: undefined });
+
 /**
  * Takes the lines of one head. A line that is not HTTP throws at once. A request that is well spelled but not wanted is
  * noted and thrown at the end of the head, when it is known in which form the client wants the answer.
@@ -58,15 +58,15 @@ export class HeadBuilder {
   #hosts = 0;
   #upgrades = false;
   #closes = false;
-  #accept: string | undefined;
+  #wishes: AnswerWishes = NO_WISHES;
 
   constructor(limits: HeadLimits) {
     this.#limits = limits;
   }
 
-  /** Value of the Accept field, as far as it was seen. */
-  get accept(): string | undefined {
-    return this.#accept;
+  /** As far as they were seen. */
+  get wishes(): AnswerWishes {
+    return this.#wishes;
   }
 
   /** @throws Denied framing.malformed */
@@ -116,7 +116,10 @@ export class HeadBuilder {
         this.#upgrades = true;
         break;
       case 'accept':
-        this.#accept = this.#accept === undefined ? value : `${this.#accept}, ${value}`;
+        this.#wishes = { ...this.#wishes, accept: joined(this.#wishes.accept, value) };
+        break;
+      case 'accept-language':
+        this.#wishes = { ...this.#wishes, acceptLanguage: joined(this.#wishes.acceptLanguage, value) };
         break;
       case 'connection':
         this.#closes ||= listsClose(value);
@@ -175,6 +178,9 @@ function trimmed(line: string, from: number): string {
 }
 
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
+
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before}, ${value}`;
 
 function listsClose(value: string): boolean {
   return value.split(',').some((option) => option.trim().toLowerCase() === 'close');

@@ -1,0 +1,602 @@
+import { createHash } from 'node:crypto';
+import { request as httpRequest, Agent } from 'node:http';
+import { connect as connectTls } from 'node:tls';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { Authority } from '../../pki/authority.ts';
+import { field, readResponses, type RawResponse } from '../../conformance/harness/responses.ts';
+import {
+  connect,
+  converse,
+  type Step,
+  type Target,
+  type Transcript,
+} from '../../conformance/harness/raw-socket.ts';
+import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
+import type { Arrival, Consume } from '../exchange/arrival.ts';
+import { Front, type FrontLimits, type FrontOptions, type FrontTls } from './front.ts';
+
+const clock = { now: () => 0, monotonic: () => performance.now() };
+const attached = { drain: () => {}, error: () => {}, finish: () => {} };
+
+interface Lab {
+  readonly front: Front;
+  readonly target: Target;
+  readonly refusals: RefusalCode[];
+  /** Plays a script and reads the answers. */
+  play(script: string | readonly Step[], methods?: readonly string[], waitMs?: number): Promise<Played>;
+}
+interface Played extends Transcript {
+  readonly responses: readonly RawResponse[];
+}
+
+async function lab(
+  t: Test,
+  consume: Consume,
+  limits: Partial<FrontLimits> = {},
+  tls?: FrontTls,
+): Promise<Lab> {
+  const refusals: RefusalCode[] = [];
+  const options: FrontOptions = {
+    host: '127.0.0.1',
+    port: 0,
+    clock,
+    consume,
+    limits: { lingerMs: 200, ...limits },
+    onFramingRefusal: (code) => void refusals.push(code),
+    refusalAnswer: (code, { accept }) => ({
+      head: { status: REFUSALS[code].status, fields: [['content-type', accept ?? 'application/json']] },
+      bytes: Buffer.from(code),
+    }),
+  };
+  const front = await (tls === undefined ? Front.http(options) : Front.https({ ...options, ...tls }));
+  t.teardown(() => {
+    front.destroy(new Error('test is over'));
+    return front.close();
+  });
+  const target: Target = {
+    host: '127.0.0.1',
+    port: front.address.port,
+    ...(tls === undefined ? {} : { tls: { rejectUnauthorized: false } }),
+  };
+  return {
+    front,
+    target,
+    refusals,
+    async play(script, methods = [], waitMs = 100) {
+      const steps = typeof script === 'string' ? [{ send: Buffer.from(script, 'latin1') }] : script;
+      const transcript = await converse(target, steps, waitMs);
+      return { ...transcript, responses: readResponses(transcript.received, methods) };
+    },
+  };
+}
+
+/** Takes the whole request, then answers with what it was. */
+const echo: Consume = (arrival) => {
+  const body: Buffer[] = [];
+  arrival.inflow.start({
+    data: (chunk) => void body.push(chunk),
+    end: () => {
+      const { method, target, rawHeaders, length } = arrival;
+      const text = JSON.stringify({
+        method,
+        target,
+        rawHeaders,
+        length,
+        body: Buffer.concat(body).toString('latin1'),
+      });
+      const bytes = Buffer.from(text);
+      arrival.answer({ status: 200, fields: [['x-a', '1']] }, { kind: 'whole', bytes }).attach(attached);
+    },
+    error: (cause) =>
+      arrival.answer({ status: 400, fields: [] }, { kind: 'whole', bytes: Buffer.from(cause.message) }),
+  });
+};
+
+const refuse: Consume = (arrival) => {
+  setTimeout(
+    () =>
+      arrival
+        .answer({ status: 403, fields: [] }, { kind: 'whole', bytes: Buffer.from('no') })
+        .attach(attached),
+    5,
+  );
+};
+
+const send = (text: string): Step => ({ send: Buffer.from(text, 'latin1') });
+const bodyOf = (response: RawResponse | undefined): string => response?.body.toString('latin1') ?? '';
+
+const GET = 'GET /r1?q HTTP/1.1\r\nHost: gw\r\n\r\n';
+const post = (fields: string): string => `POST /r1 HTTP/1.1\r\nHost: gw\r\n${fields}\r\n\r\n`;
+
+void t.test('carries requests one after the other', async (t) => {
+  const { play } = await lab(t, echo);
+  const first = { method: 'GET', target: '/r1?q', rawHeaders: ['Host', 'gw'], length: 0, body: '' };
+  const played = await play([
+    send(GET),
+    { awaitBytes: 60 },
+    send(`${post('Content-Length: 3')}abc`),
+    { awaitBytes: 200 },
+  ]);
+  t.equal(played.ending, 'open', 'the connection is kept');
+  t.same(JSON.parse(bodyOf(played.responses[0])), first);
+  t.match(JSON.parse(bodyOf(played.responses[1])), { length: 3, body: 'abc' });
+  t.equal(played.responses[0]?.fields.length, 2, 'no Date or Server of ours');
+
+  const chunked = await play([
+    send(post('Transfer-Encoding: chunked')),
+    send('3\r\nabc\r\n'),
+    { pauseMs: 5 },
+    send('1\r\nd\r\n0\r\n\r\n'),
+  ]);
+  t.match(JSON.parse(bodyOf(chunked.responses[0])), { length: 'chunked', body: 'abcd' });
+  const closing = await play('GET / HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n');
+  t.equal(closing.ending, 'fin');
+  t.equal(closing.responses[0] && field(closing.responses[0], 'connection'), 'close');
+});
+
+void t.test('refusals before a request exists', async (t) => {
+  const { play, refusals } = await lab(t, () => t.fail('nothing may arrive'));
+  for (const [text, code] of [
+    [
+      'GET / HTTP/1.1\r\nHost: gw\r\nAccept: application/problem+json\r\nContent-Length: x\r\n\r\n',
+      'framing.malformed',
+    ],
+    ['GET / HTTP/2.0\r\nHost: gw\r\n\r\n', 'framing.version'],
+    ['TRACE / HTTP/1.1\r\nHost: gw\r\n\r\n', 'framing.method'],
+    [`GET /${'a'.repeat(9000)} HTTP/1.1\r\n\r\n`, 'framing.target_too_long'],
+    [`GET / HTTP/1.1\r\n${'a: b\r\n'.repeat(2100)}\r\n`, 'framing.headers_too_large'],
+    [`${post('Expect: magic\r\nContent-Length: 1')}a`, 'framing.expectation'],
+    [`GET / HTTP/1.1\r\nHost: gw\r\nContent-Length: ${GET.length}\r\n\r\n${GET}`, 'framing.body_unexpected'],
+    [`${post('Upgrade: websocket\r\nConnection: Upgrade')}`, 'framing.upgrade'],
+    ['\x16\x03\x01\x02\x00\x01\x00\x01\xfc', 'framing.malformed'],
+  ] as const) {
+    const { responses, ending } = await play(text, [], 1000);
+    t.equal(bodyOf(responses[0]), code, code);
+    t.equal(responses[0]?.status, REFUSALS[code].status);
+    t.equal(responses.length, 1, 'what follows is not read as a request');
+    t.equal(ending, 'fin', 'closed, and the answer was not taken back');
+    t.equal(refusals.pop(), code, 'reported once');
+    t.equal(refusals.length, 0);
+  }
+  const { responses } = await play(
+    'GET / HTTP/1.1\r\nAccept: application/problem+json\r\nContent-Length: x\r\n\r\n',
+  );
+  t.equal(
+    responses[0] && field(responses[0], 'content-type'),
+    'application/problem+json',
+    'Accept was heeded',
+  );
+});
+
+void t.test('what comes before the answer is never read as a request', async (t) => {
+  const seen: string[] = [];
+  const { play, refusals } = await lab(t, (arrival) => {
+    seen.push(arrival.target);
+    setTimeout(() => echo(arrival), 10);
+  });
+  for (const [what, text] of [
+    ['a pipelined request', `${GET}GET /second HTTP/1.1\r\nHost: gw\r\n\r\n`],
+    ['a pipelined request behind content', `${post('Content-Length: 3')}abc${GET}`],
+    ['bytes behind the last chunk', `${post('Transfer-Encoding: chunked')}0\r\n\r\nX`],
+    ['an empty line', `${GET}\r\n`],
+  ] as const) {
+    seen.length = 0;
+    const { responses, ending } = await play(text, [], 1000);
+    t.equal(seen.length, 1, what);
+    t.equal(responses.length, 1);
+    t.equal(responses[0]?.status, 200, 'the answer is not touched');
+    t.equal(ending, 'fin');
+  }
+  seen.length = 0;
+  const { responses, ending } = await play([send(GET), { pauseMs: 5 }, send(GET)], [], 1000);
+  t.same([seen.length, responses.length, ending], [1, 1, 'fin'], 'also in a later packet');
+  t.same(refusals, Array(5).fill('framing.malformed'), 'each is reported');
+});
+
+void t.test('a refused upload costs its head', async (t) => {
+  const { target } = await lab(t, refuse);
+  const socket = await connect(target);
+  const answer: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => void answer.push(chunk));
+  socket.write(post('Content-Length: 107374182400'));
+  let taken = 0;
+  const flood = setInterval(() => {
+    while (!socket.destroyed && socket.writableLength < 1e6) {
+      socket.write(Buffer.alloc(65_536));
+      taken += 65_536;
+    }
+  }, 1);
+  const begun = performance.now();
+  await new Promise((resolve) => socket.on('end', resolve));
+  clearInterval(flood);
+  socket.destroy();
+  const [response] = readResponses(Buffer.concat(answer), []);
+  t.equal(response?.status, 403, 'the client reads why although it is still sending');
+  t.equal(response && field(response, 'connection'), 'close');
+  t.ok(performance.now() - begun < 2000, 'closed soon');
+  t.ok(taken < 2e9, `${taken} bytes`);
+});
+
+void t.test('a refused small upload keeps the connection', async (t) => {
+  const { play } = await lab(t, refuse);
+  const request = `${post('Content-Length: 3')}abc`;
+  const { responses, ending } = await play(
+    [send(request), { awaitBytes: 40 }, send(request), { awaitBytes: 80 }],
+    [],
+  );
+  t.same([responses.map(({ status }) => status), ending], [[403, 403], 'open']);
+  const early = await play(
+    [send(post('Content-Length: 3')), { awaitBytes: 40 }, send(`abc${GET}`)],
+    [],
+    1000,
+  );
+  t.same(
+    [early.responses.map(({ status }) => status), early.ending],
+    [[403], 'fin'],
+    'content still missing: closed',
+  );
+});
+
+void t.test('100 Continue is sent when the content is asked for, and only then', async (t) => {
+  const request = post('Expect: 100-Continue\r\nContent-Length: 3');
+  const admitting = await lab(t, (arrival) => setTimeout(() => echo(arrival), 10));
+  const admitted = await admitting.play([
+    send(request),
+    { awaitBytes: 20 },
+    send('abc'),
+    { awaitBytes: 100 },
+  ]);
+  t.same(
+    admitted.responses.map(({ status }) => status),
+    [100, 200],
+  );
+  const refusing = await lab(t, refuse);
+  const refused = await refusing.play([send(request)], [], 1000);
+  t.same(
+    refused.responses.map(({ status }) => status),
+    [403],
+  );
+  t.equal(refused.ending, 'fin', 'nobody knows whether content will follow');
+});
+
+void t.test('truncated content is an error, never an end', async (t) => {
+  const ends: string[] = [];
+  const { play } = await lab(t, (arrival) => {
+    arrival.inflow.start({
+      data: () => {},
+      end: () => void ends.push('end'),
+      error: (cause) => {
+        ends.push(cause.message.split(':', 1)[0] ?? '');
+        arrival.answer({ status: 400, fields: [] }, { kind: 'whole', bytes: Buffer.from('cut') });
+      },
+    });
+  });
+  for (const text of [
+    `${post('Content-Length: 4')}abc`,
+    post('Content-Length: 4'),
+    `${post('Transfer-Encoding: chunked')}3\r\nabc\r\n0\r\n`,
+  ]) {
+    ends.length = 0;
+    const { responses, ending } = await play([send(text), { end: 'fin' }], [], 1000);
+    t.same(ends, ['message.incomplete']);
+    t.equal(responses[0]?.status, 400, 'half-closed: the client may still read why');
+    t.equal(ending, 'fin');
+    ends.length = 0;
+    await play([send(text), { pauseMs: 10 }, { end: 'rst' }]);
+    await delay(20);
+    t.equal(ends.length, 1);
+    t.not(ends[0], 'end', 'reset');
+  }
+  for (const [tail, code] of [
+    ['3;x\r\nabc\r\n', 'framing.malformed'],
+    ['0\r\nHost: x\r\n\r\n', 'framing.trailer'],
+  ] as const) {
+    ends.length = 0;
+    const { responses, ending } = await play(
+      `${post('Transfer-Encoding: chunked')}1\r\na\r\n${tail}${GET}`,
+      [],
+      1000,
+    );
+    t.same(ends, [code]);
+    t.same([responses.length, responses[0]?.status, ending], [1, 400, 'fin']);
+  }
+});
+
+void t.test('the client that leaves is noticed', async (t) => {
+  const gone: string[] = [];
+  const { play } = await lab(t, (arrival) =>
+    arrival.onGone((cause) => void gone.push(cause.message.slice(0, 22))),
+  );
+  for (const end of ['fin', 'rst'] as const) {
+    gone.length = 0;
+    await play([send(GET), { pauseMs: 20 }, { end }], [], 100);
+    t.equal(gone.length, 1, end);
+  }
+});
+
+void t.test('answers in every framing', async (t) => {
+  const answers: Record<string, (arrival: Arrival) => void> = {
+    '/chunks': (arrival) => {
+      const out = arrival.answer({ status: 200, fields: [] }, { kind: 'stream' });
+      out.attach(attached);
+      out.write(Buffer.from('ab'));
+      t.equal(out.write(Buffer.alloc(0)), true, 'an empty chunk is no end');
+      out.write(Buffer.from('c'));
+      setTimeout(() => out.end(Buffer.from('d'), []), 5);
+    },
+    '/counted': (arrival) => {
+      const out = arrival.answer(
+        {
+          status: 200,
+          fields: [
+            ['transfer-encoding', 'x'],
+            ['connection', 'x'],
+          ],
+        },
+        { kind: 'stream', length: 4 },
+      );
+      out.attach(attached);
+      out.write(Buffer.from('abc'));
+      setTimeout(() => out.end(Buffer.from('d'), []), 5);
+    },
+    '/empty': (arrival) =>
+      arrival.answer({ status: 200, fields: [] }, { kind: 'whole', bytes: Buffer.alloc(0) }).attach(attached),
+    '/none': (arrival) =>
+      arrival.answer({ status: 200, fields: [] }, { kind: 'none', length: 7 }).attach(attached),
+    '/204': (arrival) => arrival.answer({ status: 204, fields: [] }, { kind: 'none' }).attach(attached),
+    '/304': (arrival) =>
+      arrival.answer({ status: 304, fields: [] }, { kind: 'none', length: 9 }).attach(attached),
+    '/short': (arrival) => {
+      const out = arrival.answer({ status: 200, fields: [] }, { kind: 'stream', length: 4 });
+      out.attach(attached);
+      out.end(Buffer.from('abc'), []);
+    },
+    '/long': (arrival) => {
+      const out = arrival.answer({ status: 200, fields: [] }, { kind: 'stream', length: 2 });
+      out.attach(attached);
+      out.write(Buffer.from('abc'));
+    },
+    '/broken': (arrival) => {
+      const out = arrival.answer({ status: 200, fields: [] }, { kind: 'stream' });
+      out.attach(attached);
+      out.write(Buffer.from('abc'));
+      setTimeout(() => out.destroy(new Error('cut')), 20);
+    },
+    '/aborted': (arrival) => arrival.abort(new Error('cut')),
+  };
+  const { play } = await lab(t, (arrival) => answers[arrival.target]?.(arrival));
+  const ask = async (path: string, method = 'GET'): Promise<Played> =>
+    play(`${method} ${path} HTTP/1.1\r\nHost: gw\r\n\r\n`, [method]);
+  for (const path of ['/chunks', '/counted']) {
+    const { responses, ending } = await ask(path);
+    t.same([bodyOf(responses[0]), responses[0]?.complete, ending], ['abcd', true, 'open'], path);
+    t.equal(responses[0]?.fields.length, 1, 'framing of ours alone');
+    const head = await ask(path, 'HEAD');
+    t.same([head.responses.length, head.ending], [1, 'open'], `HEAD ${path}`);
+  }
+  for (const [path, method, fields] of [
+    ['/empty', 'GET', [['content-length', '0']]],
+    ['/none', 'GET', [['content-length', '0']]],
+    ['/none', 'HEAD', [['content-length', '7']]],
+    ['/204', 'GET', []],
+    ['/304', 'GET', [['content-length', '9']]],
+  ] as const) {
+    const { responses, ending } = await ask(path, method);
+    t.same([responses[0]?.fields, ending], [fields, 'open'], `${method} ${path}`);
+  }
+  for (const path of ['/short', '/long', '/broken']) {
+    const { responses, ending } = await ask(path);
+    t.not(responses[0]?.complete, true, `${path} does not look complete`);
+    t.equal(ending, 'reset', 'and no tidy end');
+  }
+  t.equal((await ask('/aborted')).ending, 'reset');
+});
+
+void t.test('an answer field cannot start another line', async (t) => {
+  const { play } = await lab(t, (arrival) => {
+    t.throws(() => arrival.answer({ status: 200, fields: [['x', 'a\r\nset-cookie: b']] }, { kind: 'none' }));
+    t.throws(() => arrival.answer({ status: 200, fields: [['x y', 'a']] }, { kind: 'none' }));
+    arrival.answer({ status: 200, fields: [['x', 'a']] }, { kind: 'none' }).attach(attached);
+  });
+  t.equal((await play(GET)).responses[0]?.status, 200);
+});
+
+void t.test('content flows both ways at once, no faster than it is taken', async (t) => {
+  const size = 64 * 1024 * 1024;
+  let paused = 0;
+  const { target } = await lab(t, (arrival) => {
+    const out = arrival.answer({ status: 200, fields: [] }, { kind: 'stream' });
+    out.attach({ ...attached, drain: () => arrival.inflow.resume() });
+    arrival.inflow.start({
+      data: (chunk) => {
+        if (out.write(chunk)) return;
+        paused += 1;
+        arrival.inflow.pause();
+      },
+      end: () => out.end(undefined, []),
+      error: (cause) => out.destroy(cause),
+    });
+  });
+  const agent = new Agent();
+  t.teardown(() => agent.destroy());
+  for (const framing of [{ 'content-length': String(size) }, { 'transfer-encoding': 'chunked' }]) {
+    let [sent, received, ahead] = [0, 0, 0];
+    const [sentHash, receivedHash] = [createHash('sha256'), createHash('sha256')];
+    await new Promise<void>((resolve, reject) => {
+      const request = httpRequest(
+        { ...target, method: 'POST', path: '/', headers: framing, agent },
+        (response) => {
+          response.on('data', (chunk: Buffer) => {
+            // A reader that stands still for a while: the sender has to stop as well, whatever lies between.
+            if (received === 0) setTimeout(() => response.resume(), 300).ref() && response.pause();
+            receivedHash.update(chunk);
+            received += chunk.length;
+            ahead = Math.max(ahead, sent - received);
+          });
+          response.on('end', resolve).on('error', reject);
+        },
+      );
+      request.on('error', reject);
+      const more = (): void => {
+        while (sent < size) {
+          const chunk = Buffer.alloc(Math.min(size - sent, 100_000), (sent / 100_000) & 0xff);
+          sentHash.update(chunk);
+          sent += chunk.length;
+          if (!request.write(chunk)) return void request.once('drain', more);
+        }
+        request.end();
+      };
+      more();
+    });
+    t.equal(receivedHash.digest('hex'), sentHash.digest('hex'), `same bytes, ${Object.keys(framing).join()}`);
+    t.ok(ahead < size / 2, `${ahead} bytes under way at most`);
+  }
+  t.ok(paused > 0, 'back-pressure was felt');
+});
+
+void t.test('a paused inflow hears nothing until it is resumed', async (t) => {
+  let heard = 0;
+  const { play } = await lab(t, (arrival) => {
+    arrival.inflow.start({
+      data: () => {
+        heard += 1;
+        arrival.inflow.pause();
+        const upTo = heard;
+        setTimeout(() => {
+          t.equal(heard, upTo);
+          arrival.inflow.resume();
+        }, 5);
+      },
+      end: () => arrival.answer({ status: 204, fields: [] }, { kind: 'none' }).attach(attached),
+      error: (cause) => t.fail(cause.message),
+    });
+  });
+  const { responses } = await play([
+    send(`${post('Transfer-Encoding: chunked')}1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n`),
+    { awaitBytes: 20 },
+  ]);
+  t.same([heard, responses[0]?.status], [3, 204]);
+});
+
+void t.test('deadlines', async (t) => {
+  const { play, refusals } = await lab(t, echo, { headMs: 150, idleMs: 300 });
+  const slow = await play([{ drip: Buffer.from(GET), everyMs: 20 }], [], 1000);
+  t.same([slow.responses[0]?.status, slow.ending], [408, 'fin'], 'a head one byte at a time');
+  t.same(refusals, ['framing.timeout']);
+  const silent = await play([], [], 1000);
+  t.same([silent.received.length, silent.ending], [0, 'fin'], 'nothing asked, nothing answered');
+  const begun = performance.now();
+  const idle = await play([send(GET)], [], 1000);
+  t.equal(idle.ending, 'fin', 'idle');
+  t.ok(performance.now() - begun > 250, 'kept until then');
+});
+
+void t.test('one address cannot take all places', async (t) => {
+  const { target, refusals, front } = await lab(t, echo, { connectionsPerAddress: 3 });
+  const sockets = await Promise.all([connect(target), connect(target), connect(target)]);
+  const over = await converse(target, [send(GET)], 500);
+  t.not(over.ending, 'open');
+  t.equal(over.received.length, 0);
+  t.same(refusals, ['gateway.overloaded']);
+  t.equal(front.connections, 3);
+  sockets[0]?.destroy();
+  await delay(30);
+  t.equal(
+    (await converse(target, [send(GET)], 50)).received.length > 0,
+    true,
+    'a place that got free is given again',
+  );
+  for (const socket of sockets) socket.destroy();
+});
+
+void t.test('close: idle connections go, running requests are answered', async (t) => {
+  let release = (): void => {};
+  const { front, target } = await lab(t, (arrival) => (release = () => echo(arrival)));
+  const idle = converse(target, [], 1000);
+  const running = converse(target, [send(GET)], 1000);
+  await delay(30);
+  const closed = front.close();
+  t.equal((await idle).ending, 'fin');
+  await t.rejects(connect(target), 'no new connection');
+  release();
+  const { received, ending } = await running;
+  const [response] = readResponses(received, []);
+  t.same([response?.status, response && field(response, 'connection'), ending], [200, 'close', 'fin']);
+  await closed;
+});
+
+void t.test('HTTPS', async (t) => {
+  const authority = await Authority.create('front test', () => Date.now());
+  const server = await authority.issueServer();
+  const client = await authority.issueClient('client');
+  let arrived: Arrival | undefined;
+  const { play, target, refusals, front } = await lab(
+    t,
+    (arrival) => echo((arrived = arrival)),
+    { handshakeMs: 200 },
+    { key: server.keyPem, cert: server.chainPem },
+  );
+
+  const trusting = { host: '127.0.0.1', port: target.port, tls: { ca: authority.rootPem } };
+  const played = await converse(trusting, [{ drip: Buffer.from(GET), everyMs: 1 }], 100);
+  t.equal(readResponses(played.received, [])[0]?.status, 200);
+  t.match(arrived?.connection, { tls: true, loopback: true, remote: '127.0.0.1', certificate: undefined });
+
+  const proving = { ...trusting, tls: { ...trusting.tls, key: client.keyPem, cert: client.chainPem } };
+  await converse(proving, [send(GET)], 50);
+  t.ok(arrived?.connection.certificate?.equals(client.der), 'the certificate whose key was proved');
+
+  const cut = await converse(trusting, [send(`${post('Content-Length: 4')}abc`), { end: 'fin' }], 500);
+  t.equal(readResponses(cut.received, [])[0]?.status, 400, 'truncation is an error under TLS as well');
+  t.equal((await play(`${GET}${GET}`, [], 500)).responses.length, 1, 'pipelining is not read');
+
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const sessions: Buffer[] = [];
+    const visit = (session?: Buffer): Promise<boolean> =>
+      new Promise((resolve, reject) => {
+        let reused = true;
+        const socket = connectTls(
+          { ...proving, ...proving.tls, maxVersion, ...(session ? { session } : {}) },
+          () => {
+            reused = socket.isSessionReused();
+            const session = socket.getSession();
+            if (session !== undefined) sessions.push(session);
+            socket.write(GET);
+          },
+        );
+        socket.on('session', (given: Buffer) => void sessions.push(given)).on('error', reject);
+        socket.on('data', () => socket.end()).on('close', () => resolve(reused));
+      });
+    t.notOk(await visit());
+    t.notOk(await visit(sessions.at(-1)), `${maxVersion}: no resumption`);
+  }
+  await t.rejects(connect({ ...trusting, tls: { ...trusting.tls, maxVersion: 'TLSv1.1' } }), 'TLS 1.1');
+  await t.rejects(
+    connect({ ...trusting, tls: { ...trusting.tls, ALPNProtocols: ['spdy/3'] } }),
+    'another protocol',
+  );
+
+  refusals.length = 0;
+  const plain = await converse({ host: '127.0.0.1', port: target.port }, [send(GET)], 500);
+  t.not(plain.ending, 'open', 'plain HTTP on the TLS port');
+  const silent = await converse({ host: '127.0.0.1', port: target.port }, [], 1000);
+  t.not(silent.ending, 'open', 'a hello that never comes');
+  t.same(refusals, ['framing.malformed', 'framing.timeout']);
+
+  const renewed = await authority.issueServer();
+  t.throws(
+    () => front.renewCertificate({ key: server.keyPem, cert: renewed.chainPem }),
+    'key and certificate of different pairs',
+  );
+  front.renewCertificate({ key: renewed.keyPem, cert: renewed.chainPem });
+  const seen = await new Promise<Buffer | undefined>((resolve, reject) => {
+    const socket = connectTls({ ...trusting, ...trusting.tls, minVersion: 'TLSv1.2' }, () => {
+      resolve(socket.getPeerX509Certificate()?.raw);
+      socket.destroy();
+    });
+    socket.on('error', reject);
+  });
+  t.ok(seen?.equals(renewed.der), 'new connections see the new certificate');
+});
