@@ -9,7 +9,9 @@ package troad.path
 
 # A service that decodes, or resolves dots, could read these as another path than the one agreed on. The gateway refuses
 # such targets before it asks; a policy that relied on that would be open the day it does not.
-second_readings := {"%2e", "%2f", "%5c", "%3b", "%00", "//", "\\", ";", "#", "?"}
+second_readings := {"//", "%2f", "%5c", "%3b", "%23", "%3f", "%00", "%252e", "%252f", "%255c", "\\", ";", "#", "?"}
+
+dot_segments := {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."}
 
 # METADATA
 # title: Has this path one reading only?
@@ -26,8 +28,8 @@ ambiguous(path) if {
 }
 
 ambiguous(path) if {
-	some segment in split(path, "/")
-	segment in {".", ".."}
+	some segment in split(lower(path), "/")
+	segment in dot_segments
 }
 
 # METADATA

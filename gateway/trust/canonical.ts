@@ -1,0 +1,46 @@
+import { MalformedBytes } from '../core/errors.ts';
+
+/**
+ * RFC 8785 text of a JSON value: members sorted by UTF-16 code units, no white space. Stricter than the RFC: numbers are
+ * integers of at most 2^53 - 1, so that JavaScript, the policy's arithmetic and a replay years later read the same.
+ * @throws MalformedBytes for anything that is not such a value
+ */
+export function canonicalJson(value: unknown): string {
+  if (value === null || value === true || value === false) return String(value);
+  if (typeof value === 'string') {
+    // JSON.stringify would write a lone surrogate as an escape; RFC 8785 §3.2.2.2 wants an error.
+    if (!value.isWellFormed()) throw new MalformedBytes('a string is not well-formed Unicode');
+    return JSON.stringify(value);
+  }
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value) || Object.is(value, -0)) throw new MalformedBytes(`number ${value}`);
+    return String(value);
+  }
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value !== 'object') throw new MalformedBytes(`a ${typeof value} is not JSON`);
+  const members = Object.entries(value);
+  members.sort(([a], [b]) => (a < b ? -1 : 1)); // keys of one object differ
+  return `{${members.map(([key, member]) => `${canonicalJson(key)}:${canonicalJson(member)}`).join(',')}}`;
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text and its value, if the bytes are exactly what {@link canonicalJson} writes. @throws MalformedBytes */
+export function parseCanonicalJson(bytes: Uint8Array): { readonly text: string; readonly value: unknown } {
+  let text: string;
+  let value: unknown;
+  try {
+    text = decoder.decode(bytes);
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new MalformedBytes('not JSON in UTF-8', { cause });
+  }
+  // A duplicate member, a float, a spare blank: each would be a second spelling of the same value.
+  if (canonicalJson(value) !== text) throw new MalformedBytes('not canonical JSON');
+  return { text, value };
+}
+
+/** A JSON object, as opposed to an array or null. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
