@@ -86,3 +86,8 @@ for (const [what, size, status, passed] of [
     }
   });
 }
+
+void t.test('a sandbox that does not start says why', async (t) => {
+  const cli = `${t.testdir({ 'cli.cjs': "console.error('no policy bundle'); process.exit(1);" })}/cli.cjs`;
+  await t.rejects(troadPairOf(cli).start({ backend }), /did not start.*\n.*no policy bundle/s);
+});

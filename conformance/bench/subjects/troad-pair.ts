@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -106,8 +106,11 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
   // The logs must lie on a disk: in memory, making them durable would cost nothing.
   const dir = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'troad-bench-'));
   const services = ['--service', `bench=${lab.backend.benchUrl}`, '--service', `sink=${lab.backend.sinkUrl}`];
+  // To a file: a terminal could not keep up with a line an exchange.
+  const diagnosticsFile = join(dir, 'stderr');
+  const diagnostics = openSync(diagnosticsFile, 'w');
   const sandbox = startProgram(process.execPath, [cli, 'sandbox', '--dir', dir, '--json', ...services], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', diagnostics],
   });
   try {
     const ready = await readyLine(sandbox);
@@ -136,8 +139,11 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
     };
   } catch (cause) {
     await sandbox.stop();
+    const said = readFileSync(diagnosticsFile, 'utf8').slice(-2000);
     rmSync(dir, { recursive: true });
-    throw cause;
+    throw new Error(`the sandbox did not start: ${String(cause)}\n${said}`, { cause });
+  } finally {
+    closeSync(diagnostics); // the sandbox has its own copy
   }
 }
 
