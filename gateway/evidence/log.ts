@@ -1,107 +1,149 @@
-import type { KeyObject } from 'node:crypto';
-import type { Clock, EpochMs } from '../core/clock.ts';
-import type { ExchangeId } from '../core/ids.ts';
-import type { RecordDraft } from './record.ts';
-import type { Receipt } from './receipt.ts';
+import type { EvidenceLog, OpenLogOptions } from './contract.ts';
+import { describe, Fatal } from '../core/errors.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { noteSigner, parseVerifierKey, type NoteSigner } from '../tlog/note.ts';
+import { CHECKPOINT_FILE, HISTORY_FILE } from './checkpointer.ts';
+import { nodeStorage } from './node-storage.ts';
+import { recover, requireAtLeast, TORN_FILE, type Recovered } from './recover.ts';
+import type { RunningExchange } from './segment.ts';
+import { SegmentedLog, type FoundLog } from './segmented-log.ts';
 import type { Storage } from './storage.ts';
 
-/** Bytes of a record that may be personal: sealed apart, bound to the leaf by a salted commitment. */
-export interface RecordParts {
-  readonly meta?: Uint8Array;
-  readonly input?: Uint8Array;
-}
+export type * from './contract.ts';
 
-export type Health = { readonly ok: true } | { readonly ok: false; readonly reason: string };
-
-/** An exchange id the log has seen lately, with what a replay store keys on. */
-export interface SeenExchange {
-  readonly x: ExchangeId;
-  readonly at: EpochMs;
-  readonly role: 'c' | 'p';
-  readonly peer?: string;
-  readonly kid?: string;
-}
+/** Ids that fit into one `boot` record; every exchange has an `abort` record of its own besides. */
+const MAX_LISTED = 1000;
 
 /**
- * What a peer's checkpoint told us. `older`: smaller than the newest we know, but just so late that it may have been
- * overtaken on the way.
- */
-export type PeerObservation = 'same' | 'grown' | 'older' | 'disputed';
-
-export interface PeerCheckpoint {
-  /** Registered name of the peer's gateway. */
-  readonly peer: string;
-  /** The signed note as received. */
-  readonly note: string;
-  /** C2SP verifier keys of the peer's logs, from the registry. */
-  readonly vkeys: readonly string[];
-}
-
-/** Called on the commit path: must be quick and must not throw. */
-export interface LogStats {
-  committed?(batch: { readonly records: number; readonly bytes: number; readonly elapsedMs: number }): void;
-  checkpoint?(size: bigint): void;
-  segment?(path: string): void;
-  health?(health: Health): void;
-}
-
-export interface OpenLogOptions {
-  readonly dir: string;
-  /** C2SP origin, the epoch (a decimal number) as its last part: `gw.a11.tw.troad.example/troad-log/gw1/1`. */
-  readonly origin: string;
-  /** Ed25519 private key that signs checkpoints. */
-  readonly signingKey: KeyObject;
-  readonly clock: Clock;
-  readonly random: (bytes: number) => Buffer;
-  /** What the `boot` record says. */
-  readonly software: string;
-  readonly pid: number;
-  readonly storage?: Storage;
-  /** Size of a segment file. Default 64 MiB. */
-  readonly segmentBytes?: number;
-  /** Records that may wait for the disk. Default 16,384. */
-  readonly maxQueued?: number;
-  /** Shortest time between two checkpoints. Default 100 ms. */
-  readonly checkpointEveryMs?: number;
-  /** Where the last signed tree head is kept against rollback. Default `<dir>/head`; better on another volume. */
-  readonly headFile?: string;
-  /** Give up the epoch found on disk (rolled back, or head lost) and start the one `origin` names. */
-  readonly newEpoch?: boolean;
-  readonly stats?: LogStats;
-}
-
-export interface EvidenceLog {
-  readonly origin: string;
-  /** Verifier key of the checkpoints, C2SP signed-note form. */
-  readonly vkey: string;
-  /** Number of durable records. */
-  readonly size: bigint;
-  readonly health: Health;
-  /**
-   * Resolves once the record is on disk. Rejects at once when the log cannot take it.
-   * @throws Unavailable `evidence.unavailable`
-   */
-  append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt>;
-  /** Latest signed note; at most `checkpointEveryMs` behind what is durable. */
-  checkpoint(): string;
-  /** RFC 6962 §2.1.2 between two sizes this log has had. */
-  proveConsistency(oldSize: bigint, newSize: bigint): Promise<Uint8Array[]>;
-  /** RFC 6962 §2.1.1 audit path of a record in the tree of `size`. */
-  proveInclusion(index: bigint, size: bigint): Promise<Uint8Array[]>;
-  /** Ids in `open` and `req.final` records of the last `withinMs`, oldest first: rebuilds the replay store at start. */
-  recentExchanges(withinMs: number): Promise<SeenExchange[]>;
-  /**
-   * Compares a peer's checkpoint with what the peer showed before; keeps it, records it when it grew, records a
-   * `dispute` when the peer contradicts itself.
-   * @throws MalformedBytes not a checkpoint signed by one of the keys
-   */
-  observePeer(checkpoint: PeerCheckpoint): Promise<PeerObservation>;
-  /** Stops taking records, writes `seal`, signs the last checkpoint. */
-  close(): Promise<void>;
-}
-
-/**
- * Opens the log of a folder, recovering from a crash first.
+ * Opens the log of a folder, recovering from a crash first: finds what is durable, refuses what was rolled back or
+ * damaged, notes what was lost, and ends the exchanges that a crash cut off.
  * @throws Fatal the folder is in use, was rolled back, or is damaged before its tail
  */
-export declare function openLog(options: OpenLogOptions): Promise<EvidenceLog>;
+export async function openLog(options: OpenLogOptions): Promise<EvidenceLog> {
+  const storage = options.storage ?? nodeStorage();
+  await storage.makeDir(`${options.dir}/keys`);
+  await storage.makeDir(`${options.dir}/peers`);
+  const release = await storage.lock(`${options.dir}/lock`);
+  let found: FoundLog & { readonly givenUp: string | undefined };
+  try {
+    found = await findLog(options, storage, release);
+  } catch (cause) {
+    release();
+    throw cause;
+  }
+  const unfinished = found.recovered.running.list();
+  const log = new SegmentedLog(options, found);
+  try {
+    await log.ready();
+    await begin(log, options, found, unfinished);
+  } catch (cause) {
+    await log.abandon().catch(() => undefined); // the first error is the one to tell
+    throw cause;
+  }
+  return log;
+}
+
+async function findLog(
+  options: OpenLogOptions,
+  storage: Storage,
+  release: () => void,
+): Promise<FoundLog & { readonly givenUp: string | undefined }> {
+  const signer = noteSigner(options.origin, options.signingKey);
+  const headFile = options.headFile ?? `${options.dir}/head`;
+  const { dir, givenUp } = await chooseEpoch(storage, options);
+  await storage.makeDir(dir);
+  await storage.syncDir(options.dir);
+  const recovered = await recover(storage, dir, options.origin);
+  const head = (await storage.readFile(headFile))?.toString('utf8');
+  const kept = (await storage.readFile(`${dir}/${CHECKPOINT_FILE}`))?.toString('utf8');
+  if (head === undefined && (recovered.frontier.size > 0n || kept !== undefined)) {
+    // The head is written before the first record: without one somebody took it away.
+    throw new Fatal(`${headFile} is missing: whether the log was rolled back cannot be told`);
+  }
+  // A new epoch begins with the head of the old one, which another origin has signed.
+  if (givenUp === undefined) await requireSigned(recovered, signer, headFile, head);
+  await requireSigned(recovered, signer, `${dir}/${CHECKPOINT_FILE}`, kept);
+  await cutHistory(storage, `${dir}/${HISTORY_FILE}`);
+  return { storage, dir, headFile, head, signer, recovered, release, givenUp };
+}
+
+/** The folder of the epoch to go on with, or to begin. */
+async function chooseEpoch(
+  storage: Storage,
+  { dir, origin, newEpoch = false }: OpenLogOptions,
+): Promise<{ dir: string; givenUp: string | undefined }> {
+  const epoch = Number(/\/([1-9]\d{0,8})$/.exec(origin)?.[1]);
+  if (Number.isNaN(epoch)) throw new Fatal(`${origin} does not end in an epoch number`);
+  const path = `${dir}/epoch-${epoch}`;
+  const epochs = (await storage.list(dir))
+    .map((name) => /^epoch-([1-9]\d{0,8})$/.exec(name)?.[1])
+    .filter((found) => found !== undefined)
+    .map(Number);
+  const newest = Math.max(0, ...epochs);
+  if (newest === 0) return { dir: path, givenUp: undefined };
+  if (epoch < newest) throw new Fatal(`epoch ${epoch} is over: ${dir} holds epoch ${newest}`);
+  if (epoch === newest) {
+    // Asked for again after a crash in the middle of beginning it is all right; giving up a running one is not.
+    const begun = (await storage.list(path)).includes(CHECKPOINT_FILE);
+    if (newEpoch && begun)
+      throw new Fatal(`epoch ${epoch} has begun: a new one needs a higher number in the origin`);
+    return { dir: path, givenUp: newEpoch ? 'the epoch before' : undefined };
+  }
+  if (!newEpoch) {
+    throw new Fatal(`${dir} holds epoch ${newest}: beginning epoch ${epoch} has to be asked for`);
+  }
+  return { dir: path, givenUp: `epoch ${newest}` };
+}
+
+/** What was signed before must be there still. */
+async function requireSigned(
+  recovered: Recovered,
+  signer: NoteSigner,
+  where: string,
+  note: string | undefined,
+): Promise<void> {
+  if (note === undefined) return;
+  try {
+    await requireAtLeast(recovered, openCheckpoint(note, [parseVerifierKey(signer.vkey)]), where);
+  } catch (cause) {
+    throw cause instanceof Fatal ? cause : new Fatal(`${where}: ${describe(cause)}`, { cause });
+  }
+}
+
+/** A power failure may have torn the last line of the history. */
+async function cutHistory(storage: Storage, path: string): Promise<void> {
+  const text = await storage.readFile(path);
+  if (text === undefined || text.length === 0 || text.at(-1) === 0x0a) return;
+  await storage.replaceFile(path, text.subarray(0, text.lastIndexOf(0x0a) + 1));
+}
+
+/** The first records of a process: what it found, and an end for every exchange that the last one left open. */
+async function begin(
+  log: SegmentedLog,
+  { clock, software, pid }: OpenLogOptions,
+  { storage, dir, recovered, head, givenUp }: FoundLog & { readonly givenUp: string | undefined },
+  unfinished: readonly RunningExchange[],
+): Promise<void> {
+  const at = clock.now();
+  const listed = unfinished.slice(0, MAX_LISTED).map(({ x }) => x);
+  const { tornBytes } = recovered;
+  await log.append({
+    k: 'boot',
+    at,
+    software,
+    pid,
+    recovered: { size: String(log.size), tornBytes, unfinished: listed },
+  });
+  await storage.remove(`${dir}/${TORN_FILE}`); // a crash before this line: noted once more
+  if (givenUp !== undefined) {
+    await log.append({
+      k: 'config',
+      at,
+      why: `new epoch after ${givenUp}, whose last signed head was: ${head ?? 'lost'}`,
+    });
+  }
+  await Promise.all(
+    unfinished.map((exchange) => log.append({ k: 'abort', at, ...exchange, out: 'gateway.crashed' })),
+  );
+  await log.settle();
+}

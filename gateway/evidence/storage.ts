@@ -19,8 +19,10 @@ export interface Storage {
   open(path: string, mode: OpenMode, permissions?: number): Promise<StorageFile>;
   /** Content, or undefined when there is no such file. */
   readFile(path: string): Promise<Buffer | undefined>;
-  /** Replaces the file in one step: after a crash it holds the old content or the new, whole. */
-  replaceFile(path: string, bytes: Uint8Array): Promise<void>;
+  /** Replaces the file in one step, on disk when it resolves: after a crash it holds the old content or the new, whole. */
+  replaceFile(path: string, bytes: Uint8Array | string, permissions?: number): Promise<void>;
+  /** Adds to the file, or begins it. On disk when it resolves; after a crash the tail may be missing. */
+  appendFile(path: string, bytes: Uint8Array | string): Promise<void>;
   list(dir: string): Promise<string[]>;
   makeDir(dir: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;

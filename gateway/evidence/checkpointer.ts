@@ -1,0 +1,143 @@
+import { describe, Fatal } from '../core/errors.ts';
+import type { Clock } from '../core/clock.ts';
+import { signCheckpoint } from '../tlog/checkpoint.ts';
+import { Frontier } from '../tlog/frontier.ts';
+import type { NoteSigner } from '../tlog/note.ts';
+import type { Storage } from './storage.ts';
+
+export const CHECKPOINT_FILE = 'checkpoint';
+export const HISTORY_FILE = 'checkpoints';
+
+/** Every signed head would be 200 MB a day; an auditor needs one now and then. */
+const HISTORY_EVERY_MS = 60_000;
+
+export interface TreeState {
+  readonly size: bigint;
+  readonly hashes: readonly Buffer[];
+}
+
+export interface CheckpointerOptions {
+  readonly dir: string;
+  readonly headFile: string;
+  /** What the head file held when the log was opened. */
+  readonly head: string | undefined;
+  readonly storage: Storage;
+  readonly signer: NoteSigner;
+  readonly clock: Clock;
+  readonly everyMs: number;
+  /** The tree as far as it is on disk. */
+  readonly durable: () => TreeState;
+  readonly signed: (size: bigint) => void;
+  /** Told once: another writer has the log. */
+  readonly fenced: (cause: unknown) => void;
+  /** Told when {@link Checkpointer.trouble} may have changed. */
+  readonly changed: () => void;
+}
+
+/**
+ * Signs tree heads beside the commit path: at most one per interval, always of what is on disk, and keeps the last one
+ * in two places. What is signed once binds us: a restart that finds less than the head says refuses to go on.
+ */
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  #latest: string;
+  #signedSize: bigint;
+  #timer: NodeJS.Timeout | undefined;
+  #saving: Promise<void> | undefined;
+  #savedNote: string | undefined;
+  #head: string | undefined;
+  /** A head whose writing failed half-way may be in the file all the same. */
+  #tried: string | undefined;
+  #historyAt = -Infinity;
+  #historyNote: string | undefined;
+  #trouble: string | undefined;
+  #stopped = false;
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+    this.#head = options.head;
+    const state = options.durable();
+    this.#signedSize = state.size;
+    this.#latest = this.#sign(state);
+  }
+
+  get latest(): string {
+    return this.#latest;
+  }
+
+  /** Why the last head could not be stored, if it could not. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  /** The tree has grown. */
+  grew(): void {
+    if (this.#timer !== undefined || this.#stopped) return;
+    this.#renew();
+    // A log at rest signs at once; one under load every interval.
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#options.durable().size > this.#signedSize) this.grew();
+    }, this.#options.everyMs).unref();
+  }
+
+  /** Signs what is on disk now and stores it in every place. @throws what the storage throws */
+  async save(): Promise<void> {
+    if (this.#options.durable().size > this.#signedSize) this.#renew();
+    await this.#saving;
+    await this.#store(true);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #renew(): void {
+    const state = this.#options.durable();
+    this.#latest = this.#sign(state);
+    this.#signedSize = state.size;
+    this.#options.signed(state.size);
+    this.#saving ??= this.#keepSaving();
+  }
+
+  #sign({ size, hashes }: TreeState): string {
+    const { signer } = this.#options;
+    return signCheckpoint({ origin: signer.name, size, root: Frontier.of(size, hashes).root() }, signer);
+  }
+
+  /** One writer at a time; heads that were overtaken while it wrote are not written. */
+  async #keepSaving(): Promise<void> {
+    try {
+      while (this.#savedNote !== this.#latest && !this.#stopped) await this.#store(false);
+      this.#trouble = undefined;
+    } catch (cause) {
+      this.#trouble = `the tree head cannot be stored: ${describe(cause)}`;
+      if (cause instanceof Fatal) this.#options.fenced(cause);
+    }
+    this.#saving = undefined;
+    this.#options.changed();
+  }
+
+  async #store(always: boolean): Promise<void> {
+    const { dir, headFile, storage, clock } = this.#options;
+    const note = this.#latest;
+    // Fencing: whoever opened the log after us (the lock file was deleted, the volume is mounted twice) has written a
+    // head of its own. Two writers would sign two trees under one origin.
+    const found = (await storage.readFile(headFile))?.toString('utf8');
+    if (found !== this.#head && found !== this.#tried)
+      throw new Fatal(`${headFile} was changed by another writer`);
+    this.#tried = note;
+    await storage.replaceFile(headFile, note); // from here on less than this is a rollback
+    this.#head = note;
+    await storage.replaceFile(`${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true
+    this.#savedNote = note;
+    const due = always || clock.monotonic() - this.#historyAt >= HISTORY_EVERY_MS;
+    if (due && this.#historyNote !== note) {
+      await storage.appendFile(`${dir}/${HISTORY_FILE}`, `${JSON.stringify(note)}\n`); // torn: cut at the next start
+      this.#historyAt = clock.monotonic();
+      this.#historyNote = note;
+    }
+  }
+}

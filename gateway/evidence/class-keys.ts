@@ -1,0 +1,55 @@
+import { base64, fromBase64 } from '../core/bytes.ts';
+import type { EpochMs } from '../core/clock.ts';
+import { Fatal } from '../core/errors.ts';
+import { PART_KEY_BYTES } from './parts.ts';
+import type { PartClass } from './record.ts';
+import type { Storage } from './storage.ts';
+
+/** UTC day of a time, `yyyy-mm-dd`. */
+export const dayOf = (at: EpochMs): string => new Date(at).toISOString().slice(0, 10);
+
+export const keyFileName = (partClass: PartClass, day: string): string => `${partClass}-${day}.key`;
+
+/** @returns the key, or undefined when the text is not one */
+export function parseKeyFile(text: string): Buffer | undefined {
+  const key = fromBase64(text.trimEnd());
+  return key?.length === PART_KEY_BYTES ? key : undefined;
+}
+
+/** One key per class and day, each in a small file of its own: deleting the file erases those parts for good. */
+export class ClassKeys {
+  readonly #dir: string;
+  readonly #storage: Storage;
+  readonly #random: (bytes: number) => Buffer;
+  /** Today's only. A file deleted while its day lasts goes on sealing until the next day or restart. */
+  readonly #today = new Map<PartClass, { readonly day: string; readonly key: Buffer }>();
+
+  constructor(dir: string, storage: Storage, random: (bytes: number) => Buffer) {
+    this.#dir = dir;
+    this.#storage = storage;
+    this.#random = random;
+  }
+
+  /** The key if it is at hand: once a day it is not. */
+  cached(partClass: PartClass, day: string): Buffer | undefined {
+    const known = this.#today.get(partClass);
+    return known?.day === day ? known.key : undefined;
+  }
+
+  /** @throws Fatal a key file that is not one: sealing under another key would leave two for a day */
+  async load(partClass: PartClass, day: string): Promise<Buffer> {
+    const path = `${this.#dir}/${keyFileName(partClass, day)}`;
+    const text = await this.#storage.readFile(path);
+    let key: Buffer | undefined;
+    if (text === undefined) {
+      key = this.#random(PART_KEY_BYTES);
+      // On disk before the first block uses it: a block whose key is lost is as good as erased.
+      await this.#storage.replaceFile(path, `${base64(key)}\n`);
+    } else {
+      key = parseKeyFile(text.toString('latin1'));
+      if (key === undefined) throw new Fatal(`${path} is not a key`);
+    }
+    this.#today.set(partClass, { day, key });
+    return key;
+  }
+}

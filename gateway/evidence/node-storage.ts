@@ -1,0 +1,180 @@
+import { constants, fdatasync, ftruncate, fstat, fsync, close, open, read, write } from 'node:fs';
+import { mkdir, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { DatabaseSync } from 'node:sqlite';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { Fatal } from '../core/errors.ts';
+import type { OpenMode, Storage, StorageFile } from './storage.ts';
+
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = constants;
+
+/**
+ * How a write becomes durable. `dsync`: the write call itself waits for the disk, one trip to the thread pool instead of
+ * two; measured at half the wait and two thirds of the processor time of `fdatasync`.
+ */
+export type SyncMethod = 'dsync' | 'fdatasync';
+
+const openFd = promisify(open);
+const closeFd = promisify(close);
+const syncData = promisify(fdatasync);
+const syncAll = promisify(fsync);
+const truncateFd = promisify(ftruncate);
+const statFd = promisify(fstat);
+
+const PRIVATE_FILE = 0o600;
+const PRIVATE_DIR = 0o700;
+
+/** The operating system's files. */
+export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
+  const flags: Record<OpenMode, number> = {
+    read: O_RDONLY,
+    write: O_RDWR | O_CREAT,
+    create: O_RDWR | O_CREAT | O_EXCL,
+    durable: O_RDWR | (method === 'dsync' ? O_DSYNC : 0),
+  };
+  return {
+    async open(path, mode, permissions = PRIVATE_FILE) {
+      const fd = await openFd(path, flags[mode], permissions);
+      return new NodeFile(fd, mode === 'durable' && method === 'fdatasync');
+    },
+    async readFile(path) {
+      try {
+        return await readFile(path);
+      } catch (cause) {
+        if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+        throw cause;
+      }
+    },
+    async replaceFile(path, bytes, permissions = PRIVATE_FILE) {
+      const draft = `${path}.new`;
+      await rm(draft, { force: true }); // of a crash; its permissions may be others
+      await writeWhole(draft, bytes, permissions, 'create'); // a crash here: the old file is untouched
+      await rename(draft, path); // from here on the new one, whole
+      await syncDir(dirname(path));
+    },
+    async appendFile(path, bytes) {
+      await writeWhole(path, bytes, PRIVATE_FILE, 'append');
+    },
+    async list(dir) {
+      return (await readdir(dir)).sort();
+    },
+    async makeDir(dir) {
+      await mkdir(dir, { recursive: true, mode: PRIVATE_DIR });
+    },
+    rename,
+    remove: (path) => rm(path, { force: true }),
+    syncDir,
+    async free(dir) {
+      const { bavail, bsize, ffree, files } = await statfs(dir);
+      // File systems without a fixed number of inodes say 0 of 0.
+      return { bytes: bavail * bsize, files: files === 0 ? Infinity : ffree };
+    },
+    lock: async (path) => lock(path),
+  };
+}
+
+class NodeFile implements StorageFile {
+  readonly #fd: number;
+  readonly #syncAfterWrite: boolean;
+
+  constructor(fd: number, syncAfterWrite: boolean) {
+    this.#fd = fd;
+    this.#syncAfterWrite = syncAfterWrite;
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length;) {
+      const written = await writeSome(this.#fd, bytes, done, position + done);
+      // A short write is no error; one of nothing would go on for ever.
+      if (written === 0) throw new Error('the disk took no bytes');
+      done += written;
+    }
+    if (this.#syncAfterWrite) await syncData(this.#fd);
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0;
+    while (done < into.length) {
+      const count = await readSome(this.#fd, into, done, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  sync(): Promise<void> {
+    return syncData(this.#fd);
+  }
+
+  async truncate(bytes: number): Promise<void> {
+    await truncateFd(this.#fd, bytes);
+  }
+
+  async size(): Promise<number> {
+    return (await statFd(this.#fd)).size;
+  }
+
+  close(): Promise<void> {
+    return closeFd(this.#fd);
+  }
+}
+
+const writeSome = (fd: number, bytes: Uint8Array, offset: number, position: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    write(fd, bytes, offset, bytes.length - offset, position, (error, written) => {
+      if (error) reject(error);
+      else resolve(written);
+    });
+  });
+
+const readSome = (fd: number, into: Uint8Array, offset: number, position: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    read(fd, into, offset, into.length - offset, position, (error, count) => {
+      if (error) reject(error);
+      else resolve(count);
+    });
+  });
+
+async function writeWhole(
+  path: string,
+  bytes: Uint8Array | string,
+  permissions: number,
+  how: 'create' | 'append',
+): Promise<void> {
+  const fd = await openFd(path, O_RDWR | O_CREAT | (how === 'create' ? O_EXCL : 0), permissions);
+  const file = new NodeFile(fd, false);
+  try {
+    await file.write(
+      typeof bytes === 'string' ? Buffer.from(bytes) : bytes,
+      how === 'append' ? await file.size() : 0,
+    );
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncDir(dir: string): Promise<void> {
+  const fd = await openFd(dir, O_RDONLY);
+  try {
+    await syncAll(fd);
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+/**
+ * Node has no `flock`. SQLite does: an exclusive transaction holds POSIX record locks on the file, which the kernel
+ * drops when the process ends in whatever way, which other containers on the machine see, and which have no stale pid
+ * to reason about. Nothing is ever written into the file.
+ */
+function lock(path: string): () => void {
+  const database = new DatabaseSync(path, { timeout: 0 });
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    throw new Fatal(`${path}: another process has this log open`, { cause });
+  }
+  return () => database.close();
+}

@@ -1,0 +1,122 @@
+// Sealed parts of one commit block: a section per retention class, sealed with the class's key of the day, so that
+// destroying one small key destroys a day of one class and leaves the tree whole.
+//
+//   class 1 · day 10 (ASCII) · length 4 · nonce 12 · ciphertext · tag 16
+//   plaintext: record number in the block 4 · salt 16 · length 4 · bytes, repeated
+import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { MalformedBytes } from '../core/errors.ts';
+import { PART_CLASSES, SALT_BYTES, type SaltedPart } from './codec.ts';
+import type { PartClass } from './record.ts';
+
+const CIPHER = 'aes-256-gcm';
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const DAY_BYTES = 10;
+const SECTION_HEAD = 1 + DAY_BYTES + 4;
+const ENTRY_HEAD = 4 + SALT_BYTES + 4;
+
+export const PART_KEY_BYTES = 32;
+/** What a section adds to its entries. */
+export const SECTION_OVERHEAD = SECTION_HEAD + NONCE_BYTES + TAG_BYTES;
+export const entryBytes = (partBytes: number): number => ENTRY_HEAD + partBytes;
+
+/** What a section is bound to: it opens at its own place only. */
+export interface SectionPlace {
+  readonly origin: string;
+  readonly first: bigint;
+  readonly partClass: PartClass;
+  /** UTC, `yyyy-mm-dd`: names the key. */
+  readonly day: string;
+}
+
+/** A part and the number of its record in the block. */
+export interface NumberedPart {
+  readonly record: number;
+  readonly part: SaltedPart;
+}
+
+/**
+ * @param nonce 12 random bytes, never a counter: a torn block was on disk under its index too, and the block that
+ * takes its place has the same index and another content
+ */
+export function sealSection(
+  place: SectionPlace,
+  entries: readonly NumberedPart[],
+  key: Buffer,
+  nonce: Buffer,
+): Buffer {
+  const plainBytes = entries.reduce((sum, { part }) => sum + entryBytes(part.bytes.length), 0);
+  const plain = Buffer.allocUnsafe(plainBytes);
+  let at = 0;
+  for (const { record, part } of entries) {
+    at = plain.writeUInt32BE(record, at);
+    at += part.salt.copy(plain, at);
+    at = plain.writeUInt32BE(part.bytes.length, at);
+    plain.set(part.bytes, at);
+    at += part.bytes.length;
+  }
+  const cipher = createCipheriv(CIPHER, key, nonce).setAAD(associated(place));
+  const sealed = cipher.update(plain);
+  cipher.final();
+  const head = Buffer.alloc(SECTION_HEAD);
+  head.writeUInt8(PART_CLASSES.indexOf(place.partClass) + 1);
+  head.write(place.day, 1, 'latin1');
+  head.writeUInt32BE(NONCE_BYTES + sealed.length + TAG_BYTES, 1 + DAY_BYTES);
+  return Buffer.concat([head, nonce, sealed, cipher.getAuthTag()]);
+}
+
+export interface Section {
+  readonly partClass: PartClass;
+  readonly day: string;
+  readonly sealed: Buffer;
+}
+
+/** @throws MalformedBytes */
+export function readSections(parts: Buffer): Section[] {
+  const sections: Section[] = [];
+  for (let at = 0; at < parts.length;) {
+    if (at + SECTION_HEAD > parts.length) throw new MalformedBytes('sealed parts are cut off');
+    const partClass = PART_CLASSES[parts.readUInt8(at) - 1];
+    const day = parts.toString('latin1', at + 1, at + 1 + DAY_BYTES);
+    const end = at + SECTION_HEAD + parts.readUInt32BE(at + 1 + DAY_BYTES);
+    if (partClass === undefined || !/^\d{4}-\d{2}-\d{2}$/.test(day) || end > parts.length) {
+      throw new MalformedBytes('sealed parts are malformed');
+    }
+    sections.push({ partClass, day, sealed: parts.subarray(at + SECTION_HEAD, end) });
+    at = end;
+  }
+  return sections;
+}
+
+/** @throws MalformedBytes the key is another one, or a bit differs */
+export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): NumberedPart[] {
+  const plain = unseal(place, sealed, key);
+  const entries: NumberedPart[] = [];
+  for (let at = 0; at < plain.length;) {
+    if (at + ENTRY_HEAD > plain.length) throw new MalformedBytes('part is cut off');
+    const record = plain.readUInt32BE(at);
+    const salt = plain.subarray(at + 4, at + 4 + SALT_BYTES);
+    const start = at + ENTRY_HEAD;
+    const end = start + plain.readUInt32BE(start - 4);
+    if (end > plain.length) throw new MalformedBytes('part is cut off');
+    entries.push({ record, part: { salt, bytes: plain.subarray(start, end) } });
+    at = end;
+  }
+  return entries;
+}
+
+function unseal(place: SectionPlace, sealed: Buffer, key: Buffer): Buffer {
+  if (sealed.length < NONCE_BYTES + TAG_BYTES) throw new MalformedBytes('sealed part is cut off');
+  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  });
+  decipher.setAAD(associated(place)).setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+  try {
+    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+  } catch (cause) {
+    throw new MalformedBytes(`sealed parts do not open: ${String(cause)}`);
+  }
+}
+
+const associated = ({ origin, first, partClass, day }: SectionPlace): Buffer =>
+  Buffer.from(`${origin}\n${first}\n${partClass}\n${day}\n`, 'utf8');

@@ -1,0 +1,51 @@
+import type { EpochMs } from '../core/clock.ts';
+import { coreOf, forEachFrame, readBlock } from './block.ts';
+import { decodeCore } from './codec.ts';
+import type { SeenExchange } from './contract.ts';
+import { firstOfSegment, readSegmentHead } from './segment.ts';
+import type { Storage } from './storage.ts';
+
+/** Exchange ids in `open` and `req.final` records since a time, oldest first. Reads segments from the newest back. */
+export async function recentExchanges(
+  storage: Storage,
+  dir: string,
+  since: EpochMs,
+): Promise<SeenExchange[]> {
+  const names = (await storage.list(dir)).filter((name) => firstOfSegment(name) !== undefined);
+  const newestFirst: SeenExchange[][] = [];
+  for (const name of names.reverse()) {
+    const bytes = await storage.readFile(`${dir}/${name}`);
+    if (bytes === undefined) continue;
+    const { seen, older } = seenIn(bytes, since);
+    newestFirst.push(seen);
+    if (older) break;
+  }
+  return newestFirst.reverse().flat();
+}
+
+/** `older`: something in the segment is older than the time, so nothing before the segment can matter. */
+function seenIn(bytes: Buffer, since: EpochMs): { seen: SeenExchange[]; older: boolean } {
+  const seen: SeenExchange[] = [];
+  let older = false;
+  let at = readSegmentHead(bytes).end;
+  // Behind the last block are zeros, or what is being written this moment: neither is durable.
+  while (at < bytes.length && bytes[at] !== 0) {
+    const block = readBlock(bytes, at);
+    at += block.length;
+    forEachFrame(block, (prefixed) => {
+      const record = decodeCore(coreOf(prefixed));
+      if (record.at < since) older = true;
+      else if (record.k === 'open' || record.k === 'req.final') {
+        const { x, role, peer, kid } = record;
+        seen.push({
+          x,
+          at: record.at,
+          role,
+          ...(peer === undefined ? {} : { peer }),
+          ...(kid === undefined ? {} : { kid }),
+        });
+      }
+    });
+  }
+  return { seen, older };
+}

@@ -1,0 +1,248 @@
+import { describe, Unavailable } from '../core/errors.ts';
+import { makeConsistencyProof, makeInclusionProof } from '../tlog/proof.ts';
+import type { NoteSigner } from '../tlog/note.ts';
+import { Checkpointer } from './checkpointer.ts';
+import { ClassKeys } from './class-keys.ts';
+import { encodeCore, MAX_CORE_BYTES, MAX_PART_BYTES, SALT_BYTES, type SaltedParts } from './codec.ts';
+import { footprint, GroupCommit } from './commit.ts';
+import type {
+  EvidenceLog,
+  Health,
+  OpenLogOptions,
+  PeerCheckpoint,
+  PeerObservation,
+  RecordParts,
+  SeenExchange,
+} from './contract.ts';
+import { Peers } from './peers.ts';
+import type { Receipt } from './receipt.ts';
+import { recentExchanges } from './recent.ts';
+import type { RecordDraft } from './record.ts';
+import type { Recovered } from './recover.ts';
+import { SegmentFiles } from './segment-files.ts';
+import type { Storage } from './storage.ts';
+
+const DEFAULTS = { segmentBytes: 64 << 20, maxQueued: 16_384, checkpointEveryMs: 100 };
+const MIN_SEGMENT_BYTES = 1 << 16;
+const MAX_QUEUED_BYTES = 64 << 20;
+
+/** What {@link openLog} has found and made sure of. */
+export interface FoundLog {
+  readonly storage: Storage;
+  /** Folder of the epoch. */
+  readonly dir: string;
+  readonly headFile: string;
+  /** Text of the head file, if there is one. */
+  readonly head: string | undefined;
+  readonly signer: NoteSigner;
+  readonly recovered: Recovered;
+  /** Gives the lock back. */
+  readonly release: () => void;
+}
+
+/** The log as the rest of the gateway sees it: checks at the door, the parts do the work. */
+export class SegmentedLog implements EvidenceLog {
+  readonly #options: OpenLogOptions;
+  readonly #found: FoundLog;
+  readonly #segments: SegmentFiles;
+  readonly #commit: GroupCommit;
+  readonly #checkpointer: Checkpointer;
+  readonly #peers: Peers;
+  readonly #maxQueued: number;
+  #salts: Buffer = Buffer.alloc(0);
+  #failure: string | undefined;
+  #closing = false;
+
+  constructor(options: OpenLogOptions, found: FoundLog) {
+    const { clock, random, stats, segmentBytes = DEFAULTS.segmentBytes } = options;
+    const { storage, dir, headFile, head, signer } = found;
+    const { frontier, running, hashes } = found.recovered;
+    if (segmentBytes < MIN_SEGMENT_BYTES) throw new RangeError(`segments of ${segmentBytes} bytes`);
+    const changed = (): void => stats?.health?.(this.health);
+    const failed = (cause: unknown): void => {
+      this.#failure ??= describe(cause);
+      changed();
+    };
+    this.#options = options;
+    this.#found = found;
+    this.#maxQueued = options.maxQueued ?? DEFAULTS.maxQueued;
+    this.#segments = new SegmentFiles({ dir, storage, segmentBytes, changed });
+    this.#commit = new GroupCommit({
+      origin: signer.name,
+      frontier,
+      running,
+      segments: this.#segments,
+      keys: new ClassKeys(`${options.dir}/keys`, storage, random),
+      clock,
+      random,
+      segmentBytes,
+      settled: hashes.add,
+      committed: (batch) => {
+        this.#checkpointer.grew();
+        stats?.committed?.(batch);
+      },
+      failed,
+    });
+    this.#checkpointer = new Checkpointer({
+      dir,
+      headFile,
+      head,
+      storage,
+      signer,
+      clock,
+      everyMs: options.checkpointEveryMs ?? DEFAULTS.checkpointEveryMs,
+      durable: () => this.#commit.durable,
+      signed: (size) => stats?.checkpoint?.(size),
+      fenced: failed,
+      changed,
+    });
+    this.#peers = new Peers({
+      dir: `${options.dir}/peers`,
+      storage,
+      clock,
+      record: (draft) => this.append(draft),
+    });
+  }
+
+  get origin(): string {
+    return this.#found.signer.name;
+  }
+
+  get vkey(): string {
+    return this.#found.signer.vkey;
+  }
+
+  get size(): bigint {
+    return this.#commit.durable.size;
+  }
+
+  get health(): Health {
+    const reason = this.#finalReason ?? this.#shortageReason;
+    return reason === undefined ? { ok: true } : { ok: false, reason };
+  }
+
+  get #finalReason(): string | undefined {
+    if (this.#closing) return 'the log is closed';
+    return this.#failure;
+  }
+
+  /** Reasons that pass: while one holds, what has begun may end, and nothing may begin. */
+  get #shortageReason(): string | undefined {
+    if (this.#found.recovered.hashes.failure !== undefined) return 'the hashes for proofs cannot be written';
+    return this.#segments.shortage ?? this.#checkpointer.trouble;
+  }
+
+  append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt> {
+    const refusal = this.#refusalOf(draft);
+    if (refusal !== undefined) return Promise.reject(new Unavailable('evidence.unavailable', refusal));
+    return this.#enqueue(draft, parts);
+  }
+
+  #refusalOf(draft: RecordDraft): string | undefined {
+    const final = this.#finalReason;
+    if (final !== undefined) return final;
+    const shortage = this.#shortageReason;
+    if (shortage !== undefined && !this.#found.recovered.running.covers(draft)) return shortage;
+    const { records, bytes } = this.#commit.queued;
+    // A slow disk pushes back here: better to refuse an exchange than to carry it with its record still in memory.
+    if (records >= this.#maxQueued || bytes >= MAX_QUEUED_BYTES)
+      return `${records} records wait for the disk`;
+    return undefined;
+  }
+
+  #enqueue(draft: RecordDraft, given: RecordParts = {}): Promise<Receipt> {
+    const parts: SaltedParts = {
+      ...(given.meta === undefined ? {} : { meta: { salt: this.#salt(), bytes: given.meta } }),
+      ...(given.input === undefined ? {} : { input: { salt: this.#salt(), bytes: given.input } }),
+    };
+    const text = encodeCore(draft, parts);
+    const bytes = Buffer.byteLength(text);
+    const largestPart = Math.max(given.meta?.length ?? 0, given.input?.length ?? 0);
+    if (bytes > MAX_CORE_BYTES || largestPart > MAX_PART_BYTES) {
+      return Promise.reject(new RangeError(`record of ${bytes} bytes with a part of ${largestPart}`));
+    }
+    if (footprint({ bytes, parts }) > this.#commit.maxRecordBytes) {
+      return Promise.reject(new RangeError(`record of ${bytes} bytes is too large for these segments`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#commit.add({ draft, text, bytes, parts, resolve, reject });
+    });
+  }
+
+  /** Sixteen fresh bytes; drawn in bulk, because a draw costs as much as a hash. */
+  #salt(): Buffer {
+    if (this.#salts.length === 0) this.#salts = this.#options.random(256 * SALT_BYTES);
+    const salt = this.#salts.subarray(0, SALT_BYTES);
+    this.#salts = this.#salts.subarray(SALT_BYTES);
+    return salt;
+  }
+
+  checkpoint(): string {
+    return this.#checkpointer.latest;
+  }
+
+  proveConsistency(oldSize: bigint, newSize: bigint): Promise<Uint8Array[]> {
+    this.#requireProvable(newSize);
+    return makeConsistencyProof(oldSize, newSize, this.#read);
+  }
+
+  proveInclusion(index: bigint, size: bigint): Promise<Uint8Array[]> {
+    this.#requireProvable(size);
+    return makeInclusionProof(index, size, this.#read);
+  }
+
+  readonly #read = (indices: readonly bigint[]): Promise<Buffer[]> =>
+    this.#found.recovered.hashes.read(indices);
+
+  #requireProvable(size: bigint): void {
+    if (size > this.size) throw new RangeError(`no tree of ${size} in a log of ${this.size}`);
+    if (this.#found.recovered.hashes.failure !== undefined) {
+      throw new Unavailable('evidence.unavailable', 'the hashes for proofs were not written');
+    }
+  }
+
+  recentExchanges(withinMs: number): Promise<SeenExchange[]> {
+    const { storage, dir } = this.#found;
+    return recentExchanges(storage, dir, this.#options.clock.now() - withinMs);
+  }
+
+  observePeer(checkpoint: PeerCheckpoint): Promise<PeerObservation> {
+    return this.#peers.observe(checkpoint);
+  }
+
+  /** Room for the first records, and a signed head before any of them: a log without a head is refused. */
+  async ready(): Promise<void> {
+    await this.#segments.spare();
+    await this.#checkpointer.save();
+  }
+
+  /** Waits for what is queued, and stores a head that covers it. */
+  async settle(): Promise<void> {
+    await this.#commit.idle();
+    await this.#checkpointer.save();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    if (this.#failure === undefined) {
+      // No room for it? Then the next start finds no seal, which is the truth.
+      this.#enqueue({ k: 'seal', at: this.#options.clock.now(), why: 'closed' }).catch(() => undefined);
+    }
+    this.#closing = true;
+    await this.abandon();
+  }
+
+  /** Ends the parts, whatever state they are in, and gives the lock back. */
+  async abandon(): Promise<void> {
+    this.#closing = true;
+    try {
+      await this.#commit.idle();
+      if (this.#failure === undefined) await this.#checkpointer.save();
+    } finally {
+      this.#checkpointer.stop();
+      await this.#segments.close();
+      await this.#found.recovered.hashes.close();
+      this.#found.release();
+    }
+  }
+}
