@@ -82,12 +82,18 @@ function requestValue(view: RequestView, { name, param }: Component): string {
     case '@path':
       return view.path === '' ? '/' : view.path;
     case '@query':
-      return view.query === '' ? '?' : view.query;
+      return queryText(view.query);
     case '@query-param':
       return queryParam(view.query, param ?? '');
     default:
       throw new MalformedBytes(`${name} in a request`);
   }
+}
+
+function queryText(query: string): string {
+  if (query === '') return '?';
+  if (query.charCodeAt(0) !== 0x3f /* ? */) throw new MalformedBytes(`query without ?: ${quoted(query)}`);
+  return query;
 }
 
 function statusText(status: number): string {

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import t from 'tap';
+import { MalformedBytes } from '../core/errors.ts';
+import { formatContentDigest, parseContentDigest } from './digest.ts';
+
+const HELLO = 'RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg='; // {"hello": "world"} and a line end
+const SHA512 = 'YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==';
+
+void t.test('the digest of RFC 9530 Appendix B', async (t) => {
+  const sha256 = createHash('sha256').update('{"hello": "world"}\n').digest();
+  t.equal(formatContentDigest(sha256), `sha-256=:${HELLO}:`);
+  t.same(parseContentDigest(`sha-256=:${HELLO}:`).sha256, sha256);
+  t.same(parseContentDigest(`sha-512=:${SHA512}:, sha-256=:${HELLO}:`).sha256, sha256, 'beside another');
+  t.throws(() => formatContentDigest(sha256.subarray(1)), { name: 'MalformedBytes' });
+});
+
+void t.test('M01: refused', async (t) => {
+  const refused: readonly (readonly [what: string, value: string])[] = [
+    ['nothing', ''],
+    ['weak algorithms alone', 'md5=:Sd/dVLAcvNLSq16eXua5uQ==:, sha=:07CavjDP4u3/TungoUHJO/Wzr4c=:'],
+    ['another strong one alone', `sha-512=:${SHA512}:`],
+    ['31 bytes', `sha-256=:${Buffer.alloc(31).toString('base64')}:`],
+    ['33 bytes', `sha-256=:${Buffer.alloc(33).toString('base64')}:`],
+    ['no bytes', 'sha-256=::'],
+    ['twice', `sha-256=:${HELLO}:, sha-256=:${HELLO}:`],
+    ['capitals', `SHA-256=:${HELLO}:`],
+    ['the old Digest syntax', `sha-256=${HELLO}`],
+    ['a token', 'sha-256=abc'],
+    ['no padding', `sha-256=:${HELLO.slice(0, -1)}:`],
+    ['bits in the padding', `sha-256=:${HELLO.slice(0, -2)}F=:`],
+    ['base64url', `sha-256=:${'-'.repeat(43)}=:`],
+    ['a parameter', `sha-256=:${HELLO}:;a=1`],
+    ['a space before', ` sha-256=:${HELLO}:`],
+    ['a space behind', `sha-256=:${HELLO}: `],
+    ['a comma behind', `sha-256=:${HELLO}:,`],
+    ['a comma and a space behind', `sha-256=:${HELLO}:, `],
+    ['no space after the comma', `md5=::,sha-256=:${HELLO}:`],
+    ['not closed', `sha-256=:${HELLO}`],
+    ['too many', `${Array.from({ length: 8 }, (_, i) => `a${i}=::`).join(', ')}, sha-256=:${HELLO}:`],
+  ];
+  for (const [what, value] of refused)
+    t.throws(() => parseContentDigest(value), { name: 'MalformedBytes' }, what);
+});
+
+void t.test('what is read is written the same, and only that is read', async () => {
+  const bytes = fc.uint8Array({ minLength: 32, maxLength: 32 });
+  fc.assert(
+    fc.property(bytes, (sha256) => {
+      const text = formatContentDigest(sha256);
+      return formatContentDigest(parseContentDigest(text).sha256) === text;
+    }),
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.string({ unit: 'binary' }),
+        fc.stringMatching(/^sha-256=:[A-Za-z0-9+/=]*:.?$/),
+      ),
+      (text) => {
+        try {
+          return formatContentDigest(parseContentDigest(text).sha256) === text;
+        } catch (thrown) {
+          return thrown instanceof MalformedBytes;
+        }
+      },
+    ),
+  );
+});
