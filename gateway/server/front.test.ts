@@ -304,6 +304,33 @@ void t.test('truncated content is an error, never an end', async (t) => {
   }
 });
 
+void t.test('an upload that is given up half-way can still be answered', async (t) => {
+  const { play } = await lab(t, (arrival) => {
+    let heard = 0;
+    arrival.inflow.start({
+      data: () => {
+        heard += 1;
+        if (heard === 1) arrival.inflow.destroy(new Error('enough'));
+        t.equal(heard, 1, 'nothing after that');
+      },
+      end: () => t.fail('not an end'),
+      error: (cause) => {
+        t.equal(cause.message, 'enough');
+        setTimeout(
+          () => arrival.answer({ status: 413, fields: [] }, { kind: 'whole', bytes: Buffer.from('no') }),
+          5,
+        );
+      },
+    });
+  });
+  const { responses, ending } = await play(
+    [send(`${post('Content-Length: 900000')}abc`), { pauseMs: 20 }, send('def'.repeat(100_000))],
+    [],
+    1000,
+  );
+  t.same([responses[0]?.status, ending], [413, 'fin']);
+});
+
 void t.test('the client that leaves is noticed', async (t) => {
   const gone: string[] = [];
   const { play } = await lab(t, (arrival) =>

@@ -100,15 +100,15 @@ export class Http1Exchange implements Arrival, Inflow {
     this.#host.proceed();
   }
 
-  /** With the answer out already, only the rest of the request is given up; else the connection breaks. */
+  /** Gives the rest of the request up. An answer may still be given, and it or `abort` must follow; then the connection ends. */
   destroy(cause: Error): void {
     if (this.#requestState !== 'incomplete') return;
     const sink = this.#sink;
     this.#requestState = 'failed';
     this.#failure = cause;
     queueMicrotask(() => sink?.error(cause));
-    if (this.#answered) this.#host.answered();
-    else this.#break(cause);
+    this.#host.pause();
+    this.#host.answered();
   }
 
   // —— Arrival ——
