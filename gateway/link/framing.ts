@@ -1,7 +1,7 @@
 import { MalformedBytes, quoted } from '../core/errors.ts';
 import type { Field, Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
-import type { LinkRawHead } from './link.ts';
+import type { LinkBody, LinkRawHead } from './link.ts';
 
 /** Fields that belong to one connection or to the framing. They mean nothing to policy, signature or service. */
 const TRANSPORT = new Set([
@@ -23,6 +23,19 @@ const BODYLESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 /** Answers that end with their head whatever they announce (RFC 9110 §6.4.1). */
 export function isBodyless(method: string, status: number): boolean {
   return method === 'HEAD' || status === 204 || status === 304;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * What goes with an answer's head; undefined for a stream. An answer that ends with its head has no content, whatever
+ * was meant to be in it.
+ * @throws Error for a stream where none can be
+ */
+export function wholeOf(body: LinkBody, bodyless: boolean): Buffer | undefined {
+  if (!bodyless) return body.kind === 'whole' ? body.bytes : undefined;
+  if (body.kind === 'stream') throw new Error('a stream where there can be no content');
+  return NOTHING;
 }
 
 export function needsLength(method: string): boolean {

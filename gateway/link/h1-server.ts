@@ -3,7 +3,7 @@ import type { Inflow, Outflow } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
 import { EmptyBody, GoneBody, type ReceivedBody } from './body.ts';
 import { asBroken, broken } from './failures.ts';
-import { appendFields, isBodyless, isChunked, readH1Head } from './framing.ts';
+import { appendFields, isBodyless, isChunked, readH1Head, wholeOf } from './framing.ts';
 import { GoneNotice } from './gone.ts';
 import { H1Received, H1Sent } from './h1-message.ts';
 import type { LinkArrival, LinkBody, LinkRawHead } from './link.ts';
@@ -129,7 +129,7 @@ class H1Arrival implements LinkArrival {
     } else {
       this.#received = new H1Received(
         request,
-        (cause) => this.#refuseBody(cause),
+        () => request.pause(), // the answer, or the abort, does the rest
         () => {
           if (expectsContinue && !response.headersSent) response.writeContinue();
         },
@@ -141,8 +141,7 @@ class H1Arrival implements LinkArrival {
   answer(head: ResponseHead, body: LinkBody): Outflow {
     if (this.#answered) throw new Error('answered twice');
     const bodyless = isBodyless(this.rawHead.method, head.status);
-    const whole = body.kind === 'whole' ? body.bytes : undefined;
-    if (bodyless && whole?.length !== 0) throw new Error('a body where none may be');
+    const whole = wholeOf(body, bodyless);
     const flat = appendFields([], head.fields);
     if (whole === undefined) flat.push('Transfer-Encoding', 'chunked');
     else if (!bodyless) flat.push('Content-Length', String(whole.length));
@@ -171,11 +170,6 @@ class H1Arrival implements LinkArrival {
 
   onGone(listener: (cause: Error) => void): void {
     this.#gone.listen(listener);
-  }
-
-  #refuseBody(cause: Error): void {
-    if (this.#answered) this.#request.pause();
-    else this.#response.destroy(cause);
   }
 
   #onAnswered(): void {

@@ -3,7 +3,7 @@ import type { ResponseHead } from '../core/head.ts';
 import type { Inflow, Outflow } from '../core/flow.ts';
 import { GoneBody } from './body.ts';
 import { asBroken, broken } from './failures.ts';
-import { appendFields, isBodyless, readH2Head } from './framing.ts';
+import { appendFields, isBodyless, readH2Head, wholeOf } from './framing.ts';
 import { GoneNotice } from './gone.ts';
 import { sessionOptions, watchLife, widenWindow } from './h2-session.ts';
 import { H2Received, H2Sent } from './h2-stream.ts';
@@ -138,17 +138,16 @@ class H2Arrival implements LinkArrival {
     this.rawHead = rawHead;
     this.endsWithHead = endsWithHead;
     this.#stream = stream;
-    this.#received = new H2Received(stream, { withHead: endsWithHead, length: rawHead.length }, (cause) =>
-      this.#refuseBody(cause),
-    );
+    this.#received = new H2Received(stream, { withHead: endsWithHead, length: rawHead.length }, () => {
+      stream.pause(); // the window closes; the answer, or the abort, does the rest
+    });
     this.inflow = this.#received;
   }
 
   answer(head: ResponseHead, body: LinkBody): Outflow {
     if (this.#answered) throw new Error('answered twice');
     const bodyless = isBodyless(this.rawHead.method, head.status);
-    const whole = body.kind === 'whole' ? body.bytes : undefined;
-    if (bodyless && whole?.length !== 0) throw new Error('a body where none may be');
+    const whole = wholeOf(body, bodyless);
     const flat = appendFields([':status', String(head.status)], head.fields);
     if (whole !== undefined && whole.length > 0) flat.push('content-length', String(whole.length));
     this.#answered = true;
@@ -177,16 +176,6 @@ class H2Arrival implements LinkArrival {
     this.#gone.listen(listener);
   }
 
-  /** `Inflow.destroy`: when an answer is under way it still goes out, and the upload is refused after it. */
-  #refuseBody(cause: Error): void {
-    if (this.#answered) {
-      this.#stream.pause();
-      return;
-    }
-    this.#ours = true;
-    this.#stream.destroy(cause);
-  }
-
   /** RFC 9113 §8.1: a complete answer, then RST_STREAM(NO_ERROR), asks the sender to stop uploading. */
   #onAnswered(): void {
     if (this.#received.complete || this.#stream.destroyed) return;
@@ -197,10 +186,12 @@ class H2Arrival implements LinkArrival {
 
   /** The stream is gone. @returns true when the other side broke it off */
   closed(sessionCause: Error | undefined): boolean {
-    const { rstCode } = this.#stream;
-    const cause = sessionCause ?? broken(`the stream was closed (code ${rstCode ?? 0})`);
+    const code = this.#stream.rstCode ?? NGHTTP2_NO_ERROR;
+    if (this.#sent?.finished === true && this.#received.settled) return false; // the usual case: no error to make
+    const inOrder = code === NGHTTP2_NO_ERROR && sessionCause === undefined;
+    const cause = sessionCause ?? broken(`the stream was closed (code ${code})`);
     this.#received.settle(cause);
-    this.#sent?.settle(cause);
+    this.#sent?.closed(cause, inOrder);
     if (this.#sent?.finished === true) return false;
     this.#gone.tell(cause);
     return !this.#ours && sessionCause === undefined;

@@ -98,8 +98,8 @@ export class H2Sent extends SentBody {
   #ended: boolean;
   #written = false;
   #trailers: Record<string, string> | undefined;
-  /** Trailers are still to be asked for by the transport. */
-  #waiting: boolean;
+  /** How far the trailers are: `due` until Node asks for them, `handed` until it has sent them on. */
+  #closing: 'none' | 'due' | 'handed' | 'sent';
 
   /** @param streaming false when the whole body was handed over with the head */
   constructor(stream: Stream, streaming: boolean, onFinish: () => void) {
@@ -107,7 +107,7 @@ export class H2Sent extends SentBody {
     this.#stream = stream;
     this.#onFinish = onFinish;
     this.#ended = !streaming;
-    this.#waiting = streaming;
+    this.#closing = streaming ? 'due' : 'none';
     if (streaming) {
       stream.on('drain', () => this.source?.drain());
       stream.on('wantTrailers', () => this.#sendTrailers());
@@ -146,11 +146,20 @@ export class H2Sent extends SentBody {
       this.#stream.destroy(asBroken('trailers', cause));
       return;
     }
-    // Node hands them on in the next immediate; ours runs after it.
+    this.#closing = 'handed';
+    // Node submits them in the next immediate; ours runs after it. A reset in between would overtake them.
     setImmediate(() => {
-      this.#waiting = false;
+      this.#closing = 'sent';
       this.#finish();
     });
+  }
+
+  /**
+   * The stream is gone. When both directions are complete Node may destroy it before its own `finish`, so the
+   * accepting side goes by the code: 0 with everything handed over is the orderly end.
+   */
+  closed(cause: Error, inOrder: boolean): void {
+    this.settle(inOrder && this.#ended && this.#closing !== 'due' ? 'finished' : cause);
   }
 
   #onWritten(): void {
@@ -160,7 +169,8 @@ export class H2Sent extends SentBody {
 
   #finish(): void {
     // Node ends the writable side by itself when the stream is reset, so its `finish` alone says little.
-    if (!this.#ended || !this.#written || this.#waiting || this.settled || this.#stream.destroyed) return;
+    const handedOver = this.#ended && this.#written && (this.#closing === 'none' || this.#closing === 'sent');
+    if (!handedOver || this.settled || this.#stream.destroyed) return;
     this.settle('finished');
     this.#onFinish();
   }
