@@ -200,11 +200,6 @@ const contradictions: readonly (readonly [what: string, yaml: string, problems: 
     [/certificates .*at least one/],
   ],
   [
-    'certificates nobody asks for',
-    `${minimal}\nlisten: { http: { port: 1 } }\nsubsystems: [{ id: TW/GOV/A11/x, access: loopback, certificates: [${'ab'.repeat(32)}] }]`,
-    [/would not be asked for/],
-  ],
-  [
     'a listener that is not there',
     `${minimal}\nsubsystems: [{ id: TW/GOV/A11/x, access: loopback }]`,
     [/needs listen\.http/],

@@ -6,7 +6,12 @@ import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
  */
 export interface GatewayConfig {
   readonly node: NodeConfig;
-  readonly listen: { readonly http?: Endpoint; readonly https?: HttpsListener };
+  readonly listen: {
+    /** Names clients may call this gateway by beside `localhost` and the node's own. Lower case, no port. */
+    readonly hosts: readonly string[];
+    readonly http?: Endpoint;
+    readonly https?: HttpsListener;
+  };
   readonly link: LinkConfig;
   readonly admin: Endpoint & { readonly tokenFile?: string };
   readonly registry: RegistryConfig;

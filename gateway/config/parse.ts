@@ -117,8 +117,6 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     if (listen[listener] === undefined) report(`${at}/access`, `${access} needs listen.${listener}`);
     if (access === 'mtls' && certificates.length === 0)
       report(`${at}/certificates`, 'access mtls needs at least one');
-    if (access !== 'mtls' && certificates.length > 0)
-      report(`${at}/certificates`, `would not be asked for with access ${access}`);
   });
   services.forEach((service, i) => {
     const at = `/services/${i}`;
@@ -141,6 +139,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
       instance: node.instance,
     },
     listen: {
+      hosts: listen.hosts.map((name) => name.toLowerCase()),
       ...(listen.http && { http: listen.http }),
       ...(listen.https && {
         https: {

@@ -60,6 +60,11 @@ const node = z.strictObject({
 });
 
 const listen = z.strictObject({
+  hosts: z
+    .array(host)
+    .max(64)
+    .default([])
+    .describe('Further names clients call this gateway by; localhost and the node name are always known.'),
   http: z
     .strictObject({
       host: host

@@ -109,12 +109,13 @@ export class Dossier {
   }
 
   #finished(out: ExchangeFacts['out']): void {
-    const { role = 'c', status, client, svc } = this.#facts;
+    const { role = 'c', status, peer, client, svc } = this.#facts;
     this.#gateway.observer.finished({
       exchange: this.id,
       role,
       out,
       status,
+      peer,
       client,
       service: svc,
       elapsedMs: this.#gateway.clock.monotonic() - this.#startedAt,

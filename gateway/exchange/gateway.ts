@@ -10,7 +10,7 @@ import type { SigningKey } from '../message/signer.ts';
 import type { VerifierContext } from '../message/verifier.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
-import type { PolicyEngine } from '../trust/evaluate.ts';
+import type { PolicyEngine } from '../trust/engine.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
 export interface Gateway {
@@ -78,6 +78,7 @@ export interface ExchangeOutcome {
   readonly role: 'c' | 'p';
   readonly out: ExchangeFacts['out'];
   readonly status: number | undefined;
+  readonly peer: string | undefined;
   readonly client: string | undefined;
   readonly service: string | undefined;
   readonly elapsedMs: number;

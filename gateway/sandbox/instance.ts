@@ -71,9 +71,8 @@ export class SandboxInstance {
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const link = await this.#identity(join(dir, 'link'), () => this.#authority.issueLink(name));
     await this.#identity(join(dir, 'https'), () => this.#authority.issueServer());
-    await this.#identity(join(dir, 'client'), () =>
-      this.#authority.issueClient(`${subsystem} information system`),
-    );
+    const client = (): Promise<Identity> => this.#authority.issueClient(`${subsystem} information system`);
+    await this.#identity(join(dir, 'client'), client, true);
     await writeFile(join(dir, 'ca.pem'), this.#authority.rootPem);
     const messageKey = await key(join(dir, 'message.key'), 'ed25519');
     const logKey = await key(join(dir, 'log.key'), 'ed25519');
@@ -130,11 +129,12 @@ export class SandboxInstance {
   }
 
   /** A key and its certificate, issued on the first start. @returns the public key */
-  async #identity(path: string, issue: () => Promise<Identity>): Promise<KeyObject> {
+  async #identity(path: string, issue: () => Promise<Identity>, alone = false): Promise<KeyObject> {
     if (!(await exists(`${path}.pem`))) {
       const identity = await issue();
       await writePrivateKey(`${path}.key`, identity.privateKey);
-      await writeFile(`${path}.pem`, identity.chainPem);
+      // A pinned certificate stands alone; a server sends the issuer along.
+      await writeFile(`${path}.pem`, alone ? identity.pem : identity.chainPem);
     }
     return createPublicKey(readPrivateKey(`${path}.key`));
   }
