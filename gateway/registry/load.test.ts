@@ -93,7 +93,11 @@ const forged = await (async (): Promise<Buffer> => {
   );
 })();
 
-const refused: readonly (readonly [what: string, bytes: Buffer, expected: { name: string; message?: RegExp }])[] = [
+const refused: readonly (readonly [
+  what: string,
+  bytes: Buffer,
+  expected: { name: string; message?: RegExp },
+])[] = [
   [
     'X06 a changed payload',
     edited((jws) => ({ ...jws, payload: header({ ...document, version: 8 }) })),
