@@ -1,6 +1,6 @@
 import { base64url, sha256 } from '../core/bytes.ts';
 import { ConfigError, describe } from '../core/errors.ts';
-import { isObject } from './canonical.ts';
+import { hasExactly, isObject } from './canonical.ts';
 import { checkModule, type CheckedModule } from './module-abi.ts';
 
 /** The files of a bundle, as read from wherever the caller keeps them. */
@@ -19,6 +19,7 @@ export interface ReasonTexts {
   readonly zh: string;
 }
 
+const MEMBERS = ['entrypoint', 'files', 'format', 'opa', 'sources'];
 const FORMAT = 'troad-policy-bundle-v1';
 const MAX_DATA_BYTES = 1 << 20;
 const SHA256 = /^[0-9a-f]{64}$/;
@@ -90,7 +91,7 @@ interface Manifest {
 
 function parseManifest(bytes: Uint8Array): Manifest {
   const raw = parseJson(bytes);
-  requireKeys(raw, ['entrypoint', 'files', 'format', 'opa', 'sources']);
+  if (!hasExactly(raw, MEMBERS)) throw new Error(`members are not ${MEMBERS.join(', ')}`);
   const { format, entrypoint, opa, files, sources } = raw;
   if (format !== FORMAT) throw new Error(`format is not ${FORMAT}`);
   if (typeof entrypoint !== 'string' || !/^[a-z_]+(?:\/[a-z_]+)+$/.test(entrypoint))
@@ -145,9 +146,4 @@ function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   if (!isObject(value)) throw new Error('is not a JSON object');
   return value;
-}
-
-function requireKeys(value: Readonly<Record<string, unknown>>, wanted: readonly string[]): void {
-  if (Object.keys(value).sort().join() !== wanted.join())
-    throw new Error(`members are not ${wanted.join(', ')}`);
 }

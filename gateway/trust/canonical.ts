@@ -44,3 +44,8 @@ export function parseCanonicalJson(bytes: Uint8Array): { readonly text: string; 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/** Has the object these members and no others? */
+export function hasExactly(value: Readonly<Record<string, unknown>>, members: readonly string[]): boolean {
+  return Object.keys(value).length === members.length && members.every((name) => Object.hasOwn(value, name));
+}

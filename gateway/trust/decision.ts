@@ -1,9 +1,9 @@
 import { base64url, sha256 } from '../core/bytes.ts';
 import { MalformedBytes, quoted } from '../core/errors.ts';
-import { isObject } from './canonical.ts';
+import { hasExactly, isObject } from './canonical.ts';
 
 /** Duties that come with an allow. This gateway knows none yet, so a policy that sets one is not understood. */
-export type Obligations = Readonly<Record<never, never>>;
+export type Obligations = Readonly<Record<string, never>>;
 
 /** What a policy answered, in full. */
 export interface Verdict {
@@ -26,7 +26,7 @@ export interface Decision extends Verdict {
   readonly inputBytes: Buffer;
 }
 
-const MEMBERS = 'allow,decision_id,obligations,reasons';
+const MEMBERS = ['allow', 'decision_id', 'obligations', 'reasons'];
 
 /**
  * Reads a policy's result set. The schema is closed: anything but one complete, consistent answer to this very question
@@ -44,10 +44,10 @@ export function parseVerdict(
   const [only, ...others]: readonly unknown[] = results;
   if (results.length !== 1)
     throw new MalformedBytes(`${others.length + (only === undefined ? 0 : 1)} results`);
-  if (!isObject(only) || Object.keys(only).join() !== 'result') throw new MalformedBytes('not a result');
+  if (!isObject(only) || !hasExactly(only, ['result'])) throw new MalformedBytes('not a result');
   const result = only['result'];
-  if (!isObject(result) || Object.keys(result).sort().join() !== MEMBERS) {
-    throw new MalformedBytes(`result is not an object of ${MEMBERS}`);
+  if (!isObject(result) || !hasExactly(result, MEMBERS)) {
+    throw new MalformedBytes(`result is not an object of ${MEMBERS.join(', ')}`);
   }
   const { decision_id: echo, allow, reasons, obligations } = result;
   if (echo !== decisionId || decisionId === '') throw new MalformedBytes('decision_id is not the one asked');

@@ -1,0 +1,114 @@
+/** Real proofs for tests of the policy: identified over identity/, signed and verified over message/. */
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Authority } from '../../pki/authority.ts';
+import { newExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
+import { ClientSystem } from '../identity/client-system.ts';
+import { PeerGateway } from '../identity/peer.ts';
+import { EXCHANGE, formatExchange } from '../message/exchange-field.ts';
+import { MessageSigner } from '../message/signer.ts';
+import { SignedHead } from '../message/verifier.ts';
+import { readCertificate } from '../x509/certificate.ts';
+import { Bundle } from './bundle.ts';
+import type { AgreementTerms, ConsumerFacts, ProviderFacts } from './input.ts';
+
+export const NOW = 1_795_305_600_123;
+// Each spelled as core/ids.ts would accept it.
+export const CLIENT = 'TW/GOV/A11/welfare' as SubsystemId;
+export const SERVICE = 'TW/GOV/B07/housing/echo' as ServiceId;
+const MEMBER = 'TW/GOV/A11' as MemberId;
+export const A = 'gw.a11.tw.troad.example';
+export const B = 'gw.b07.tw.troad.example';
+
+const file = (name: string) => readFileSync(new URL(`../../policies/bundle/${name}`, import.meta.url));
+
+/** The policy this repository ships. */
+export const shippedBundle = (): Bundle =>
+  Bundle.parse({ manifest: file('manifest.json'), wasm: file('policy.wasm'), data: file('data.json') });
+
+export const AGREEMENT: AgreementTerms = {
+  id: 'TW-2026-0001',
+  consumer: CLIENT,
+  service: SERVICE,
+  methods: ['GET', 'POST'],
+  paths: ['/', '/people/*'],
+  fromMs: NOW - 1000,
+  untilMs: NOW + 1000,
+  enabledByProvider: true,
+  enabledByConsumer: true,
+  assertion: 'none',
+  device: 'none',
+};
+
+/** @param access what the subsystem may connect by; shown is exactly that */
+export function provedClient(access: 'loopback' | 'https' | 'mtls' = 'loopback', id = CLIENT): ClientSystem {
+  const directory = { localSubsystem: () => ({ id, access, certificates: [] }) };
+  return ClientSystem.identify({ tls: access === 'https', loopback: true }, id, directory);
+}
+
+const link = await (await Authority.create('TW test', () => NOW)).issueLink(A);
+
+export function provedPeer(member = MEMBER): PeerGateway {
+  const known = { name: A, member, linkSpki: [readCertificate(link.der).spkiSha256] };
+  return PeerGateway.identify(link.der, 'client', { gatewayByName: () => known }, NOW);
+}
+
+const keys = generateKeyPairSync('ed25519');
+const clock = { now: () => NOW, monotonic: () => 0 };
+
+export interface Asked {
+  readonly method?: string;
+  readonly path?: string;
+  readonly from?: string;
+  readonly length?: number;
+}
+
+/** A request of A's gateway for the echo service, signed by it and verified by B's. */
+export function signedRequest(asked: Asked = {}): SignedHead {
+  const { method = 'GET', path = `/r1/${SERVICE}/people/7`, from = A, length } = asked;
+  const announced = length === undefined ? {} : { length };
+  const exchange = { id: newExchangeId(), mode: 'stream', from, to: B, at: NOW, ...announced } as const;
+  const head = {
+    method,
+    authority: B,
+    path,
+    query: '',
+    fields: [
+      ['x-road-client', CLIENT],
+      ['x-road-id', 'TW-1'],
+      [EXCHANGE, formatExchange(exchange)],
+    ] as const,
+  };
+  const signer = new MessageSigner(
+    { kid: '1', algorithm: 'ed25519', privateKey: keys.privateKey },
+    exchange.id,
+    clock,
+  );
+  const sent = { ...head, fields: signer.requestOpen(head).fields };
+  const messageKey = () => ({ algorithm: 'ed25519', publicKey: keys.publicKey }) as const;
+  return SignedHead.request(sent, from, { me: B, clock, messageKey });
+}
+
+export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFacts {
+  const route = { service: SERVICE, rest: '/people/7' };
+  return {
+    exchange: newExchangeId(),
+    now: NOW,
+    client: provedClient(),
+    request: { method: 'GET', route, client: CLIENT, length: undefined },
+    agreement: AGREEMENT,
+    ...changes,
+  };
+}
+
+export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFacts {
+  return {
+    now: NOW,
+    peer: provedPeer(),
+    signed: signedRequest(),
+    route: { service: SERVICE, rest: '/people/7' },
+    client: CLIENT,
+    agreement: AGREEMENT,
+    ...changes,
+  };
+}
