@@ -24,8 +24,8 @@ const v7 = await text();
 const v8 = await text({ version: 8 });
 const v9 = await text({ version: 9, expiresAt: document.expiresAt + 1000 });
 
-async function setUp(t: Test, content = v7) {
-  const dir = t.testdir({ 'registry.json': content });
+async function setUp(t: Test, first = v7) {
+  const dir = t.testdir({ 'registry.json': first });
   const time = { now: NOW };
   const clock = { now: () => time.now, monotonic: () => time.now };
   const problems: string[] = [];

@@ -60,7 +60,7 @@ export class Problems {
     const items: T[] = [];
     for (const [i, item] of raw.entries()) {
       const value = read(item, `${path}/${i}`);
-      if (value !== BAD) items.push(value as T); // T may itself be wide; only the symbol is excluded
+      if (value !== BAD) items.push(value);
     }
     return items;
   }

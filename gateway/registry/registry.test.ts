@@ -433,7 +433,7 @@ void t.test('takes every kind of key, pattern and hosting that is meant to be ta
     ['/gateways/0/address', '[::1]:5500'],
   ];
   const content = more.reduce<unknown>(
-    (document, [pointer, value]) => patched(pointer, value, document),
+    (before, [pointer, value]) => patched(pointer, value, before),
     document,
   );
   const taken = await openRegistry(await signed(content), trust);

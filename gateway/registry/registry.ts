@@ -49,11 +49,7 @@ export class Registry {
     problems.throwIfAny();
     // Cannot be: BAD without a problem. If it were, refuse.
     if (document === BAD) throw new ConfigError(['registry: not readable']);
-    const resolved = resolve(
-      document,
-      problems,
-      reuse === undefined ? undefined : (kid) => reuse.#resolved.messageKeys.get(kid),
-    );
+    const resolved = resolve(document, problems, reuse === undefined ? undefined : reuse.#resolved);
     problems.throwIfAny();
     return new Registry(document, payload.sha256, resolved);
   }

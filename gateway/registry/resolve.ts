@@ -21,6 +21,8 @@ export interface Resolved {
   readonly members: ReadonlyMap<MemberId, MemberRow>;
   readonly gateways: ReadonlyMap<string, Gateway>;
   readonly messageKeys: ReadonlyMap<string, MessageKey>;
+  /** SHA-256 of SubjectPublicKeyInfo by verifier key. */
+  readonly logKeys: ReadonlyMap<string, string>;
   readonly subsystems: ReadonlyMap<SubsystemId, Subsystem>;
   readonly services: ReadonlyMap<ServiceId, Service>;
   readonly servicesBySubsystem: ReadonlyMap<SubsystemId, readonly Service[]>;
@@ -49,11 +51,16 @@ const RESERVED = new Set(
 
 type KeyUse = 'link' | 'message' | 'log';
 
+/** What was read of keys before: most of the work of a large registry, and the same bytes are the same key. */
+export type KnownKeys = Pick<Resolved, 'messageKeys' | 'logKeys'>;
+
+const NO_KEYS: KnownKeys = { messageKeys: new Map(), logKeys: new Map() };
+
 /** Joins the rows and reports everything that does not fit together. What is returned with problems is not used. */
 export function resolve(
   document: RegistryDocument,
   problems: Problems,
-  known?: (kid: string) => MessageKey | undefined,
+  known: KnownKeys = NO_KEYS,
 ): Resolved {
   if (document.expiresAt <= document.issuedAt) problems.add('/expiresAt', 'not after issuedAt');
   requireAnchors(document, problems);
@@ -62,7 +69,7 @@ export function resolve(
     if (!row.id.startsWith(`${document.instance}/`)) problems.add(`/members/${i}/id`, 'of another instance');
     putOnce(members, row.id, row, `/members/${i}/id`, problems);
   }
-  const { gateways, messageKeys } = resolveGateways(document, members, problems, known);
+  const { gateways, messageKeys, logKeys } = resolveGateways(document, members, problems, known);
 
   const subsystems = new Map<SubsystemId, Subsystem>();
   for (const [i, row] of document.subsystems.entries()) {
@@ -91,17 +98,18 @@ export function resolve(
   }
 
   const agreements = resolveAgreements(document, subsystems, services, problems);
-  return { members, gateways, messageKeys, subsystems, services, servicesBySubsystem, agreements };
+  return { members, gateways, messageKeys, logKeys, subsystems, services, servicesBySubsystem, agreements };
 }
 
 function resolveGateways(
   document: RegistryDocument,
   members: ReadonlyMap<MemberId, MemberRow>,
   problems: Problems,
-  known: (kid: string) => MessageKey | undefined = () => undefined,
-): Pick<Resolved, 'gateways' | 'messageKeys'> {
+  known: KnownKeys,
+): Pick<Resolved, 'gateways' | 'messageKeys' | 'logKeys'> {
   const gateways = new Map<string, Gateway>();
   const messageKeys = new Map<string, MessageKey>();
+  const logKeys = new Map<string, string>();
   const origins = new Map<string, true>();
   const keys = new Map<string, { owner: string; use: KeyUse }>();
   /** One key, one gateway, one use: with a shared key one agency could speak as the other (X06). */
@@ -131,27 +139,29 @@ function resolveGateways(
       if (!log.origin.startsWith(`${row.name}/`))
         problems.add(`${at}/origin`, `does not begin with ${row.name}/`);
       tryRead(`${at}/vkey`, problems, () => {
-        const verifier = parseVerifierKey(log.vkey);
-        if (verifier.name !== log.origin) problems.add(`${at}/vkey`, 'is named unlike the origin');
-        claim(hashOf(verifier.publicKey), row.name, 'log', `${at}/vkey`);
+        const sha256 = known.logKeys.get(log.vkey) ?? hashOf(parseVerifierKey(log.vkey).publicKey);
+        logKeys.set(log.vkey, sha256);
+        // The name comes first in a verifier key and holds no plus sign (C2SP signed-note).
+        if (!log.vkey.startsWith(`${log.origin}+`)) problems.add(`${at}/vkey`, 'is named unlike the origin');
+        claim(sha256, row.name, 'log', `${at}/vkey`);
       });
     }
     putOnce(gateways, row.name, gatewayOf(row, own), `${path}/name`, problems);
   }
-  return { gateways, messageKeys };
+  return { gateways, messageKeys, logKeys };
 }
 
 function resolveMessageKeys(
   row: GatewayRow,
   path: string,
   problems: Problems,
-  known: (kid: string) => MessageKey | undefined,
+  known: KnownKeys,
 ): (MessageKey | undefined)[] {
   return row.messageKeys.map((key, j) => {
     const at = `${path}/messageKeys/${j}`;
     if (key.notAfter <= key.notBefore) problems.add(`${at}/notAfter`, 'not after notBefore');
     return tryRead(`${at}/spki`, problems, () => {
-      const before = known(key.kid);
+      const before = known.messageKeys.get(key.kid);
       const same = before !== undefined && before.row.spki === key.spki && before.row.alg === key.alg;
       const { publicKey, spkiSha256 } = same ? before : readMessageKey(key);
       const kid = `${row.name}#${spkiSha256}`;

@@ -14,7 +14,6 @@ import {
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
-  type X509CrlReason,
   X509CrlGenerator,
 } from '@peculiar/x509';
 import { createPublicKey, type KeyObject } from 'node:crypto';
@@ -183,9 +182,7 @@ export async function buildRevocationList(
       serialNumber: entry.serial,
       revocationDate: new Date(entry.at),
       // The library's enum has the numbers of RFC 5280; ours is the subset above. `unspecified` is said by silence.
-      ...(entry.reason === 'unspecified'
-        ? {}
-        : { reason: REVOCATION_REASONS[entry.reason] as X509CrlReason }),
+      ...(entry.reason === 'unspecified' ? {} : { reason: REVOCATION_REASONS[entry.reason] }),
     })),
   });
   return Buffer.from(list.rawData);
