@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
 import type { NoteSigner } from '../tlog/note.ts';
-import type { Storage } from './storage.ts';
+import { appendFile, replaceFile, type Storage } from './storage.ts';
 
 export const CHECKPOINT_FILE = 'checkpoint';
 export const HISTORY_FILE = 'checkpoints';
@@ -129,13 +129,13 @@ export class Checkpointer {
     if (found !== this.#head && found !== this.#tried)
       throw new Fatal(`${headFile} was changed by another writer`);
     this.#tried = note;
-    await storage.replaceFile(headFile, note); // from here on less than this is a rollback
+    await replaceFile(storage, headFile, note); // from here on less than this is a rollback
     this.#head = note;
-    await storage.replaceFile(`${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true
+    await replaceFile(storage, `${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true
     this.#savedNote = note;
     const due = always || clock.monotonic() - this.#historyAt >= HISTORY_EVERY_MS;
     if (due && this.#historyNote !== note) {
-      await storage.appendFile(`${dir}/${HISTORY_FILE}`, `${JSON.stringify(note)}\n`); // torn: cut at the next start
+      await appendFile(storage, `${dir}/${HISTORY_FILE}`, `${JSON.stringify(note)}\n`); // torn: cut at the next start
       this.#historyAt = clock.monotonic();
       this.#historyNote = note;
     }

@@ -3,7 +3,7 @@ import type { EpochMs } from '../core/clock.ts';
 import { Fatal } from '../core/errors.ts';
 import { PART_KEY_BYTES } from './parts.ts';
 import type { PartClass } from './record.ts';
-import type { Storage } from './storage.ts';
+import { replaceFile, type Storage } from './storage.ts';
 
 /** UTC day of a time, `yyyy-mm-dd`. */
 export const dayOf = (at: EpochMs): string => new Date(at).toISOString().slice(0, 10);
@@ -44,7 +44,7 @@ export class ClassKeys {
     if (text === undefined) {
       key = this.#random(PART_KEY_BYTES);
       // On disk before the first block uses it: a block whose key is lost is as good as erased.
-      await this.#storage.replaceFile(path, `${base64(key)}\n`);
+      await replaceFile(this.#storage, path, `${base64(key)}\n`);
     } else {
       key = parseKeyFile(text.toString('latin1'));
       if (key === undefined) throw new Fatal(`${path} is not a key`);

@@ -7,7 +7,7 @@ import { nodeStorage } from './node-storage.ts';
 import { recover, requireAtLeast, TORN_FILE, type Recovered } from './recover.ts';
 import type { RunningExchange } from './segment.ts';
 import { SegmentedLog, type FoundLog } from './segmented-log.ts';
-import type { Storage } from './storage.ts';
+import { replaceFile, type Storage } from './storage.ts';
 
 export type * from './contract.ts';
 
@@ -114,7 +114,7 @@ async function requireSigned(
 async function cutHistory(storage: Storage, path: string): Promise<void> {
   const text = await storage.readFile(path);
   if (text === undefined || text.length === 0 || text.at(-1) === 0x0a) return;
-  await storage.replaceFile(path, text.subarray(0, text.lastIndexOf(0x0a) + 1));
+  await replaceFile(storage, path, text.subarray(0, text.lastIndexOf(0x0a) + 1));
 }
 
 /** The first records of a process: what it found, and an end for every exchange that the last one left open. */

@@ -1,10 +1,9 @@
 import { constants, fdatasync, ftruncate, fstat, fsync, close, open, read, write } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { Fatal } from '../core/errors.ts';
-import type { OpenMode, Storage, StorageFile } from './storage.ts';
+import { PRIVATE_FILE, type OpenMode, type Storage, type StorageFile } from './storage.ts';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = constants;
 
@@ -21,7 +20,6 @@ const syncAll = promisify(fsync);
 const truncateFd = promisify(ftruncate);
 const statFd = promisify(fstat);
 
-const PRIVATE_FILE = 0o600;
 const PRIVATE_DIR = 0o700;
 
 /** The operating system's files. */
@@ -44,16 +42,6 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
         if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
         throw cause;
       }
-    },
-    async replaceFile(path, bytes, permissions = PRIVATE_FILE) {
-      const draft = `${path}.new`;
-      await rm(draft, { force: true }); // of a crash; its permissions may be others
-      await writeWhole(draft, bytes, permissions, 'create'); // a crash here: the old file is untouched
-      await rename(draft, path); // from here on the new one, whole
-      await syncDir(dirname(path));
-    },
-    async appendFile(path, bytes) {
-      await writeWhole(path, bytes, PRIVATE_FILE, 'append');
     },
     async list(dir) {
       return (await readdir(dir)).sort();
@@ -134,25 +122,6 @@ const readSome = (fd: number, into: Uint8Array, offset: number, position: number
       else resolve(count);
     });
   });
-
-async function writeWhole(
-  path: string,
-  bytes: Uint8Array | string,
-  permissions: number,
-  how: 'create' | 'append',
-): Promise<void> {
-  const fd = await openFd(path, O_RDWR | O_CREAT | (how === 'create' ? O_EXCL : 0), permissions);
-  const file = new NodeFile(fd, false);
-  try {
-    await file.write(
-      typeof bytes === 'string' ? Buffer.from(bytes) : bytes,
-      how === 'append' ? await file.size() : 0,
-    );
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
 
 async function syncDir(dir: string): Promise<void> {
   const fd = await openFd(dir, O_RDONLY);

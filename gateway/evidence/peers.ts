@@ -5,7 +5,7 @@ import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { parseVerifierKey, type NoteVerifier } from '../tlog/note.ts';
 import type { PeerCheckpoint, PeerObservation } from './contract.ts';
 import type { RecordDraft } from './record.ts';
-import type { Storage } from './storage.ts';
+import { replaceFile, type Storage } from './storage.ts';
 
 /** A busy peer signs ten heads a second; one record of it in ten seconds dates our records well enough. */
 const RECORD_EVERY_MS = 10_000;
@@ -51,9 +51,9 @@ export class Peers {
   }
 
   /** @throws MalformedBytes not a checkpoint signed by one of the keys */
-  observe({ peer, note, vkeys }: PeerCheckpoint): Promise<PeerObservation> {
+  async observe({ peer, note, vkeys }: PeerCheckpoint): Promise<PeerObservation> {
     // The most frequent case by far: nothing new since the last message. Not worth a signature check.
-    for (const { newest } of this.#logs.values()) if (newest.note === note) return Promise.resolve('same');
+    for (const { newest } of this.#logs.values()) if (newest.note === note) return 'same';
     const head = { note, ...openCheckpoint(note, vkeys.map(this.#verifier)) };
     const observation = this.#last.then(() => this.#compare(peer, head));
     this.#last = observation.catch(() => undefined);
@@ -122,7 +122,7 @@ export class Peers {
       note,
     });
     // After the record: a crash in between records it once more, the other order would forget it.
-    await this.#options.storage.replaceFile(this.#path(origin), note);
+    await replaceFile(this.#options.storage, this.#path(origin), note);
   }
 
   async #dispute(

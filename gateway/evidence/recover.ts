@@ -9,7 +9,7 @@ import { decodeCore } from './codec.ts';
 import { HashStore } from './hash-store.ts';
 import { RunningExchanges } from './running.ts';
 import { firstOfSegment, readSegmentHead, type SegmentHead } from './segment.ts';
-import type { Storage } from './storage.ts';
+import { appendFile, type Storage } from './storage.ts';
 
 const HASHES_FILE = 'hashes';
 /** Torn bytes, kept until a `boot` record tells of them. */
@@ -194,7 +194,7 @@ function withoutTrailingZeros(bytes: Buffer): Buffer {
 /** Moves torn bytes out of the segments. A crash on the way leaves them in both places: counted twice, never lost. */
 async function setTornAside(storage: Storage, dir: string, torn: readonly Torn[]): Promise<number> {
   for (const { path, from, bytes } of torn) {
-    await storage.appendFile(`${dir}/${TORN_FILE}`, bytes);
+    await appendFile(storage, `${dir}/${TORN_FILE}`, bytes);
     const file = await storage.open(path, 'write');
     try {
       await file.truncate(from);

@@ -76,8 +76,7 @@ export class SegmentFiles {
     const { dir, storage } = this.#options;
     await this.#spare;
     if (!this.#spareReady) throw new Error(`no spare segment: ${this.#shortage}`);
-    const bytes = formatSegmentHead(head);
-    if (bytes.length * 2 > this.#options.segmentBytes) throw new RangeError('segments are too small');
+    const bytes = fittingHead(head, this.#options.segmentBytes / 4);
     const path = `${dir}/${segmentName(head.frontier.size)}`;
     const next = await storage.open(`${dir}/${SPARE}`, 'durable');
     await next.write(bytes, 0); // a spare with a head: it is zeroed again
@@ -131,6 +130,17 @@ export class SegmentFiles {
     }
     changed();
   }
+}
+
+/** Half a segment is a batch's, so a head has to be small; with tiny segments, only the newest exchanges are listed. */
+function fittingHead(head: SegmentHead, maxBytes: number): Buffer {
+  let { running } = head;
+  let bytes = formatSegmentHead(head);
+  while (bytes.length > maxBytes && running.length > 0) {
+    running = running.slice(Math.ceil(running.length / 2));
+    bytes = formatSegmentHead({ ...head, running });
+  }
+  return bytes;
 }
 
 /** Gives back the zeros behind the last block and closes. */

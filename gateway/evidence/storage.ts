@@ -19,10 +19,6 @@ export interface Storage {
   open(path: string, mode: OpenMode, permissions?: number): Promise<StorageFile>;
   /** Content, or undefined when there is no such file. */
   readFile(path: string): Promise<Buffer | undefined>;
-  /** Replaces the file in one step, on disk when it resolves: after a crash it holds the old content or the new, whole. */
-  replaceFile(path: string, bytes: Uint8Array | string, permissions?: number): Promise<void>;
-  /** Adds to the file, or begins it. On disk when it resolves; after a crash the tail may be missing. */
-  appendFile(path: string, bytes: Uint8Array | string): Promise<void>;
   list(dir: string): Promise<string[]>;
   makeDir(dir: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
@@ -34,3 +30,35 @@ export interface Storage {
   /** Takes the lock or throws; it ends with the process, however that ends. @returns release */
   lock(path: string): Promise<() => void>;
 }
+
+/** Owner only: the log names people's exchanges, and keys lie beside it. */
+export const PRIVATE_FILE = 0o600;
+
+/** Replaces the file in one step, on disk when it resolves: after a crash it holds the old content or the new, whole. */
+export async function replaceFile(storage: Storage, path: string, bytes: Uint8Array | string): Promise<void> {
+  const draft = `${path}.new`;
+  await storage.remove(draft); // of a crash
+  const file = await storage.open(draft, 'create', PRIVATE_FILE);
+  try {
+    await file.write(bytesOf(bytes), 0);
+    await file.sync(); // the name still leads to the old content
+  } finally {
+    await file.close();
+  }
+  await storage.rename(draft, path); // to the new one, whole
+  await storage.syncDir(path.slice(0, path.lastIndexOf('/')));
+}
+
+/** Adds to the file, or begins it. On disk when it resolves; after a crash its end may be torn. */
+export async function appendFile(storage: Storage, path: string, bytes: Uint8Array | string): Promise<void> {
+  const file = await storage.open(path, 'write', PRIVATE_FILE);
+  try {
+    await file.write(bytesOf(bytes), await file.size());
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+const bytesOf = (bytes: Uint8Array | string): Uint8Array =>
+  typeof bytes === 'string' ? Buffer.from(bytes) : bytes;

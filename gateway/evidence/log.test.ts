@@ -1,0 +1,203 @@
+import { stat, readdir } from 'node:fs/promises';
+import t from 'tap';
+import { sha256, utf8 } from '../core/bytes.ts';
+import { openCheckpoint, parseCheckpoint } from '../tlog/checkpoint.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { noteSigner, parseVerifierKey, signNote } from '../tlog/note.ts';
+import { verifyConsistency, verifyInclusion } from '../tlog/proof.ts';
+import { formatCheckpoint } from '../tlog/checkpoint.ts';
+import {
+  draft,
+  exchangeId,
+  HandClock,
+  keyFrom,
+  logOptions,
+  originOf,
+  PROVIDER,
+} from '../../conformance/builders/log.ts';
+import { encodeCore } from './codec.ts';
+import { openLog, type EvidenceLog } from './log.ts';
+
+const headOf = (log: EvidenceLog) => openCheckpoint(log.checkpoint(), [parseVerifierKey(log.vkey)]);
+
+void t.test('a record is on disk, provable, and covered by the next checkpoint', async (t) => {
+  const log = await openLog(logOptions(t.testdir()));
+  const before = headOf(log);
+  t.equal(before.size, 1n, 'the boot record');
+  const receipts = await Promise.all(
+    Array.from({ length: 500 }, (_, n) => log.append(draft('req.final', n), { meta: utf8(`meta ${n}`) })),
+  );
+  t.equal(log.size, 501n);
+  t.same(
+    receipts.map(({ index }) => index),
+    receipts.map((_, n) => BigInt(n + 1)),
+    'in the order of the calls',
+  );
+  const [first] = receipts;
+  t.same(first?.origin, log.origin);
+  await log.close();
+  const after = headOf(log);
+  t.equal(after.size, 502n, 'the seal is covered too');
+  for (const index of [0, 1, 250, 499]) {
+    const receipt = receipts[index];
+    if (receipt === undefined) throw new Error('no receipt');
+    const proof = await log.proveInclusion(receipt.index, log.size).catch((error: unknown) => error);
+    t.match(proof, Error, 'a closed log proves nothing');
+  }
+});
+
+void t.test('proofs of a running log lead to its checkpoints, across segments and a restart', async (t) => {
+  const options = logOptions(t.testdir());
+  let log = await openLog(options);
+  const heads = [headOf(log)];
+  const receipts = [];
+  for (let round = 0; round < 6; round += 1) {
+    const batch = Array.from({ length: 100 }, (_, n) => draft('deny', round * 100 + n));
+    receipts.push(
+      ...(await Promise.all(batch.map((record) => log.append(record, { input: Buffer.alloc(300) })))),
+    );
+    if (round === 3) {
+      await log.close();
+      log = await openLog(options);
+    }
+    heads.push(headOf(log));
+  }
+  t.ok((await readdir(`${options.dir}/epoch-1`)).filter((name) => name.endsWith('.seg')).length > 3);
+  const newest = heads.at(-1);
+  if (newest === undefined) throw new Error('no head');
+  for (const head of heads) {
+    verifyConsistency(
+      head.size,
+      head.root,
+      newest.size,
+      newest.root,
+      await log.proveConsistency(head.size, newest.size),
+    );
+  }
+  const covered = receipts.filter(({ index }) => index < newest.size);
+  for (const { index, leafHash } of covered) {
+    verifyInclusion(leafHash, index, newest.size, await log.proveInclusion(index, newest.size), newest.root);
+  }
+  t.pass(`${heads.length} heads and ${covered.length} records`);
+  t.throws(() => log.proveInclusion(0n, log.size + 1n), RangeError);
+  await log.close();
+});
+
+void t.test('a leaf is the exact JSON text of its record', async (t) => {
+  const log = await openLog(logOptions(t.testdir()));
+  const record = draft('deny', 7, { out: 'policy.denied', xid: 'naïve \u202e\u001b[31m "\n' });
+  const receipt = await log.append(record);
+  t.same(receipt.leafHash, leafHash(utf8(JSON.stringify({ v: 1, ...record }))));
+  t.notMatch(encodeCore(record, {}), /\n|\u001b/, 'L11: no raw control characters');
+  await log.close();
+});
+
+void t.test('L11: what is too long for a record is refused, and the log goes on', async (t) => {
+  const log = await openLog(logOptions(t.testdir()));
+  await t.rejects(log.append(draft('deny', 1, { xid: 'x'.repeat(10_000_000) })), RangeError);
+  await t.rejects(log.append(draft('deny', 1), { meta: Buffer.alloc(1 << 19) }), RangeError);
+  t.same((await log.append(draft('deny', 1))).index, 1n);
+  t.same(log.health, { ok: true });
+  await log.close();
+});
+
+void t.test('files are for the owner only', async (t) => {
+  const options = logOptions(t.testdir());
+  const log = await openLog(options);
+  await log.append(draft('deny', 1), { meta: utf8('secret') });
+  for (const path of [
+    'keys/meta-2026-11-22.key',
+    'head',
+    'epoch-1/checkpoint',
+    `epoch-1/${'0'.repeat(20)}.seg`,
+  ]) {
+    t.equal((await stat(`${options.dir}/${path}`)).mode & 0o777, 0o600, path);
+  }
+  t.equal((await stat(`${options.dir}/keys`)).mode & 0o077, 0);
+  await log.close();
+});
+
+void t.test(
+  'checkpoints are rate-limited, never ahead of the disk, and the last one comes by itself',
+  async (t) => {
+    const sizes: bigint[] = [];
+    const log = await openLog(
+      logOptions(t.testdir(), { checkpointEveryMs: 50, stats: { checkpoint: (n) => sizes.push(n) } }),
+    );
+    const startedAt = performance.now();
+    while (performance.now() - startedAt < 300) {
+      await log.append(draft('deny', 1));
+      t.ok(headOf(log).size <= log.size);
+    }
+    t.ok(sizes.length <= 9, `${sizes.length} checkpoints in 300 ms`);
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    t.equal(headOf(log).size, log.size, 'the log at rest has signed everything');
+    await log.close();
+  },
+);
+
+void t.test('the replay store can be rebuilt from the log', async (t) => {
+  const clock = new HandClock();
+  const options = logOptions(t.testdir(), { clock });
+  let log = await openLog(options);
+  const start = clock.at;
+  for (let n = 0; n < 300; n += 1) {
+    clock.at += 1000;
+    await log.append(
+      draft(n % 3 === 0 ? 'open' : n % 3 === 1 ? 'req.final' : 'deny', n, { at: clock.at, kid: 'k' }),
+    );
+  }
+  await log.close();
+  log = await openLog(options);
+  const recent = await log.recentExchanges(100_000);
+  const expected = Array.from({ length: 300 }, (_, n) => n).filter(
+    (n) => n % 3 !== 2 && start + (n + 1) * 1000 >= clock.at - 100_000,
+  );
+  t.same(
+    recent.map(({ x }) => x),
+    expected.map(exchangeId),
+  );
+  t.match(recent[0], { role: 'c', peer: PROVIDER, kid: 'k' });
+  t.equal((await log.recentExchanges(1e9)).length, 200);
+  await log.close();
+});
+
+void t.test('L05: a peer that shows two trees, or forgets, is put on record once', async (t) => {
+  const clock = new HandClock();
+  const options = logOptions(t.testdir(), { clock });
+  let log = await openLog(options);
+  const origin = originOf(PROVIDER);
+  const signer = noteSigner(origin, keyFrom('peer'));
+  const note = (size: bigint, root: string): string =>
+    signNote(formatCheckpoint({ origin, size, root: sha256(root) }), [signer]);
+  const observe = (text: string) => log.observePeer({ peer: PROVIDER, note: text, vkeys: [signer.vkey] });
+
+  t.equal(await observe(note(10n, 'ten')), 'grown');
+  t.equal(await observe(note(10n, 'ten')), 'same');
+  t.equal(await observe(note(12n, 'twelve')), 'grown');
+  t.equal(await observe(note(11n, 'eleven')), 'older', 'overtaken on the way');
+  t.equal(log.size, 2n, 'boot and one peer.cp: more than one in ten seconds is not recorded');
+  t.equal(await observe(note(12n, 'another')), 'disputed');
+  t.equal(await observe(note(12n, 'another')), 'disputed');
+  t.equal(log.size, 3n, 'one dispute');
+  clock.at += 61_000;
+  t.equal(await observe(note(11n, 'eleven')), 'disputed', 'a minute later it was not overtaken');
+  t.equal(await observe(note(20n, 'twenty')), 'grown');
+  await t.rejects(observe(note(21n, 'x').replace('21', '22')), { name: 'MalformedBytes' });
+  await t.rejects(observe('hello'), { name: 'MalformedBytes' });
+  await log.close();
+
+  log = await openLog(options);
+  t.equal(await observe(note(20n, 'other twenty')), 'disputed', 'the last head outlives a restart');
+  t.equal(await observe(note(15n, 'fifteen')), 'disputed', 'so does its size');
+  t.equal(await observe(note(21n, 'twenty-one')), 'grown');
+  t.equal(parseCheckpoint(formatCheckpoint(headOf(log))).origin, log.origin);
+  await log.close();
+});
+
+void t.test('closing twice, and appending to a closed log', async (t) => {
+  const log = await openLog(logOptions(t.testdir()));
+  await Promise.all([log.close(), log.close()]);
+  await t.rejects(log.append(draft('deny', 1)), { name: 'Unavailable', code: 'evidence.unavailable' });
+  t.match(log.health, { ok: false });
+});
