@@ -42,7 +42,7 @@ const readJson = (file: string): unknown => JSON.parse(readFileSync(new URL(file
 export function rfc9421Vectors(): readonly Rfc9421Vector[] {
   return readdirSync(FOLDER)
     .filter((file) => file.endsWith('.json') && file !== 'keys.json')
-    .sort()
+    .toSorted()
     .map((file) => ({ ...(readJson(file) as Omit<Rfc9421Vector, 'file'>), file })); // our own data file
 }
 

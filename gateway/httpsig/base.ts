@@ -84,7 +84,7 @@ function requestValue(view: RequestView, { name, param }: Component): string {
     case '@query':
       return queryText(view.query);
     case '@query-param':
-      return queryParam(view.query, param ?? '');
+      return queryParam(view.query, param as string); // formatComponent has refused it without
     default:
       throw new MalformedBytes(`${name} in a request`);
   }

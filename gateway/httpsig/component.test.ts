@@ -1,5 +1,5 @@
 import t from 'tap';
-import { formatComponent, formatString, sameComponents, type Component } from './component.ts';
+import { formatComponent, formatString, type Component } from './component.ts';
 
 void t.test('one spelling', async (t) => {
   const spelled: readonly (readonly [Component, string])[] = [
@@ -45,21 +45,4 @@ void t.test('what has no spelling', async (t) => {
     t.throws(() => formatComponent(component), { name: 'MalformedBytes' }, what);
   }
   t.throws(() => formatString('\t'), { name: 'MalformedBytes' });
-});
-
-void t.test('sameComponents compares every part', async (t) => {
-  const list: readonly Component[] = [{ name: '@method' }, { name: 'x', req: true, tr: true, key: 'k' }];
-  t.ok(sameComponents(list, structuredClone(list)));
-  const others: readonly (readonly Component[])[] = [
-    [],
-    [{ name: '@method' }],
-    [{ name: 'x', req: true, tr: true, key: 'k' }, { name: '@method' }],
-    [{ name: '@path' }, { name: 'x', req: true, tr: true, key: 'k' }],
-    [{ name: '@method' }, { name: 'x', tr: true, key: 'k' }],
-    [{ name: '@method' }, { name: 'x', req: true, key: 'k' }],
-    [{ name: '@method' }, { name: 'x', req: true, tr: true }],
-    [{ name: '@method' }, { name: 'x', req: true, tr: true, key: 'j' }],
-    [{ name: '@method' }, { name: 'x', req: true, tr: true, key: 'k', param: 'p' }],
-  ];
-  for (const other of others) t.notOk(sameComponents(list, other));
 });

@@ -66,21 +66,3 @@ export function formatString(text: string): string {
   if (!text.includes('"') && !text.includes('\\')) return `"${text}"`;
   return `"${text.replaceAll(/["\\]/g, '\\$&')}"`;
 }
-
-/** One by one: the same names, parameters and order. */
-export function sameComponents(a: readonly Component[], b: readonly Component[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((one, i) => {
-      const other = b[i];
-      return (
-        other !== undefined &&
-        one.name === other.name &&
-        one.req === other.req &&
-        one.tr === other.tr &&
-        one.key === other.key &&
-        one.param === other.param
-      );
-    })
-  );
-}
