@@ -1,5 +1,9 @@
 import fc from 'fast-check';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
+import { openssl, opensslMissing } from '../../conformance/builders/openssl.ts';
 import { Authority, type LeafRequest } from '../../pki/authority.ts';
 import { CLIENT_AUTH, DAY_MS, PROFILES, SERVER_AUTH } from '../../pki/profiles.ts';
 import type { RefusalCode } from '../core/refusals.ts';
@@ -47,38 +51,118 @@ const changed = async (change: Partial<LeafRequest>): Promise<Buffer> => {
 const unnamed: LeafRequest = { ...PROFILES.link, subject: { commonName: NAME } };
 const [root] = parsePem('CERTIFICATE', authority.rootPem);
 
-const byCertificate: readonly (readonly [what: string, der: Uint8Array, role?: PeerRole])[] = [
-  ['P03 expired', await changed({ notBefore: NOW - 2 * DAY_MS, notAfter: NOW - 1000 })],
-  ['P03 not valid yet', await changed({ notBefore: NOW + 1000 })],
-  ['P04 a CA certificate', root ?? Buffer.alloc(0)],
-  ['P04 a CA with the right name', await changed({ ...PROFILES.issuing })],
-  ['P04 a leaf that may sign certificates', await changed({ keyUsage: ['digitalSignature', 'keyCertSign'] })],
-  ['P06 no extended key usage', await changed({ extendedKeyUsage: [] })],
-  ['P06 serverAuth only, as client', await changed({ extendedKeyUsage: [SERVER_AUTH] }), 'client'],
-  ['P06 clientAuth only, as server', await changed({ extendedKeyUsage: [CLIENT_AUTH] }), 'server'],
-  ['P06 anyExtendedKeyUsage', await changed({ extendedKeyUsage: ['2.5.29.37.0'] })],
-  ['P06 emailProtection', await changed({ extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] })],
-  ['P06 a key not for signing', await changed({ keyUsage: ['cRLSign'] })],
-  ['P07 the right name in the common name only', (await authority.issue(unnamed)).der],
-  ['P07 the name as URI', await changed({ names: { uri: [NAME] } })],
-  ['P07 the name as e-mail address', await changed({ names: { email: [`x@${NAME}`] } })],
-  ['P07 a URI beside the name', await changed({ names: { dns: [NAME], uri: [`https://${NAME}`] } })],
-  ['P07 an address beside the name', await changed({ names: { dns: [NAME], ip: ['127.0.0.1'] } })],
-  ['P08 two names, ours first', await changed({ names: { dns: [NAME, 'gw.b07.tw.troad.example'] } })],
-  ['P08 two names, ours last', await changed({ names: { dns: ['gw.b07.tw.troad.example', NAME] } })],
-  ['P08 our name twice', await changed({ names: { dns: [NAME, NAME] } })],
-  ['a truncated certificate', good.der.subarray(0, 200)],
-  ['no certificate', Buffer.alloc(0)],
+/** Our name and usages in a certificate that openssl signs with SHA-1. */
+const sha1 = (): Buffer => {
+  const key = openssl(['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256']);
+  const extensions = [
+    `subjectAltName=DNS:${NAME}`,
+    'extendedKeyUsage=clientAuth',
+    'keyUsage=digitalSignature',
+    'basicConstraints=CA:FALSE',
+  ];
+  const config = `[req]\ndistinguished_name=dn\nx509_extensions=ext\n[dn]\n[ext]\n${extensions.join('\n')}\n`;
+  const dir = mkdtempSync(join(tmpdir(), 'troad-sha1-'));
+  try {
+    writeFileSync(join(dir, 'key.pem'), key);
+    writeFileSync(join(dir, 'config'), config);
+    const request = ['req', '-new', '-x509', '-sha1', '-subj', '/CN=x', '-days', '36500', '-outform', 'DER'];
+    return openssl([...request, '-config', join(dir, 'config'), '-key', join(dir, 'key.pem')]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+};
+const inTime = (der: Uint8Array): number => Math.max(NOW, readCertificate(der).notBefore);
+
+const byCertificate: readonly (readonly [what: string, der: Uint8Array, why: RegExp, role?: PeerRole])[] = [
+  ['P03 expired', await changed({ notBefore: NOW - 2 * DAY_MS, notAfter: NOW - 1000 }), /expired/],
+  ['P03 not valid yet', await changed({ notBefore: NOW + 1000 }), /not valid yet/],
+  ['P04 a CA certificate', root ?? Buffer.alloc(0), /exactly one subjectAltName/],
+  ['P04 a CA with the right name', await changed({ ...PROFILES.issuing }), /CA certificate/],
+  [
+    'P04 a leaf that may sign certificates',
+    await changed({ keyUsage: ['digitalSignature', 'keyCertSign'] }),
+    /CA certificate/,
+  ],
+  ['P06 no extended key usage', await changed({ extendedKeyUsage: [] }), /does not allow client/],
+  [
+    'P06 serverAuth only, as client',
+    await changed({ extendedKeyUsage: [SERVER_AUTH] }),
+    /does not allow client/,
+    'client',
+  ],
+  [
+    'P06 clientAuth only, as server',
+    await changed({ extendedKeyUsage: [CLIENT_AUTH] }),
+    /does not allow server/,
+    'server',
+  ],
+  ['P06 anyExtendedKeyUsage', await changed({ extendedKeyUsage: ['2.5.29.37.0'] }), /does not allow client/],
+  [
+    'P06 emailProtection',
+    await changed({ extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] }),
+    /does not allow client/,
+  ],
+  ['P06 a key not for signing', await changed({ keyUsage: ['cRLSign'] }), /digitalSignature/],
+  [
+    'P07 the right name in the common name only',
+    (await authority.issue(unnamed)).der,
+    /exactly one subjectAltName/,
+  ],
+  ['P07 the name as URI', await changed({ names: { uri: [NAME] } }), /exactly one subjectAltName/],
+  [
+    'P07 the name as e-mail address',
+    await changed({ names: { email: [`x@${NAME}`] } }),
+    /exactly one subjectAltName/,
+  ],
+  [
+    'P07 a URI beside the name',
+    await changed({ names: { dns: [NAME], uri: [`https://${NAME}`] } }),
+    /exactly one/,
+  ],
+  [
+    'P07 an e-mail address beside the name',
+    await changed({ names: { dns: [NAME], email: ['x@y.example'] } }),
+    /exactly one/,
+  ],
+  [
+    'P07 an address beside the name',
+    await changed({ names: { dns: [NAME], ip: ['127.0.0.1'] } }),
+    /exactly one/,
+  ],
+  [
+    'P08 two names, ours first',
+    await changed({ names: { dns: [NAME, 'gw.b07.tw.troad.example'] } }),
+    /exactly one/,
+  ],
+  [
+    'P08 two names, ours last',
+    await changed({ names: { dns: ['gw.b07.tw.troad.example', NAME] } }),
+    /exactly one/,
+  ],
+  ['P08 our name twice', await changed({ names: { dns: [NAME, NAME] } }), /exactly one/],
+  ['an unknown critical extension', criticalUnknown(good.der), /unknown critical extension 2\.5\.29\.99/],
+  ['a truncated certificate', good.der.subarray(0, 200), /needs \d+ bytes/],
+  ['no certificate', Buffer.alloc(0), /ends early/],
 ];
-for (const [what, der, role = 'client'] of byCertificate) {
+for (const [what, der, why, role = 'client'] of byCertificate) {
   void t.test(`refuses ${what} with peer.certificate`, async (t) => {
     // The key is pinned, so that only the change under test can be the reason.
     const linkSpki = der.length > 300 ? [spkiOf(der)] : [spkiOf(good.der)];
-    t.throws(
-      () => PeerGateway.identify(der, role, directory({ linkSpki }), NOW),
-      refusal('peer.certificate'),
-    );
+    const expected = { ...refusal('peer.certificate'), message: why };
+    t.throws(() => PeerGateway.identify(der, role, directory({ linkSpki }), NOW), expected);
   });
+}
+
+void t.test('refuses a SHA-1 signature with peer.certificate', { skip: opensslMissing }, async (t) => {
+  const der = sha1();
+  const expected = { ...refusal('peer.certificate'), message: /SHA-1/ };
+  const pinned = directory({ linkSpki: [spkiOf(der)] });
+  t.throws(() => PeerGateway.identify(der, 'client', pinned, inTime(der)), expected);
+});
+
+/** keyUsage, which is critical, under the number of an extension that nobody has defined. */
+function criticalUnknown(der: Buffer): Buffer {
+  return Buffer.from(der.toString('hex').replace('0603551d0f', '0603551d63'), 'hex');
 }
 
 /** Same length as the real name: written over it, the certificate stays well-formed. */
