@@ -189,6 +189,20 @@ void t.test('many looks at once are one after the other', async (t) => {
   t.same(versions, [8]);
 });
 
+void t.test('a listener that throws does not end the looking', async (t) => {
+  const { options, write, problems } = await setUp(t);
+  const onChange = (): never => {
+    throw new Error('log is full');
+  };
+  const registry = await RegistryFile.open({ ...options, onChange });
+  write(v8);
+  t.equal(await registry.refresh(), true);
+  t.match(problems.pop(), /listener failed: log is full/);
+  write(v9);
+  t.equal(await registry.refresh(), true);
+  t.equal(registry.current.version, 9);
+});
+
 void t.test('watches until closed', async (t) => {
   const { open, write } = await setUp(t);
   const registry = await open();

@@ -109,7 +109,11 @@ export class RegistryFile {
       return false;
     }
     await this.#keep(bytes);
-    onChange?.(this.#current);
+    try {
+      onChange?.(this.#current);
+    } catch (thrown) {
+      this.#report(`a listener failed: ${describe(thrown)}`); // later looks must go on
+    }
     return true;
   }
 
