@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { Opa, OpaFailed, POLICIES, SOURCES } from './opa.ts';
 
 const ENTRYPOINT = 'troad/admission/decision';
@@ -48,17 +47,6 @@ function capabilities(opa) {
   });
 }
 
-/** One member of a tar archive (POSIX ustar: name at 0, octal size at 124, content at 512). */
-function tarMember(archive, wanted) {
-  for (let offset = 0; offset + 512 <= archive.length;) {
-    const name = archive.toString('latin1', offset, archive.indexOf(0, offset));
-    const size = Number.parseInt(archive.toString('latin1', offset + 124, offset + 135), 8);
-    if (name === wanted) return archive.subarray(offset + 512, offset + 512 + size);
-    offset += 512 + (Number.isNaN(size) ? 0 : Math.ceil(size / 512) * 512);
-  }
-  throw new OpaFailed(`opa built no ${wanted}`);
-}
-
 /** Every file the bundle was made from or judged by, in a fixed order. */
 function sourceFiles() {
   const inside = (folder, ending) =>
@@ -69,19 +57,12 @@ function sourceFiles() {
   return [...inside('data', '.json'), ...inside('schemas', '.json'), ...inside('troad', '.rego')];
 }
 
-function compile(opa, scratch) {
-  const archive = join(scratch, 'bundle.tar.gz');
-  const options = ['-t', 'wasm', '-e', ENTRYPOINT, '--ignore', '*_test.rego', '-o', archive];
-  opa.run(['build', ...options, '--capabilities', join(scratch, 'capabilities.json'), ...SOURCES]);
-  const unpacked = gunzipSync(readFileSync(archive));
-  return tarMember(unpacked, '/policy.wasm');
-}
-
 /** Files to commit, by path. */
 function build(opa, scratch) {
   const capabilitiesJson = capabilities(opa);
   writeFileSync(join(scratch, 'capabilities.json'), capabilitiesJson);
-  const wasm = compile(opa, scratch);
+  const options = ['--ignore', '*_test.rego', '--capabilities', join(scratch, 'capabilities.json')];
+  const wasm = opa.compile(ENTRYPOINT, SOURCES, options);
   const data = json({ reasons: JSON.parse(readFileSync(at('data', 'reasons.json'), 'utf8')) });
   const digests = Object.fromEntries(sourceFiles().map((path) => [path, sha256(readFileSync(at(path)))]));
   const manifest = {

@@ -8,7 +8,7 @@ import { sha256, utf8 } from '../core/bytes.ts';
 /** Addresses inside the module's memory. */
 const AT = { builtins: 1024, entrypoints: 2048, message: 3072, result: 4096, malloc: 1 << 16, heap: 1 << 17 };
 /** A byte that starts as 0 and that a body may write. */
-export const FLAG = 512;
+const FLAG = 512;
 
 const I32 = 0x7f;
 const TYPES = { makes: 0, takes: 1, maps: 2, pairs: 3, evals: 4, runs: 5 } as const;

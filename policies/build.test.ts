@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { Opa, OpaFailed, POLICIES, pinnedVersion } from './opa.ts';
+
+/** A copy of the policies elsewhere, changed; then `build.mjs --check` there. */
+function checkAfter(change: (folder: string) => void, env: NodeJS.ProcessEnv = process.env) {
+  const scratch = mkdtempSync(join(tmpdir(), 'troad-build-'));
+  try {
+    const folder = join(scratch, 'policies');
+    cpSync(POLICIES, folder, { recursive: true });
+    change(folder);
+    const args = [join(folder, 'build.mjs'), '--check'];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
+    return { status, stderr };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+void t.test('without a compiler it says what to install', async (t) => {
+  const { status, stderr } = checkAfter(() => undefined, { PATH: '/nonexistent' });
+  t.equal(status, 2);
+  t.match(stderr, `opa ${pinnedVersion()} was not found`);
+  t.match(stderr, 'go tool opa');
+});
+
+function hasOpa(): boolean {
+  try {
+    return Opa.find(60_000).version !== '';
+  } catch (thrown) {
+    if (!(thrown instanceof OpaFailed)) throw thrown;
+    return false;
+  }
+}
+const withOpa = hasOpa() ? {} : { skip: 'opa of the pinned version is not installed' };
+
+const rego = (folder: string) => join(folder, 'troad', 'admission.rego');
+const table: readonly (readonly [what: string, change: (folder: string) => void, message: RegExp])[] = [
+  ['an untested rule', (at) => appendFileSync(rego(at), '\nunheard if input.now_ms == 7\n'), /coverage is [\d.]+ %[^]*admission\.rego:\d+/],
+  ['a style of its own', (at) => appendFileSync(rego(at), '\nunheard   if input.now_ms == 7\n'), /fmt --fail/],
+  ['a field the schema does not have', (at) => appendFileSync(rego(at), '\nunheard if input.moon == 7\n'), /undefined ref: input\.moon/],
+  ['a clock', (at) => appendFileSync(rego(at), '\nunheard := time.now_ns()\n'), /undefined function time\.now_ns/],
+  ['a comment that changes no decision', (at) => appendFileSync(rego(at), '\n# x\n'), /bundle\/manifest\.json differs/],
+  ['a module from elsewhere', (at) => appendFileSync(join(at, 'bundle', 'policy.wasm'), '\0'), /bundle\/policy\.wasm differs/],
+  ['another file in the bundle', (at) => writeFileSync(join(at, 'bundle', 'x.rego'), ''), /bundle\/x\.rego does not belong/],
+  ['more capabilities', (at) => appendFileSync(join(at, 'capabilities.json'), ' '), /capabilities\.json differs/],
+  ['a failing test', (at) => appendFileSync(join(at, 'troad', 'path_test.rego'), '\ntest_x if path.covers("/a", "/b")\n'), /test_x: FAIL/],
+]; // prettier-ignore
+
+for (const [what, change, message] of table) {
+  void t.test(`--check refuses ${what}`, withOpa, async (t) => {
+    const { status, stderr } = checkAfter(change);
+    t.equal(status, 1);
+    t.match(stderr, message);
+  });
+}
+
+void t.test('--check passes in any folder: the build is reproducible', withOpa, async (t) => {
+  t.strictSame(
+    checkAfter(() => undefined),
+    { status: 0, stderr: '' },
+  );
+});
