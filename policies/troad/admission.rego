@@ -72,12 +72,13 @@ unmet contains "admission.device_required" if not device_sufficient
 
 # --- Who asks, and whom
 
-# At the consumer's gateway the caller is a local system. HTTPS without a client certificate proves the server to the
-# client and nothing the other way round, so it is not among the methods.
+# At the consumer's gateway the caller is a local system, shown in the way the agency has configured for that subsystem.
+# `https` (no client certificate) is the weakest: it rests on who can reach the listener. An agency that wants more takes
+# it out of this set.
 caller_proved if {
 	input.role == "consumer"
 	input.peer == null
-	input.client_system.method in {"loopback", "mtls"}
+	input.client_system.method in {"loopback", "https", "mtls"}
 	input.client_system.subsystem == input.request.client
 }
 

@@ -150,7 +150,7 @@ test_refuses if {
 test_refuses_caller_at_consumer if {
 	every changes in [
 		{"/client_system": null},
-		{"/client_system/method": "https"},
+		{"/client_system/method": "trusted"},
 		{"/client_system/subsystem": "TW/GOV/A11/tax"},
 		{"/peer": at_provider.peer},
 		{"/role": "provider"},
