@@ -4,6 +4,7 @@ import t from 'tap';
 import * as sdk from '@open-policy-agent/opa-wasm';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
+import type { SubsystemId } from '../core/ids.ts';
 import { canonicalJson } from './canonical.ts';
 import { MAX_INPUT_BYTES, PolicyEngine } from './engine.ts';
 import { Grant, PolicyDenied } from './grant.ts';
@@ -64,8 +65,10 @@ const denied = (what: string, reason: string, input: () => PolicyInput): void =>
 denied('without agreement', 'admission.agreement_missing', () =>
   PolicyInput.forConsumer(consumerFacts({ agreement: undefined })),
 );
-denied('a client nobody proved', 'admission.caller_unproved', () =>
-  PolicyInput.forConsumer(consumerFacts({ client: provedClient('https') })),
+denied('a system proved for another subsystem', 'admission.caller_unproved', () =>
+  PolicyInput.forConsumer(
+    consumerFacts({ client: provedClient('loopback', 'TW/GOV/A11/tax' as SubsystemId) }),
+  ),
 );
 denied('an agreement that demands an assertion', 'admission.assertion_required', () =>
   PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, assertion: 'aal2' } })),
