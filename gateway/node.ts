@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { loadConfig } from './config/load.ts';
 import type { GatewayConfig, ServiceConfig } from './config/config.ts';
 import type { Clock } from './core/clock.ts';
-import { describe } from './core/errors.ts';
 import { newExchangeId, toUuid } from './core/ids.ts';
 import type { RefusalCode } from './core/refusals.ts';
 import { openLog, type EvidenceLog } from './evidence/log.ts';
@@ -18,21 +18,24 @@ import { answerFor } from './exchange/respond.ts';
 import { showCheckpoint } from './exchange/witness.ts';
 import { PeerGateway } from './identity/peer.ts';
 import { createLinkClient } from './link/client.ts';
-import type { LinkCredentials, LinkLimits } from './link/link.ts';
 import { createLinkServer } from './link/server.ts';
 import { REPLAY_WINDOW_MS } from './message/profile.ts';
 import { ReplayStore } from './message/replay.ts';
 import type { SigningKey } from './message/signer.ts';
 import { RegistryFile } from './registry/file.ts';
 import { messageKeyRow } from './registry/keys.ts';
+import type { Registry } from './registry/registry.ts';
 import { Front, type FrontOptions } from './server/front.ts';
 import { ServiceHop } from './service/hop.ts';
+import type { MetricSources } from './telemetry/gateway-metrics.ts';
+import { openOperatorLog } from './telemetry/log.ts';
+import { Telemetry } from './telemetry/telemetry.ts';
 import { Bundle } from './trust/bundle.ts';
 import { PolicyEngine } from './trust/engine.ts';
 
 const SOFTWARE = 'troad 0.1.0';
-/** How often peers that met lately show each other the heads of their logs. */
-const WITNESS_EVERY_MS = 5_000;
+/** How often peers are looked at again, and those met lately are shown the head of our log. */
+const HOUSEKEEPING_MS = 5_000;
 const SPOOL_BYTES = 1024 ** 3;
 
 /** The only clock of the program. */
@@ -41,27 +44,41 @@ const clock: Clock = { now: () => Date.now(), monotonic: () => performance.now()
 /** Runs one gateway until SIGTERM or SIGINT. @returns the exit status */
 export async function runGateway(configFile: string): Promise<number> {
   const node = await startNode(loadConfig(configFile));
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  await node.stop();
+  const reason = await Promise.race([
+    once(process, 'SIGTERM').then(() => 'SIGTERM'),
+    once(process, 'SIGINT').then(() => 'SIGINT'),
+  ]);
+  await node.stop(reason);
   return 0;
 }
 
 /** Wires one agency node: reads what it needs, opens its log, and only then opens a door. */
-async function startNode(config: GatewayConfig): Promise<{ stop(): Promise<void> }> {
+async function startNode(config: GatewayConfig): Promise<{ stop(reason: string): Promise<void> }> {
   const { name, member, instance } = config.node;
-  const say = (event: string, fields: object): void => {
-    process.stdout.write(`${JSON.stringify({ time: clock.now(), event, ...fields })}\n`);
-  };
+  const operatorLog = openOperatorLog(clock, 1);
+  const { emit } = operatorLog;
   const registryFile = await RegistryFile.open({
     file: config.registry.file,
     trust: { rootKeys: config.registry.rootKeys.map((file) => createPublicKey(readFileSync(file))) },
     clock,
     cache: join(config.log.dir, '..', 'registry.cache'),
-    onProblem: (problem) => say('registry.problem', { problem }),
+    onProblem: (detail) => emit('registry.problem', { detail }),
+    onChange: (registry) => {
+      recordTrust(registry);
+    },
   });
+  const registry = (): Registry => {
+    registryFile.current.requireFresh(clock.now());
+    return registryFile.current;
+  };
   const bundle = Bundle.parse(readBundle(config.policy.bundle));
   const engine = PolicyEngine.load(bundle);
-  const signingKey = readSigningKey(config);
+  const readiness: Readiness = { log: undefined, stopping: false };
+  const telemetry = new Telemetry({
+    emit,
+    clock,
+    sources: metricSources(readiness, registryFile, bundle),
+  });
   const log = await openLog({
     dir: config.log.dir,
     origin: `${config.log.origin}/1`,
@@ -71,53 +88,43 @@ async function startNode(config: GatewayConfig): Promise<{ stop(): Promise<void>
     software: SOFTWARE,
     pid: process.pid,
     segmentBytes: config.log.segmentBytes,
+    stats: telemetry.evidence,
   });
-  const replay = await replayFrom(log);
+  readiness.log = log;
   const spoolDir = join(config.log.dir, '..', 'spool');
   await mkdir(spoolDir, { recursive: true, mode: 0o700 });
 
-  let stopping = false;
-  let inFlight = 0;
   const met = new Set<string>();
   const observer: ExchangeObserver = {
-    started: () => {
-      inFlight++;
-    },
+    ...telemetry.exchanges,
     finished: (outcome) => {
-      inFlight--;
       if (outcome.peer !== undefined) met.add(outcome.peer);
-      say(outcome.out === 'ok' ? 'exchange.completed' : 'exchange.refused', outcome);
+      telemetry.exchanges.finished(outcome);
     },
-    refusedUnknown: (code, remote, detail) => say('security.refused', { code, remote, detail }),
-    trouble: (exchange, code, detail) => say('exchange.trouble', { exchange, code, detail }),
-  };
-  const registry = (): RegistryFile['current'] => {
-    const { current } = registryFile;
-    current.requireFresh(clock.now());
-    return current;
   };
   const quarantine = new Set<string>();
-  const credentials: LinkCredentials = {
-    key: readFileSync(config.link.key),
-    cert: readFileSync(config.link.cert),
-    ca: readFileSync(config.link.ca),
-  };
   const directory = directoryOf({ registry, quarantine });
-  const linkLimits: Partial<LinkLimits> = {
-    sessionsPerPeer: config.link.sessionsPerPeer,
-    connectMs: config.limits.connectMs,
-    drainMs: config.limits.drainMs,
+  const linkOptions = {
+    credentials: {
+      key: readFileSync(config.link.key),
+      cert: readFileSync(config.link.cert),
+      ca: readFileSync(config.link.ca),
+    },
+    clock,
+    requireHybrid: config.link.requireHybrid,
+    limits: {
+      sessionsPerPeer: config.link.sessionsPerPeer,
+      connectMs: config.limits.connectMs,
+      drainMs: config.limits.drainMs,
+    },
   };
   const link = createLinkClient({
-    credentials,
-    clock,
+    ...linkOptions,
     random: Math.random,
-    requireHybrid: config.link.requireHybrid,
-    limits: linkLimits,
     verifyPeer: (leaf) => {
       PeerGateway.identify(leaf, 'server', directory, clock.now());
     },
-    onEvent: (event) => say(`link.${event.kind}`, {}),
+    onEvent: telemetry.link('client'),
   });
   const services = new Map(config.services.map((service) => [service.id, localService(service, config)]));
   const gateway: Gateway = {
@@ -130,9 +137,9 @@ async function startNode(config: GatewayConfig): Promise<{ stop(): Promise<void>
     log,
     registry,
     policy: () => engine,
-    signingKey,
+    signingKey: readSigningKey(config),
     verifier: { me: name, clock, messageKey: (of, kid, at) => registry().messageKey(of, kid, at) },
-    replay,
+    replay: await replayFrom(log),
     link,
     services,
     subsystems: subsystemsOf(config),
@@ -140,76 +147,134 @@ async function startNode(config: GatewayConfig): Promise<{ stop(): Promise<void>
     limits: {
       bodyIdleMs: config.limits.bodyIdleMs,
       answerMs: config.limits.answerMs,
-      maxInFlight: config.limits.maxInFlight,
       spoolBytes: SPOOL_BYTES,
       spoolDir,
     },
     spelling: config.compat.errorCodes,
     requestHash: config.compat.requestHash === 'sha512',
     observer,
-    notReady: (): RefusalCode | undefined => {
-      if (stopping) return 'gateway.draining';
-      if (!log.health.ok) return 'evidence.unavailable';
-      return inFlight > config.limits.maxInFlight ? 'gateway.overloaded' : undefined;
-    },
+    notReady: () =>
+      refusalOf(readiness) ??
+      (telemetry.inFlight > config.limits.maxInFlight ? 'gateway.overloaded' : undefined),
   };
-  const now = clock.now();
-  const { current } = registryFile;
-  await log.append({
-    k: 'policy',
-    at: now,
-    bundle: bundle.digest,
-    entrypoint: bundle.entrypoint,
-    revision: bundle.revision,
-  });
-  await log.append({
-    k: 'trust',
-    at: now,
-    registry: current.sha256,
-    version: current.version,
-    expires: current.expiresAt,
-  });
+  function recordTrust({ sha256, version, expiresAt }: Registry): void {
+    emit('registry.loaded', { version, expiresAt });
+    const record = { k: 'trust', at: clock.now(), registry: sha256, version, expires: expiresAt } as const;
+    // A log that cannot take this has already turned readiness off.
+    readiness.log?.append(record).catch(() => undefined);
+  }
+  const { digest, entrypoint, revision } = bundle;
+  await log.append({ k: 'policy', at: clock.now(), bundle: digest, entrypoint, revision });
+  emit('policy.loaded', { bundle: digest, revision });
+  recordTrust(registryFile.current);
 
   const server = createLinkServer({
-    credentials,
-    clock,
-    requireHybrid: config.link.requireHybrid,
-    limits: linkLimits,
+    ...linkOptions,
     verifyPeer: (leaf) => {
       PeerGateway.identify(leaf, 'client', directory, clock.now());
     },
     onArrival: linkDoor(gateway),
-    onEvent: (event) => say(`link.${event.kind}`, {}),
+    onEvent: telemetry.link('server'),
   });
-  await server.listen(config.link);
+  const linkPort = await server.listen(config.link);
   const fronts = await openFronts(config, gateway);
   registryFile.watch(config.registry.reloadMs);
-  const witness = setInterval(() => {
+  const housekeeping = setInterval(() => {
+    telemetry.tick();
+    telemetry.readiness(reasonsOf(readiness, registryFile));
+    // Peers may have expired, been dropped from the registry or set apart: their sessions end now.
+    server.recheck();
+    link.recheck();
     const peers = [...met];
     met.clear();
     for (const peer of peers) {
       const target = registryFile.current.gateway(peer)?.target;
-      if (target === undefined || peer === name) continue;
-      showCheckpoint(gateway, target).catch((cause: unknown) =>
-        say('witness.failed', { peer, cause: describe(cause) }),
-      );
+      if (target === undefined) continue;
+      showCheckpoint(gateway, target).catch(() => met.add(peer)); // unreachable: shown another time
     }
-  }, WITNESS_EVERY_MS);
-  say('gateway.started', { name });
+  }, HOUSEKEEPING_MS);
+  emit('gateway.started', {
+    gateway: name,
+    member,
+    software: SOFTWARE,
+    runtime: process.version,
+    openssl: process.versions.openssl,
+    listeners: { link: `${config.link.host}:${linkPort}`, ...addressesOf(config) },
+  });
+  operatorLog.flush();
 
   return {
-    async stop() {
-      stopping = true;
-      say('gateway.stopping', { name });
-      clearInterval(witness);
+    async stop(reason) {
+      const began = clock.monotonic();
+      readiness.stopping = true;
+      emit('gateway.stopping', { reason, inFlight: telemetry.inFlight });
+      clearInterval(housekeeping);
       await Promise.all(fronts.map((front) => front.close()));
-      await server.drain();
-      await link.drain();
-      await Promise.all([...services.values()].map(({ hop }) => hop.close()));
+      // Together: two gateways that stop at once would else wait for each other's sessions.
+      await Promise.all([server.drain(), link.drain()]);
+      await Promise.all([...services.values()].map(({ hop }) => hop.destroy()));
       registryFile.close();
       await log.close();
-      say('gateway.stopped', { name });
+      telemetry.close();
+      emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
+      operatorLog.flush();
     },
+  };
+}
+
+/** What decides whether anything is admitted. The log opens after telemetry, which reports on it. */
+interface Readiness {
+  log: EvidenceLog | undefined;
+  stopping: boolean;
+}
+
+function refusalOf({ log, stopping }: Readiness): RefusalCode | undefined {
+  if (stopping) return 'gateway.draining';
+  return log?.health.ok === true ? undefined : 'evidence.unavailable';
+}
+
+/** For `/readyz`: every reason, in words. */
+function reasonsOf({ log, stopping }: Readiness, registryFile: RegistryFile): string[] {
+  const reasons: string[] = [];
+  if (stopping) reasons.push('stopping');
+  if (log === undefined) reasons.push('the evidence log is not open yet');
+  else if (!log.health.ok) reasons.push(`evidence log: ${log.health.reason}`);
+  if (clock.now() >= registryFile.current.expiresAt) reasons.push('the registry has expired');
+  return reasons;
+}
+
+function metricSources(readiness: Readiness, registryFile: RegistryFile, bundle: Bundle): MetricSources {
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  delay.enable();
+  const startedAtSeconds = clock.now() / 1000;
+  return {
+    process: () => {
+      const { user, system } = process.cpuUsage();
+      const { rss, heapUsed } = process.memoryUsage();
+      const loopDelaySeconds = delay.percentile(99) / 1e9;
+      delay.reset();
+      return {
+        cpuSeconds: (user + system) / 1e6,
+        residentBytes: rss,
+        heapBytes: heapUsed,
+        startedAtSeconds,
+        loopDelaySeconds,
+      };
+    },
+    ready: () => reasonsOf(readiness, registryFile).length === 0,
+    logSize: () => readiness.log?.size ?? 0n,
+    registry: () => ({ version: registryFile.current.version, expiresAtMs: registryFile.current.expiresAt }),
+    build: () => ({ software: SOFTWARE, node: process.version, openssl: process.versions.openssl }),
+    policy: () => ({ bundle: bundle.digest, revision: bundle.revision }),
+  };
+}
+
+function addressesOf({ listen, admin }: GatewayConfig): Record<string, string> {
+  const { http, https } = listen;
+  return {
+    admin: `${admin.host}:${admin.port}`,
+    ...(http === undefined ? {} : { http: `${http.host}:${http.port}` }),
+    ...(https === undefined ? {} : { https: `${https.host}:${https.port}` }),
   };
 }
 

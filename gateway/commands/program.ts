@@ -11,10 +11,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox] = await Promise.all([
-    import('./run.ts'),
-    import('./sandbox.ts'),
-  ]);
+  const [run, sandbox] = await Promise.all([import('./run.ts'), import('./sandbox.ts')]);
   run.registerRun(program);
   sandbox.registerSandbox(program);
   try {

@@ -53,7 +53,9 @@ async function runSandbox({ dir, json, service }: Options): Promise<number> {
 export async function sandboxOptions(dir: string): Promise<Omit<SandboxOptions, 'extra' | 'onLine'>> {
   const absolute = resolve(dir);
   await mkdir(absolute, { recursive: true, mode: 0o700 });
-  const cli = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url));
+  const cli = fileURLToPath(
+    new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url),
+  );
   const { bundleDir } = await import('../sandbox/bundle.ts');
   return { dir: absolute, run: [process.execPath, cli, 'run'], bundle: bundleDir(), now: Date.now };
 }

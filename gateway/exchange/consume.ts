@@ -12,6 +12,7 @@ import { MessageSigner } from '../message/signer.ts';
 import { CompleteMessage, SignedHead } from '../message/verifier.ts';
 import { admitConsumer, type Admitted } from './admit.ts';
 import type { Arrival, Consume } from './arrival.ts';
+import { rootCause } from './cause.ts';
 import { within } from './deadline.ts';
 import { Dossier } from './dossier.ts';
 import { gather } from './gather.ts';
@@ -59,7 +60,7 @@ class Consumption {
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();
     } catch (thrown) {
-      await this.#refuse(this.#gone ?? thrown);
+      await this.#refuse(rootCause(thrown, this.#gone));
     }
   }
 

@@ -57,7 +57,6 @@ export interface ExchangeLimits {
   readonly bodyIdleMs: number;
   /** Wait at the consumer for the head of the answer. */
   readonly answerMs: number;
-  readonly maxInFlight: number;
   /** Longest body that `delivery: verified` takes; longer ones are refused with 413. */
   readonly spoolBytes: number;
   readonly spoolDir: string;

@@ -15,6 +15,7 @@ import { CompleteMessage } from '../message/verifier.ts';
 import { parseTarget } from '../message/target.ts';
 import type { ServiceAnswer, ServiceCall } from '../service/hop.ts';
 import { admitProvider, type Demand } from './admit.ts';
+import { rootCause } from './cause.ts';
 import { Dossier } from './dossier.ts';
 import { gather } from './gather.ts';
 import type { Gateway } from './gateway.ts';
@@ -68,7 +69,7 @@ class Provision {
       if (this.#binding?.label === 'open')
         this.#arrival.inflow.destroy(new Unavailable('service.broken', 'answered early'));
     } catch (thrown) {
-      await this.#refuse(this.#gone ?? thrown);
+      await this.#refuse(rootCause(thrown, this.#gone));
     }
   }
 

@@ -29,6 +29,8 @@ export interface OfferedService {
   readonly code: string;
   readonly url: string;
   readonly title: { readonly en: string; readonly zh: string };
+  /** What the agreement allows; all methods when it says nothing. */
+  readonly methods?: readonly string[];
   readonly delivery?: 'stream' | 'verified';
 }
 
@@ -196,13 +198,13 @@ const serviceRow = (provider: Agency, { code, title }: OfferedService): ServiceR
 const agreementRow = (
   consumer: Agency,
   provider: Agency,
-  { code }: OfferedService,
+  { code, methods = ['*'] }: OfferedService,
   now: EpochMs,
 ): AgreementRow => ({
   id: `TW-SANDBOX-${code}`,
   consumer: consumer.subsystem,
   service: `${provider.subsystem}/${code}` as ServiceId,
-  methods: ['*'],
+  methods,
   paths: ['**'],
   fromMs: now - 60_000,
   untilMs: now + YEAR_MS,

@@ -36,6 +36,8 @@ export interface SandboxOptions {
   readonly run: readonly [program: string, ...args: string[]];
   readonly bundle: string;
   readonly now: () => EpochMs;
+  /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
+  readonly linkVia?: (port: number) => Promise<number>;
   /** Services beside `echo`, `files` and `events`. */
   readonly extra?: readonly { readonly code: string; readonly url: string }[];
   /** Lines that the gateways write (their logs). */
@@ -69,11 +71,10 @@ export class Sandbox {
     const b = await instance.agency('b07', 'TW/GOV/B07', 'housing');
     const services = await startServices();
     const offered: OfferedService[] = [
-      ...(['echo', 'files', 'events'] as const).map((code) => ({
-        code,
-        url: `${services.url}/${code}`,
-        title: TITLES[code],
-      })),
+      { code: 'echo', url: `${services.url}/echo`, title: TITLES.echo },
+      { code: 'files', url: `${services.url}/files`, title: TITLES.files },
+      // Reading is all that was agreed: a POST shows what a refusal looks like.
+      { code: 'events', url: `${services.url}/events`, title: TITLES.events, methods: ['GET', 'HEAD'] },
       // The same echo behind `delivery: verified`: it sees nothing of a request before all of it was checked.
       { code: 'verified', url: `${services.url}/echo`, title: TITLES.echo, delivery: 'verified' },
       ...(options.extra ?? []).map(({ code, url }) => ({ code, url, title: { en: code, zh: code } })),
@@ -81,7 +82,7 @@ export class Sandbox {
     const [portsA, portsB] = [await freePorts(), await freePorts()];
     const linked = [
       { agency: a, linkPort: portsA.link },
-      { agency: b, linkPort: portsB.link },
+      { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
     ];
     await instance.publish(linked, b, a, offered);
     const gateways = await Promise.all([

@@ -6,7 +6,9 @@ import { pipeline } from 'node:stream/promises';
 
 /** What the services saw, so that a test can prove that a refused request never got there. */
 export interface Seen {
+  /** Requests that began, and those that came to a tidy end. */
   count: number;
+  complete: number;
   last: string | null;
 }
 
@@ -19,7 +21,7 @@ export interface SandboxServices {
 
 /** Agency B's information system: plain HTTP on loopback, knowing nothing of gateways. */
 export async function startServices(host = '127.0.0.1'): Promise<SandboxServices> {
-  const seen: Seen = { count: 0, last: null };
+  const seen: Seen = { count: 0, complete: 0, last: null };
   const server = createServer((request, response) => {
     void answer(request, response, seen).catch(() => response.destroy());
   });
@@ -50,6 +52,9 @@ async function answer(request: IncomingMessage, response: ServerResponse, seen: 
   }
   seen.count++;
   seen.last = `${request.method ?? ''} ${request.url ?? ''}`;
+  request.once('end', () => {
+    seen.complete++; // Node tells the end of a request only when its framing was complete
+  });
   switch (service) {
     case 'echo':
       return echo(request, response);
