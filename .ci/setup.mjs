@@ -18,6 +18,7 @@ const DEBIAN = {
   bench: { nginx: 'nginx-light', wrk: 'wrk' },
   tpm: { swtpm: 'swtpm', tpm2_quote: 'tpm2-tools' },
   policy: { go: 'golang-go' },
+  browser: { chromium: 'chromium' },
 };
 
 class SetupError extends Error {}

@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { EVENT_LEVELS } from '../gateway/telemetry/events.ts';
+import { REFUSALS } from '../gateway/core/refusals.ts';
+import { settings, staleDocuments } from './documents.ts';
+import { SETTINGS_ZH } from './settings-zh.ts';
+
+const read = (file: string): string => readFileSync(join(import.meta.dirname, '..', file), 'utf8');
+
+void t.test('generated tables say what the code says', async (t) => {
+  t.strictSame(staleDocuments(), [], 'run node .ci/documents.ts');
+});
+
+void t.test('every setting is explained in both languages', async (t) => {
+  t.strictSame(
+    Object.keys(SETTINGS_ZH),
+    settings().map(({ path }) => path),
+  );
+});
+
+void t.test('both operating guides name every event and every metric', async (t) => {
+  const english = read('docs/operating.md');
+  const metrics = [...english.matchAll(/^\| `((?:troad|process|nodejs)_\w+)` \|/gm)].map(
+    ([, name = '']) => name,
+  );
+  t.ok(metrics.length > 20);
+  const chinese = read('docs/operating.zh-TW.md');
+  for (const name of [...Object.keys(EVENT_LEVELS), ...metrics]) {
+    t.ok(english.includes(`\`${name}\``), `English: ${name}`);
+    t.ok(chinese.includes(`\`${name}\``), `中文: ${name}`);
+  }
+});
+
+void t.test('refusals have texts of both languages', async (t) => {
+  for (const [code, { en, zh }] of Object.entries(REFUSALS)) {
+    t.match(en, /^[\x20-\x7e]+\.$/, `${code}: English, a sentence`);
+    t.match(zh, /[\u4e00-\u9fff].*。$/, `${code}: Chinese, a sentence`);
+  }
+});
+
+/** Links of the documents lead to files and headings that are there. */
+void t.test('links lead somewhere', async (t) => {
+  const documents = [
+    'README.md',
+    'README.zh-TW.md',
+    'ARCHITECTURE.md',
+    'SECURITY.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'docs/operating.md',
+    'docs/operating.zh-TW.md',
+    'docs/auditing.md',
+    'docs/auditing.zh-TW.md',
+    'docs/protocol.md',
+    'docs/policies.md',
+    'docs/refusals.md',
+    'docs/dependencies.md',
+  ];
+  for (const document of documents) {
+    const folder = join(document, '..');
+    for (const [, target = ''] of read(document).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [file = '', heading] = target.split('#');
+      const path = file === '' ? document : join(folder, file);
+      const text = t.doesNotThrow(() => read(path), `${document}: ${target}`) ? readOr(path) : '';
+      if (heading === undefined) continue;
+      const headings = [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => anchorOf(title));
+      t.ok(headings.includes(heading), `${document}: ${target}`);
+    }
+    // Files named in running text, as `gateway/…/x.ts`.
+    for (const [, path = ''] of read(document).matchAll(
+      /`((?:gateway|policies|pki|conformance|deploy|docs|\.ci)\/[\w./-]+\.\w+)`/g,
+    )) {
+      t.doesNotThrow(() => read(path), `${document}: ${path}`);
+    }
+  }
+});
+
+function readOr(path: string): string {
+  try {
+    return read(path);
+  } catch {
+    return ''; // a folder
+  }
+}
+
+/** As hosts of git repositories make anchors of headings. */
+const anchorOf = (title: string): string =>
+  title
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replaceAll(' ', '-');

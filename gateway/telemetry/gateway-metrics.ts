@@ -1,0 +1,128 @@
+import { isRefusalCode, REFUSALS, type Fault, type RefusalCode } from '../core/refusals.ts';
+import { MetricsPage } from './metrics.ts';
+
+// Object.keys forgets what it knows about a constant table.
+const CODES = Object.keys(REFUSALS).filter(isRefusalCode);
+const ROLES = ['consumer', 'provider'] as const;
+const SIDES = ['client', 'server'] as const;
+
+/** How an exchange ended, in T-Road's classes. An error status of the provider's service is `ok` here: it was carried. */
+export const ENDS = ['ok', 'requester', 'provider', 'gateway'] as const satisfies readonly ('ok' | Fault)[];
+
+/** From one millisecond on loopback to the two minutes a provider has. Seconds. */
+const EXCHANGE_SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
+];
+const SYNC_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
+
+/** Facts about the process, which only the composition root may ask for. */
+export interface ProcessFacts {
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly heapBytes: number;
+  readonly startedAtSeconds: number;
+  /** 99th percentile since the last call. */
+  readonly loopDelaySeconds: number;
+}
+
+/** What metrics ask for when the page is read. */
+export interface MetricSources {
+  process(): ProcessFacts;
+  ready(): boolean;
+  logSize(): bigint;
+  registry(): { readonly version: number; readonly expiresAtMs: number } | undefined;
+  build(): Readonly<Record<string, string>>;
+  policy(): Readonly<Record<string, string>> | undefined;
+}
+
+/** Every metric of a gateway. A test keeps this list and the operator's manual together. */
+export function gatewayMetrics(sources: MetricSources) {
+  const page = new MetricsPage();
+  const observed: MetricsPage['observed'] = (...declaration) => page.observed(...declaration);
+  const metrics = {
+    page,
+    exchanges: page.counter('troad_exchanges', 'Exchanges that ended, by outcome (ok or the refusal code).', {
+      role: ROLES,
+      out: ['ok', ...CODES] as readonly ('ok' | RefusalCode)[],
+    }),
+    inFlight: page.gauge('troad_exchanges_in_flight', 'Exchanges running now.', { role: ROLES }),
+    exchangeSeconds: page.histogram(
+      'troad_exchange_seconds',
+      'Time from the head of a request to the last byte of its answer, by who has to change something.',
+      { role: ROLES, end: ENDS },
+      EXCHANGE_SECONDS,
+    ),
+    bytes: page.counter('troad_exchange_bytes', 'Content carried.', {
+      role: ROLES,
+      direction: ['request', 'response'] as const,
+    }),
+    unidentified: page.counter('troad_unidentified_refusals', 'Refused before anyone was identified.', {
+      code: CODES,
+    }),
+    sessions: page.gauge('troad_link_sessions', 'Sessions with other gateways open now.', { side: SIDES }),
+    sessionsOpened: page.counter(
+      'troad_link_sessions_opened',
+      'Sessions opened, by whether the key exchange was hybrid post-quantum.',
+      {
+        side: SIDES,
+        hybrid: ['yes', 'no', 'unknown'] as const, // the accepting side of TLS cannot see the group
+      },
+    ),
+    sessionsBroken: page.counter('troad_link_sessions_broken', 'Sessions broken off by us.', { side: SIDES }),
+    peersRefused: page.counter('troad_link_peers_refused', 'Connections that did not become a session.', {
+      side: SIDES,
+    }),
+    records: page.counter('troad_evidence_records', 'Records made durable in the evidence log.', {}),
+    recordBytes: page.counter('troad_evidence_bytes', 'Bytes written to the evidence log.', {}),
+    commitSeconds: page.histogram(
+      'troad_evidence_commit_seconds',
+      'Write and sync of one batch of records.',
+      {},
+      SYNC_SECONDS,
+    ),
+    evidenceAvailable: page.gauge('troad_evidence_available', '1 while the evidence log takes records.', {}),
+    checkpointSize: page.gauge(
+      'troad_evidence_checkpoint_size',
+      'Tree size of the latest signed checkpoint.',
+      {},
+    ),
+  };
+  observed('gauge', 'troad_ready', '1 while exchanges are admitted.', () => Number(sources.ready()));
+  observed('gauge', 'troad_evidence_size', 'Records in the evidence log.', () => Number(sources.logSize()));
+  observed(
+    'gauge',
+    'troad_registry_version',
+    'Version of the registry in use.',
+    () => sources.registry()?.version,
+  );
+  observed(
+    'gauge',
+    'troad_registry_expires_seconds',
+    'When the registry in use expires, seconds since 1970.',
+    () => {
+      const registry = sources.registry();
+      return registry === undefined ? undefined : registry.expiresAtMs / 1000;
+    },
+  );
+  page.info('troad_build_info', 'Versions.', () => sources.build());
+  page.info('troad_policy_info', 'Policy bundle in use.', () => sources.policy());
+  // One snapshot serves the whole page: reading the loop delay resets it.
+  let facts: ProcessFacts | undefined;
+  const read = (key: keyof ProcessFacts): number => (facts ?? sources.process())[key];
+  observed('counter', 'process_cpu_seconds_total', 'User and system CPU time.', () => {
+    facts = sources.process();
+    return facts.cpuSeconds;
+  });
+  observed('gauge', 'process_resident_memory_bytes', 'Resident memory.', () => read('residentBytes'));
+  observed('gauge', 'process_start_time_seconds', 'Start of the process, seconds since 1970.', () =>
+    read('startedAtSeconds'),
+  );
+  observed('gauge', 'nodejs_heap_size_used_bytes', 'JavaScript heap in use.', () => read('heapBytes'));
+  observed(
+    'gauge',
+    'nodejs_eventloop_lag_p99_seconds',
+    '99th percentile of event loop delay since the last reading.',
+    () => read('loopDelaySeconds'),
+  );
+  return metrics;
+}

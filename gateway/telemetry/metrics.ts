@@ -1,0 +1,230 @@
+/**
+ * Prometheus text exposition 0.0.4, with what a gateway needs: counters, gauges, histograms with fixed buckets. Every
+ * label has a closed set of values, fixed at declaration, so that nobody outside can grow the memory or the page.
+ */
+
+export type Labels = Readonly<Record<string, readonly string[]>>;
+type Values<L extends Labels> = { readonly [K in keyof L]: L[K][number] };
+
+interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  lines(): Iterable<string>;
+}
+
+export class MetricsPage {
+  readonly #families: Family[] = [];
+
+  /** @param name without `_total`, which is added */
+  counter<const L extends Labels>(name: string, help: string, labels: L): Counter<L> {
+    const counter = new Counter(`${name}_total`, labels);
+    this.#add({ name: `${name}_total`, help, type: 'counter', lines: () => counter.lines() });
+    return counter;
+  }
+
+  gauge<const L extends Labels>(name: string, help: string, labels: L): Gauge<L> {
+    const gauge = new Gauge(name, labels);
+    this.#add({ name, help, type: 'gauge', lines: () => gauge.lines() });
+    return gauge;
+  }
+
+  /** @param bounds upper bounds of the buckets, rising; `+Inf` is added */
+  histogram<const L extends Labels>(
+    name: string,
+    help: string,
+    labels: L,
+    bounds: readonly number[],
+  ): Histogram<L> {
+    const histogram = new Histogram(name, labels, bounds);
+    this.#add({ name, help, type: 'histogram', lines: () => histogram.lines() });
+    return histogram;
+  }
+
+  /** A value that somebody else keeps, asked for when the page is read; nothing is shown while it is undefined. */
+  observed(type: 'counter' | 'gauge', name: string, help: string, read: () => number | undefined): void {
+    const lines = (): string[] => {
+      const value = read();
+      return value === undefined ? [] : [`${name} ${formatNumber(value)}`];
+    };
+    this.#add({ name, help, type, lines });
+  }
+
+  /** Facts that are text: a gauge that is always 1, with labels that change rarely and come from us. */
+  info(name: string, help: string, read: () => Readonly<Record<string, string>> | undefined): void {
+    const lines = (): string[] => {
+      const facts = read();
+      return facts === undefined ? [] : [`${name}${formatLabels(Object.entries(facts))} 1`];
+    };
+    this.#add({ name, help, type: 'gauge', lines });
+  }
+
+  render(): string {
+    let page = '';
+    for (const family of this.#families) {
+      const { name, help, type } = family;
+      page += `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
+      for (const line of family.lines()) page += `${line}\n`;
+    }
+    return page;
+  }
+
+  #add(family: Family): void {
+    if (!/^[a-z][a-z0-9_]*$/.test(family.name)) throw new Error(`not a metric name: ${family.name}`);
+    if (this.#families.some(({ name }) => name === family.name))
+      throw new Error(`declared twice: ${family.name}`);
+    this.#families.push(family);
+  }
+}
+
+/** One cell for every combination of label values, in one array: an update costs a few additions and no allocation. */
+class Cells<L extends Labels> {
+  readonly size: number;
+  readonly #names: readonly (keyof L & string)[];
+  /** Position of each value of each label, times the distance between its cells. */
+  readonly #steps: readonly ReadonlyMap<string, number>[];
+  readonly #labels: L;
+
+  constructor(labels: L) {
+    this.#labels = labels;
+    this.#names = Object.keys(labels);
+    let size = 1;
+    this.#steps = this.#names.map((name) => {
+      const step = size;
+      const values = labels[name] ?? [];
+      size *= values.length;
+      return new Map(values.map((value, i) => [value, i * step]));
+    });
+    if (size > 1000) throw new Error(`${size} combinations of labels are too many`);
+    this.size = size;
+  }
+
+  indexOf(values: Values<L>): number {
+    let index = 0;
+    for (let i = 0; i < this.#names.length; i += 1) {
+      const name = this.#names[i] ?? '';
+      const step = this.#steps[i]?.get(values[name] ?? '');
+      if (step === undefined) throw new Error(`label ${name}: not one of its values`);
+      index += step;
+    }
+    return index;
+  }
+
+  labelsOf(index: number): [string, string][] {
+    let rest = index;
+    return this.#names.map((name) => {
+      const values = this.#labels[name] ?? [];
+      const value = values[rest % values.length] ?? '';
+      rest = Math.floor(rest / values.length);
+      return [name, value];
+    });
+  }
+}
+
+export class Counter<L extends Labels> {
+  readonly #name: string;
+  readonly #cells: Cells<L>;
+  readonly #counts: Float64Array;
+
+  constructor(name: string, labels: L) {
+    this.#name = name;
+    this.#cells = new Cells(labels);
+    this.#counts = new Float64Array(this.#cells.size);
+  }
+
+  add(values: Values<L>, amount = 1): void {
+    const index = this.#cells.indexOf(values);
+    this.#counts[index] = (this.#counts[index] ?? 0) + amount;
+  }
+
+  /** A label set is shown once it has counted; a counter without labels always is, so that alerts find it. */
+  *lines(): Iterable<string> {
+    for (const [i, count] of this.#counts.entries()) {
+      if (count === 0 && this.#counts.length > 1) continue;
+      yield `${this.#name}${formatLabels(this.#cells.labelsOf(i))} ${formatNumber(count)}`;
+    }
+  }
+}
+
+export class Gauge<L extends Labels> {
+  readonly #name: string;
+  readonly #cells: Cells<L>;
+  readonly #values: Float64Array;
+
+  constructor(name: string, labels: L) {
+    this.#name = name;
+    this.#cells = new Cells(labels);
+    this.#values = new Float64Array(this.#cells.size);
+  }
+
+  set(values: Values<L>, value: number): void {
+    this.#values[this.#cells.indexOf(values)] = value;
+  }
+
+  add(values: Values<L>, change: number): void {
+    const index = this.#cells.indexOf(values);
+    this.#values[index] = (this.#values[index] ?? 0) + change;
+  }
+
+  *lines(): Iterable<string> {
+    for (const [i, value] of this.#values.entries()) {
+      yield `${this.#name}${formatLabels(this.#cells.labelsOf(i))} ${formatNumber(value)}`;
+    }
+  }
+}
+
+export class Histogram<L extends Labels> {
+  readonly #name: string;
+  readonly #cells: Cells<L>;
+  readonly #bounds: readonly number[];
+  /** Per label set: one count for each bucket and one for what is above all of them, not cumulated. */
+  readonly #counts: Float64Array;
+  readonly #sums: Float64Array;
+
+  constructor(name: string, labels: L, bounds: readonly number[]) {
+    if (bounds.some((bound, i) => i > 0 && bound <= (bounds[i - 1] ?? 0)))
+      throw new Error(`${name}: bounds must rise`);
+    this.#name = name;
+    this.#cells = new Cells(labels);
+    this.#bounds = bounds;
+    this.#counts = new Float64Array(this.#cells.size * (bounds.length + 1));
+    this.#sums = new Float64Array(this.#cells.size);
+  }
+
+  observe(values: Values<L>, value: number): void {
+    const cell = this.#cells.indexOf(values);
+    let bucket = 0;
+    while (bucket < this.#bounds.length && value > (this.#bounds[bucket] ?? 0)) bucket += 1;
+    const index = cell * (this.#bounds.length + 1) + bucket;
+    this.#counts[index] = (this.#counts[index] ?? 0) + 1;
+    this.#sums[cell] = (this.#sums[cell] ?? 0) + value;
+  }
+
+  *lines(): Iterable<string> {
+    for (const [cell, sum] of this.#sums.entries()) {
+      const labels = this.#cells.labelsOf(cell);
+      let cumulated = 0;
+      for (let bucket = 0; bucket <= this.#bounds.length; bucket += 1) {
+        cumulated += this.#counts[cell * (this.#bounds.length + 1) + bucket] ?? 0;
+        const bound = this.#bounds[bucket] ?? Number.POSITIVE_INFINITY;
+        yield `${this.#name}_bucket${formatLabels([...labels, ['le', formatNumber(bound)]])} ${cumulated}`;
+      }
+      yield `${this.#name}_sum${formatLabels(labels)} ${formatNumber(sum)}`;
+      yield `${this.#name}_count${formatLabels(labels)} ${cumulated}`;
+    }
+  }
+}
+
+function formatLabels(labels: readonly (readonly [string, string])[]): string {
+  if (labels.length === 0) return '';
+  const pairs = labels.map(([name, value]) => {
+    const text = value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+    return `${name}="${text}"`;
+  });
+  return `{${pairs.join(',')}}`;
+}
+
+function formatNumber(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return '+Inf';
+  return value === Number.NEGATIVE_INFINITY ? '-Inf' : String(value); // NaN is spelled alike
+}

@@ -1,0 +1,162 @@
+import type { Clock } from '../core/clock.ts';
+import { describe } from '../core/errors.ts';
+import { isRefusalCode, REFUSALS, type RefusalCode } from '../core/refusals.ts';
+import type { LogStats } from '../evidence/contract.ts';
+import type { ExchangeObserver, ExchangeOutcome } from '../exchange/gateway.ts';
+import type { LinkEvent, LinkSession } from '../link/link.ts';
+import type { Emit, LinkSide } from './events.ts';
+import { gatewayMetrics, type MetricSources } from './gateway-metrics.ts';
+import { SecurityLog } from './security-log.ts';
+
+export interface TelemetryOptions {
+  readonly emit: Emit;
+  readonly clock: Clock;
+  readonly sources: MetricSources;
+}
+
+/** What the gateway's parts report to, and what the admin listener shows of it. */
+export class Telemetry {
+  readonly emit: Emit;
+  readonly exchanges: ExchangeObserver;
+  readonly evidence: LogStats;
+  readonly #metrics: ReturnType<typeof gatewayMetrics>;
+  readonly #security: SecurityLog;
+  #evidenceOk = true;
+  #inFlight = 0;
+  #unready: string | undefined;
+
+  constructor({ emit, clock, sources }: TelemetryOptions) {
+    this.emit = emit;
+    this.#metrics = gatewayMetrics(sources);
+    this.#security = new SecurityLog(emit, clock);
+    this.#metrics.evidenceAvailable.set({}, 1);
+    this.exchanges = {
+      started: (role) => this.#started(role),
+      finished: (outcome) => this.#finished(outcome),
+      refusedUnknown: (code, remote, detail) => this.refusedUnknown(code, remote, detail),
+      trouble: (exchange, code, detail) => emit('exchange.trouble', { exchange, code, detail }),
+    };
+    this.evidence = {
+      committed: ({ records, bytes, elapsedMs }) => {
+        this.#metrics.records.add({}, records);
+        this.#metrics.recordBytes.add({}, bytes);
+        this.#metrics.commitSeconds.observe({}, elapsedMs / 1000);
+      },
+      checkpoint: (size) => this.#metrics.checkpointSize.set({}, Number(size)),
+      health: (health) => {
+        this.#metrics.evidenceAvailable.set({}, Number(health.ok));
+        if (health.ok === this.#evidenceOk) return;
+        this.#evidenceOk = health.ok;
+        if (health.ok) emit('evidence.available', {});
+        else emit('evidence.unavailable', { detail: health.reason });
+      },
+    };
+  }
+
+  /** Exchanges running now, both roles. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** The Prometheus page. */
+  metricsPage(): string {
+    return this.#metrics.page.render();
+  }
+
+  /** A request, or a connection, that was refused before anyone was identified. */
+  refusedUnknown(code: RefusalCode, remote: string, detail: string): void {
+    this.#metrics.unidentified.add({ code });
+    this.#security.refused(code, remote, detail);
+  }
+
+  /** Takes the events of one side of the link. */
+  link(side: LinkSide): (event: LinkEvent) => void {
+    const { sessions, sessionsOpened, sessionsBroken, peersRefused } = this.#metrics;
+    return (event) => {
+      switch (event.kind) {
+        case 'session.opened':
+          sessions.add({ side }, 1);
+          sessionsOpened.add({ side, hybrid: isHybrid(event.session.tls.g) });
+          this.emit('link.session_opened', sessionFacts(side, event.session));
+          return;
+        case 'session.closed':
+          sessions.add({ side }, -1);
+          this.emit('link.session_closed', sessionFacts(side, event.session));
+          return;
+        case 'session.broken':
+          sessionsBroken.add({ side });
+          this.emit('link.session_broken', {
+            ...sessionFacts(side, event.session),
+            detail: describe(event.cause),
+          });
+          return;
+        case 'peer.refused':
+          peersRefused.add({ side });
+          this.refusedUnknown(peerCode(event.cause), withoutPort(event.remote), describe(event.cause));
+      }
+    };
+  }
+
+  /** Writes a line when readiness changes, not each time somebody asks. */
+  readiness(reasons: readonly string[]): void {
+    const text = reasons.join('; ');
+    if (text === this.#unready) return;
+    this.#unready = text;
+    if (text === '') this.emit('gateway.ready', {});
+    else this.emit('gateway.not_ready', { reasons });
+  }
+
+  /** To be called every few seconds: ends the windows of the rate limits. */
+  tick(): void {
+    this.#security.tick();
+  }
+
+  /** Before the end of the process. */
+  close(): void {
+    this.#security.flush();
+  }
+
+  #started(role: 'c' | 'p'): void {
+    this.#inFlight += 1;
+    this.#metrics.inFlight.add({ role: roleName(role) }, 1);
+  }
+
+  #finished(outcome: ExchangeOutcome): void {
+    const { out, ...rest } = outcome;
+    const role = roleName(outcome.role);
+    const { exchanges, inFlight, exchangeSeconds, bytes } = this.#metrics;
+    this.#inFlight -= 1;
+    inFlight.add({ role }, -1);
+    exchanges.add({ role, out });
+    exchangeSeconds.observe(
+      { role, end: out === 'ok' ? 'ok' : REFUSALS[out].fault },
+      outcome.elapsedMs / 1000,
+    );
+    bytes.add({ role, direction: 'request' }, outcome.requestBytes);
+    bytes.add({ role, direction: 'response' }, outcome.responseBytes);
+    const facts = { ...rest, elapsedMs: Math.round(outcome.elapsedMs * 1000) / 1000 };
+    if (out === 'ok') this.emit('exchange.completed', facts);
+    else if (REFUSALS[out].mark === 'abort') this.emit('exchange.aborted', { ...facts, code: out });
+    else this.emit('exchange.refused', { ...facts, code: out });
+  }
+}
+
+const roleName = (role: 'c' | 'p'): 'consumer' | 'provider' => (role === 'c' ? 'consumer' : 'provider');
+
+function isHybrid(group: string): 'yes' | 'no' | 'unknown' {
+  if (group === 'unknown') return 'unknown';
+  return group.includes('MLKEM') ? 'yes' : 'no';
+}
+
+function sessionFacts(side: LinkSide, { id, protocol, tls }: LinkSession) {
+  return { side, session: id, certificate: tls.peer, protocol, suite: tls.suite, group: tls.g };
+}
+
+/** `address:port` to the address: an attacker has as many ports as he likes. */
+const withoutPort = (remote: string): string => remote.replace(/:\d+$/, '');
+
+/** A refusal by our own check has its code; whatever TLS itself refused had no certificate we accept. */
+function peerCode(cause: Error): RefusalCode {
+  const code = 'code' in cause ? String(cause.code) : '';
+  return isRefusalCode(code) ? code : 'peer.certificate';
+}
