@@ -4,6 +4,8 @@ import type { Frontier } from '../tlog/frontier.ts';
 import { storedHashCount, storedHashIndex, subtreesOf } from '../tlog/stored.ts';
 import type { Storage, StorageFile } from './storage.ts';
 
+export const HASHES_FILE = 'hashes';
+
 /** Written in pieces of this size: a write per commit would cost as much as the commit. */
 const FLUSH_BYTES = 1 << 18;
 

@@ -6,12 +6,11 @@ import { leafHashInPlace } from '../tlog/hash.ts';
 import { readRoot } from '../tlog/proof.ts';
 import { coreOf, findBlock, forEachFrame, readBlock, type Block } from './block.ts';
 import { decodeCore } from './codec.ts';
-import { HashStore } from './hash-store.ts';
+import { HashStore, HASHES_FILE } from './hash-store.ts';
 import { RunningExchanges } from './running.ts';
 import { firstOfSegment, readSegmentHead, type SegmentHead } from './segment.ts';
 import { appendFile, type Storage } from './storage.ts';
 
-const HASHES_FILE = 'hashes';
 /** Torn bytes, kept until a `boot` record tells of them. */
 export const TORN_FILE = 'torn';
 

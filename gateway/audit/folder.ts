@@ -1,0 +1,43 @@
+import { firstOfSegment } from '../evidence/segment.ts';
+import type { Storage } from '../evidence/storage.ts';
+
+/** All an auditor does with a disk. */
+export type ReadStorage = Pick<Storage, 'list' | 'readFile'>;
+
+/** One epoch of a log on disk, perhaps a copy without keys. */
+export interface EpochFolder {
+  readonly path: string;
+  readonly segments: readonly string[];
+  /** Where part keys are, if they are anywhere. */
+  readonly keys: string;
+  /** Where the newest signed head is kept a second time; only the newest epoch has one. */
+  readonly head: string | undefined;
+}
+
+/** Finds the epochs in a log's folder, oldest first; or the one epoch that the folder itself is. */
+export async function findEpochs(storage: ReadStorage, path: string): Promise<EpochFolder[]> {
+  const names = await storage.list(path);
+  const segments = segmentsOf(names, path);
+  if (segments.length > 0) return [{ path, segments, keys: `${path}/../keys`, head: undefined }];
+  const numbers = names
+    .map((name) => Number(/^epoch-([1-9]\d{0,8})$/.exec(name)?.[1]))
+    .filter((epoch) => !Number.isNaN(epoch))
+    .sort((a, b) => a - b);
+  const epochs: EpochFolder[] = [];
+  for (const number of numbers) {
+    const epoch = `${path}/epoch-${number}`;
+    epochs.push({
+      path: epoch,
+      segments: segmentsOf(await storage.list(epoch), epoch),
+      keys: `${path}/keys`,
+      head: number === numbers.at(-1) ? `${path}/head` : undefined,
+    });
+  }
+  return epochs;
+}
+
+const segmentsOf = (names: readonly string[], path: string): string[] =>
+  names
+    .filter((name) => firstOfSegment(name) !== undefined)
+    .sort()
+    .map((name) => `${path}/${name}`);

@@ -1,0 +1,186 @@
+import { equalBytes } from '../core/bytes.ts';
+import { MalformedBytes } from '../core/errors.ts';
+import { parseExchangeId, type ExchangeId } from '../core/ids.ts';
+import { coreOf, forEachFrame, readBlock, type Block } from '../evidence/block.ts';
+import { keyFileName, parseKeyFile } from '../evidence/class-keys.ts';
+import { commitmentOf, decodeCore, PART_CLASSES, type SaltedPart } from '../evidence/codec.ts';
+import { openSection, readSections } from '../evidence/parts.ts';
+import type { CoreRecord, ExchangeFacts, PartClass } from '../evidence/record.ts';
+import { readSegmentHead } from '../evidence/segment.ts';
+import type { EpochFolder, ReadStorage } from './folder.ts';
+
+/** A record as the log holds it. Its members are what its author wrote: only v, k and at were looked at. */
+export interface LoggedRecord {
+  readonly index: bigint;
+  readonly bytes: Buffer;
+  readonly parts: RecordParts;
+}
+
+/** The sealed parts of one record, opened when asked for. */
+export interface RecordParts {
+  /** The bytes, `sealed` when the key is not here. @throws MalformedBytes they do not open, or are other bytes */
+  open(record: CoreRecord, partClass: PartClass): Buffer | 'sealed';
+}
+
+/**
+ * Visits the records of an epoch in order, as far as its blocks are whole: what is wrong behind is the hash pass's to
+ * say.
+ */
+export async function forEachRecord(
+  storage: ReadStorage,
+  epoch: EpochFolder,
+  visit: (record: LoggedRecord) => void,
+): Promise<void> {
+  const keys = new PartKeys(await readKeys(storage, epoch.keys));
+  for (const path of epoch.segments) {
+    const bytes = await storage.readFile(path);
+    if (bytes === undefined) return;
+    try {
+      const { head, end } = readSegmentHead(bytes);
+      for (let at = end; at < bytes.length && bytes[at] !== 0;) {
+        const block = readBlock(bytes, at);
+        const parts = new BlockParts(block, head.origin, keys);
+        forEachFrame(block, (prefixed, number) => {
+          visit({ index: block.first + BigInt(number), bytes: coreOf(prefixed), parts: parts.of(number) });
+        });
+        at += block.length;
+      }
+    } catch (cause) {
+      if (cause instanceof MalformedBytes) return;
+      throw cause;
+    }
+  }
+}
+
+/**
+ * Reads a record in its one spelling: a second member of the same name, or a number written otherwise, would let two
+ * readers see two records in the same bytes.
+ * @throws MalformedBytes
+ */
+export function readCore(bytes: Buffer): CoreRecord {
+  const core = decodeCore(bytes);
+  if (!equalBytes(Buffer.from(JSON.stringify(core)), bytes))
+    throw new MalformedBytes('record has another spelling');
+  return core;
+}
+
+export type ExchangeRecord = Extract<CoreRecord, ExchangeFacts>;
+
+const EXCHANGE_KINDS: ReadonlySet<string> = new Set<ExchangeRecord['k']>([
+  'open',
+  'req.final',
+  'res.final',
+  'deny',
+  'abort',
+  'sig.bad',
+  'replay.seen',
+]);
+const TEXTS = ['me', 'peer', 'xid', 'client', 'svc', 'op', 'mode', 'dg', 'sig', 'kid', 'out'] as const;
+const NUMBERS = ['status', 'len'] as const;
+
+/** The record if it is of an exchange, with the members that are compared checked for their types. @throws MalformedBytes */
+export function exchangeRecord(core: CoreRecord): ExchangeRecord | undefined {
+  if (!isOfExchange(core)) return undefined;
+  const members: Readonly<Record<string, unknown>> = { ...core };
+  const bad = [
+    ...TEXTS.filter((name) => members[name] !== undefined && typeof members[name] !== 'string'),
+    ...NUMBERS.filter((name) => members[name] !== undefined && !Number.isSafeInteger(members[name])),
+  ];
+  if (typeof core.x !== 'string' || parseExchangeId(core.x) === undefined) bad.push('dg');
+  if (bad.length > 0 || (core.role !== 'c' && core.role !== 'p') || typeof core.me !== 'string') {
+    throw new MalformedBytes(`record of an exchange with a bad ${bad.join(', ') || 'role or name'}`);
+  }
+  return core;
+}
+
+const isOfExchange = (core: CoreRecord): core is ExchangeRecord => EXCHANGE_KINDS.has(core.k);
+
+/** @returns an exchange id for its text, for its UUID form, or undefined */
+export function exchangeIdOf(text: string): ExchangeId | undefined {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) {
+    return parseExchangeId(Buffer.from(text.replaceAll('-', ''), 'hex').toString('base64url'));
+  }
+  return parseExchangeId(text);
+}
+
+type KeyTexts = ReadonlyMap<string, Buffer | undefined>;
+
+async function readKeys(storage: ReadStorage, dir: string): Promise<KeyTexts> {
+  const keys = new Map<string, Buffer | undefined>();
+  const names = await storage.list(dir).catch(() => []); // a copy without keys
+  for (const name of names.filter((name) => name.endsWith('.key'))) {
+    keys.set(name, parseKeyFile((await storage.readFile(`${dir}/${name}`))?.toString('latin1') ?? ''));
+  }
+  return keys;
+}
+
+class PartKeys {
+  readonly #keys: KeyTexts;
+
+  constructor(keys: KeyTexts) {
+    this.#keys = keys;
+  }
+
+  /** Undefined when it is not here. @throws MalformedBytes it is here and is no key */
+  find(partClass: PartClass, day: string): Buffer | undefined {
+    const name = keyFileName(partClass, day);
+    if (!this.#keys.has(name)) return undefined;
+    const key = this.#keys.get(name);
+    if (key === undefined) throw new MalformedBytes(`${name} is not a key`);
+    return key;
+  }
+}
+
+type OpenedPart = ReadonlyMap<number, SaltedPart>;
+
+/** The parts of a block: each section is opened once, at the first question. */
+class BlockParts {
+  readonly #block: Block;
+  readonly #origin: string;
+  readonly #keys: PartKeys;
+  readonly #opened = new Map<PartClass, OpenedPart | 'sealed'>();
+
+  constructor(block: Block, origin: string, keys: PartKeys) {
+    this.#block = block;
+    this.#origin = origin;
+    this.#keys = keys;
+  }
+
+  of(number: number): RecordParts {
+    return {
+      open: (record, partClass) => {
+        const commitment = record.parts?.[partClass];
+        if (commitment === undefined) throw new MalformedBytes(`record has no ${partClass} part`);
+        const section = this.#section(partClass);
+        if (section === 'sealed') return 'sealed';
+        const part = section.get(number);
+        if (part === undefined) throw new MalformedBytes(`${partClass} part is missing`);
+        const { c, n } = commitmentOf(part);
+        if (c !== commitment.c || n !== commitment.n)
+          throw new MalformedBytes(`${partClass} part is another one`);
+        return Buffer.from(part.bytes);
+      },
+    };
+  }
+
+  #section(partClass: PartClass): OpenedPart | 'sealed' {
+    const known = this.#opened.get(partClass);
+    if (known !== undefined) return known;
+    let opened: OpenedPart | 'sealed' = new Map<number, SaltedPart>();
+    for (const { partClass: found, day, sealed } of readSections(this.#block.parts)) {
+      if (found !== partClass) continue;
+      const key = this.#keys.find(partClass, day);
+      const place = { origin: this.#origin, first: this.#block.first, partClass, day };
+      opened =
+        key === undefined
+          ? 'sealed'
+          : new Map(openSection(place, sealed, key).map(({ record, part }) => [record, part]));
+    }
+    this.#opened.set(partClass, opened);
+    return opened;
+  }
+}
+
+/** Classes of the parts a record says it has. */
+export const partClassesOf = (record: CoreRecord): PartClass[] =>
+  PART_CLASSES.filter((name) => record.parts?.[name] !== undefined);

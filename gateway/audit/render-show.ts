@@ -1,0 +1,48 @@
+import { quoted } from '../core/errors.ts';
+import { renderSteps } from './report.ts';
+import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
+
+/** The story for people: who, what, when, signed by whom, and how that was checked. */
+export function renderShow(report: ShowReport): string {
+  if (report.result === 'not found') return 'No record of it in these logs.  日誌中查無此筆交換\n';
+  const verdict =
+    report.result === 'good'
+      ? 'GOOD: every statement above was checked.  稽核結果：相符'
+      : 'BAD: see the lines marked FAIL.  稽核結果：不符';
+  return `${report.exchanges.flatMap(renderExchange).join('\n')}\n${verdict}\n`;
+}
+
+function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchange): string[] {
+  const [first] = records;
+  const { client, svc, op } = first?.record ?? {};
+  const target = records.find((shown) => shown.target !== undefined)?.target;
+  const lines = [
+    `Exchange ${exchange}  (${uuid})`,
+    ...(xRoadId === undefined ? [] : [`  X-Road-Id  ${text(xRoadId)}`]),
+    `  who        ${text(client ?? 'unknown consumer')}`,
+    `  asked      ${text(svc ?? 'unknown service')}`,
+    `  what       ${text(op ?? '')} ${target === undefined ? '(path sealed or unknown)' : text(target)}`,
+    '',
+  ];
+  for (const shown of records) {
+    const { record, signedBy, kind } = shown;
+    lines.push(
+      `  ${shown.at}  ${shown.side} ${text(shown.gateway)} (${text(shown.member ?? 'unknown member')})`,
+    );
+    lines.push(`    ${kind}: ${outcomeOf(shown)}`);
+    if (record.dg !== undefined) lines.push(`    content    ${record.len ?? '?'} bytes, ${text(record.dg)}`);
+    if (signedBy !== undefined) {
+      lines.push(
+        `    signed by  ${signedBy.gateway} (${signedBy.member}), ${signedBy.alg}, key ${text(signedBy.kid, 160)}`,
+      );
+    }
+    if (record.tls !== undefined) lines.push(`    link       ${text(JSON.stringify(record.tls), 300)}`);
+    if (record.pol !== undefined) lines.push(`    decision   ${text(JSON.stringify(record.pol), 400)}`);
+    lines.push(`    evidence   record ${shown.index} of ${text(shown.log, 160)}`, '');
+  }
+  lines.push(...renderSteps(steps), '');
+  return lines;
+}
+
+/** Texts in records were chosen by others; this goes to a terminal. */
+const text = (value: string, maxLength = 120): string => quoted(value, maxLength);

@@ -1,0 +1,227 @@
+import { describe, MalformedBytes } from '../core/errors.ts';
+import { toUuid, type ExchangeId } from '../core/ids.ts';
+import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
+import { ExchangeBook } from './exchanges.ts';
+import { findEpochs, type ReadStorage } from './folder.ts';
+import {
+  exchangeIdOf,
+  exchangeRecord,
+  forEachRecord,
+  readCore,
+  type ExchangeRecord,
+  type LoggedRecord,
+} from './records.ts';
+import { Step, type StepReport } from './report.ts';
+import { isSigned, readSignedText, verifyMessage, type SignedText } from './signatures.ts';
+import { ShownLog } from './shown-log.ts';
+import type { Trust } from './trust-file.ts';
+
+export interface ShowOptions {
+  readonly storage: ReadStorage;
+  readonly logs: readonly string[];
+  readonly trust: Trust;
+  /** X-Road-Id, exchange id, or exchange id as UUID. */
+  readonly id: string;
+}
+
+/** One record of the story. */
+export interface ShownRecord {
+  readonly at: string;
+  readonly gateway: string;
+  readonly member: string | undefined;
+  readonly side: 'consumer' | 'provider';
+  readonly kind: ExchangeRecord['k'];
+  readonly log: string;
+  readonly index: string;
+  /** What the record says, as logged. */
+  readonly record: ExchangeRecord;
+  /** Path and query, when the sealed part could be opened. */
+  readonly target: string | undefined;
+  /** Who signed the message, when that was proved. */
+  readonly signedBy:
+    | { readonly gateway: string; readonly member: string; readonly kid: string; readonly alg: string }
+    | undefined;
+}
+
+export interface ShownExchange {
+  readonly exchange: ExchangeId;
+  readonly uuid: string;
+  readonly xRoadId: string | undefined;
+  readonly records: readonly ShownRecord[];
+  readonly steps: readonly StepReport[];
+}
+
+export interface ShowReport {
+  readonly result: 'good' | 'bad' | 'not found';
+  readonly exchanges: readonly ShownExchange[];
+}
+
+/** A client may use one X-Road-Id for many requests. */
+const MAX_SHOWN = 20;
+
+interface Found {
+  readonly log: ShownLog;
+  readonly logged: LoggedRecord;
+  readonly record: ExchangeRecord;
+}
+
+/** Tells an exchange from the logs, each sentence with its proof. */
+export async function showExchange(options: ShowOptions): Promise<ShowReport> {
+  const { storage, trust, id } = options;
+  const logs: ShownLog[] = [];
+  for (const path of options.logs) {
+    for (const epoch of await findEpochs(storage, path))
+      logs.push(await ShownLog.open(storage, epoch, trust));
+  }
+  const exchangeId = exchangeIdOf(id);
+  const ids = exchangeId === undefined ? await idsOf(id, logs) : [exchangeId];
+  const found = await recordsOf(ids, logs);
+  const exchanges: ShownExchange[] = [];
+  for (const x of ids.slice(0, MAX_SHOWN)) {
+    const own = found.filter(({ record }) => record.x === x);
+    if (own.length > 0) exchanges.push(await tell(x, own, logs, trust));
+  }
+  if (exchanges.length === 0) return { result: 'not found', exchanges };
+  const bad = exchanges.some(({ steps }) => steps.some(({ status }) => status === 'fail'));
+  return { result: bad ? 'bad' : 'good', exchanges };
+}
+
+/** Exchanges that a client called by this X-Road-Id. */
+async function idsOf(xRoadId: string, logs: readonly ShownLog[]): Promise<ExchangeId[]> {
+  const ids = new Set<ExchangeId>();
+  await search(JSON.stringify(xRoadId), logs, ({ record }) => {
+    if (record.xid === xRoadId) ids.add(record.x);
+  });
+  return [...ids];
+}
+
+async function recordsOf(ids: readonly ExchangeId[], logs: readonly ShownLog[]): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const id of ids.slice(0, MAX_SHOWN)) {
+    await search(JSON.stringify(id), logs, (one) => {
+      if (one.record.x === id) found.push(one);
+    });
+  }
+  return found;
+}
+
+/** Looks for the text in the bytes first: reading JSON is for the few records that have it. */
+async function search(text: string, logs: readonly ShownLog[], visit: (found: Found) => void): Promise<void> {
+  for (const log of logs) {
+    await forEachRecord(log.storage, log.epoch, (logged) => {
+      if (!logged.bytes.includes(text)) return;
+      try {
+        const record = exchangeRecord(readCore(logged.bytes));
+        if (record !== undefined)
+          visit({ log, logged: { ...logged, bytes: Buffer.from(logged.bytes) }, record });
+      } catch (cause) {
+        if (!(cause instanceof MalformedBytes)) throw cause; // `audit verify` tells of it
+      }
+    });
+  }
+}
+
+async function tell(
+  x: ExchangeId,
+  found: Found[],
+  logs: readonly ShownLog[],
+  trust: Trust,
+): Promise<ShownExchange> {
+  const tree = new Step('records are in the signed logs');
+  const parts = new Step('sealed parts are those committed to');
+  const messages = new Step('message signatures verify');
+  const agree = new Step('both ends agree');
+  const records: ShownRecord[] = [];
+  const book = new ExchangeBook();
+  found.sort(
+    (a, b) => a.record.at - b.record.at || (a.log === b.log ? Number(a.logged.index - b.logged.index) : 0),
+  );
+  for (const { log, logged, record } of found) {
+    const at = { index: String(logged.index), exchange: x };
+    try {
+      await log.requireIncluded(logged);
+      tree.checked += 1;
+    } catch (cause) {
+      tree.find('fail', 'not proved', `${log.origin}: ${describe(cause)}`, at);
+    }
+    const text = openText(record, logged, parts);
+    const signedBy = text === undefined ? undefined : signerOf(record, text, trust, messages, at);
+    if (text === undefined && isSigned(record)) messages.notCheckable += 1;
+    book.add(logged.index, record);
+    records.push({
+      at: timeText(record.at),
+      gateway: record.me,
+      member: trust.gateways.get(record.me)?.member,
+      side: record.role === 'c' ? 'consumer' : 'provider',
+      kind: record.k,
+      log: log.origin,
+      index: String(logged.index),
+      record,
+      target: text?.path === undefined ? undefined : text.path + (text.query ?? ''),
+      signedBy,
+    });
+  }
+  const given = new Set(logs.map(({ trusted }) => trusted?.gateway.name));
+  // Whatever is not among the records here is not in the logs that were given.
+  book.judge(agree, { lastAt: (gateway) => (given.has(gateway) ? Infinity : undefined) });
+  return {
+    exchange: x,
+    uuid: toUuid(x),
+    xRoadId: found.find(({ record }) => record.xid !== undefined)?.record.xid,
+    records,
+    steps: [tree, parts, messages, agree].map((step) => step.report()),
+  };
+}
+
+function openText(record: ExchangeRecord, logged: LoggedRecord, parts: Step): SignedText | undefined {
+  if (record.parts?.meta === undefined) return undefined;
+  try {
+    const part = logged.parts.open(record, 'meta');
+    if (part === 'sealed') {
+      parts.notCheckable += 1;
+      return undefined;
+    }
+    parts.checked += 1;
+    return isSigned(record) ? readSignedText(part) : undefined;
+  } catch (cause) {
+    parts.find('fail', 'part', describe(cause), { index: String(logged.index), exchange: record.x });
+    return undefined;
+  }
+}
+
+function signerOf(
+  record: ExchangeRecord,
+  text: SignedText,
+  trust: Trust,
+  messages: Step,
+  at: { readonly index: string; readonly exchange: string },
+): ShownRecord['signedBy'] {
+  try {
+    const { gateway, kid, alg } = verifyMessage(record, text, trust);
+    messages.checked += 1;
+    return { gateway: gateway.name, member: gateway.member, kid, alg };
+  } catch (cause) {
+    messages.find('fail', 'signature', describe(cause), at);
+    return undefined;
+  }
+}
+
+/** A record may hold any integer; dates end in the year 275760. */
+const timeText = (at: number): string => (Math.abs(at) <= 8.64e15 ? new Date(at).toISOString() : String(at));
+
+/** What became of it, in words. */
+export function outcomeOf({ kind, record }: ShownRecord): string {
+  const { out, status } = record;
+  if (out !== 'ok')
+    return isRefusalCode(out) ? `${out}: ${REFUSALS[out].en}` : 'an outcome this version does not know';
+  switch (kind) {
+    case 'open':
+      return 'admitted on its head; the content follows as a stream';
+    case 'req.final':
+      return 'request complete, signed and recorded';
+    case 'res.final':
+      return `answer ${status ?? ''} complete, signed and recorded`;
+    default:
+      return 'recorded';
+  }
+}

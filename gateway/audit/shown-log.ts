@@ -1,0 +1,87 @@
+import { base64, equalBytes } from '../core/bytes.ts';
+import { MalformedBytes } from '../core/errors.ts';
+import { CHECKPOINT_FILE } from '../evidence/checkpointer.ts';
+import { HASHES_FILE } from '../evidence/hash-store.ts';
+import { readSegmentHead } from '../evidence/segment.ts';
+import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
+import { HASH_BYTES, leafHash } from '../tlog/hash.ts';
+import { makeInclusionProof, verifyInclusion, type ReadHashes } from '../tlog/proof.ts';
+import type { EpochFolder, ReadStorage } from './folder.ts';
+import { hashEpoch } from './hash-pass.ts';
+import type { LoggedRecord } from './records.ts';
+import type { Trust, TrustedLog } from './trust-file.ts';
+
+/** A log while records of it are shown. */
+export class ShownLog {
+  readonly storage: ReadStorage;
+  readonly epoch: EpochFolder;
+  readonly origin: string;
+  readonly trusted: TrustedLog | undefined;
+  #head: Promise<Checkpoint> | undefined;
+  #hashes: Promise<Buffer> | undefined;
+  #whole: Promise<void> | undefined;
+
+  private constructor(
+    storage: ReadStorage,
+    epoch: EpochFolder,
+    origin: string,
+    trusted: TrustedLog | undefined,
+  ) {
+    this.storage = storage;
+    this.epoch = epoch;
+    this.origin = origin;
+    this.trusted = trusted;
+  }
+
+  static async open(storage: ReadStorage, epoch: EpochFolder, trust: Trust): Promise<ShownLog> {
+    const [first = ''] = epoch.segments;
+    const bytes = (await storage.readFile(first)) ?? Buffer.alloc(0);
+    try {
+      const { origin } = readSegmentHead(bytes).head;
+      return new ShownLog(storage, epoch, origin, trust.logs.get(origin));
+    } catch {
+      return new ShownLog(storage, epoch, `unreadable log in ${epoch.path}`, undefined);
+    }
+  }
+
+  /** @throws MalformedBytes the record is not proved to be in the tree that the log has signed */
+  async requireIncluded({ bytes, index }: LoggedRecord): Promise<void> {
+    this.#head ??= this.#signedHead();
+    const head = await this.#head;
+    if (index >= head.size)
+      throw new MalformedBytes(`record ${index} is behind the signed head of ${head.size}`);
+    try {
+      const path = await makeInclusionProof(index, head.size, this.#readHashes);
+      verifyInclusion(leafHash(bytes), index, head.size, path, head.root);
+    } catch {
+      // The stored hashes are a short cut that nobody vouches for: the long way is to hash the log.
+      this.#whole ??= this.#requireWhole(head);
+      await this.#whole;
+    }
+  }
+
+  async #signedHead(): Promise<Checkpoint> {
+    if (this.trusted === undefined) throw new MalformedBytes('the trust file does not name this log');
+    const note = await this.storage.readFile(`${this.epoch.path}/${CHECKPOINT_FILE}`);
+    return openCheckpoint(note?.toString('utf8') ?? '', [this.trusted.verifier]);
+  }
+
+  readonly #readHashes: ReadHashes = async (indices) => {
+    this.#hashes ??= this.storage
+      .readFile(`${this.epoch.path}/${HASHES_FILE}`)
+      .then((bytes) => bytes ?? Buffer.alloc(0));
+    const hashes = await this.#hashes;
+    return indices.map((index) => {
+      const at = Number(index) * HASH_BYTES;
+      return hashes.subarray(at, at + HASH_BYTES);
+    });
+  };
+
+  async #requireWhole({ size, root }: Checkpoint): Promise<void> {
+    const { roots, damage } = await hashEpoch(this.storage, this.epoch, [size]);
+    const found = roots.get(size);
+    if (found === undefined || !equalBytes(found, root)) {
+      throw new MalformedBytes(damage === undefined ? `root is not ${base64(root)}` : damage.detail);
+    }
+  }
+}

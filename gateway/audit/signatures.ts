@@ -1,0 +1,125 @@
+// The deep pass: each message signature again, from the text that was signed and the registered key.
+import { equalBytes, fromBase64 } from '../core/bytes.ts';
+import { describe, MalformedBytes, quoted } from '../core/errors.ts';
+import { verifyBase } from '../httpsig/algorithm.ts';
+import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
+import { DIGEST, TAG } from '../message/profile.ts';
+import type { ExchangeRecord } from './records.ts';
+import type { Trust, TrustedKey } from './trust-file.ts';
+
+/** What the `meta` part of a signed message holds. */
+export interface SignedText {
+  /** The exact signature base. */
+  readonly base: string;
+  readonly path: string | undefined;
+  readonly query: string | undefined;
+}
+
+/** Kinds whose record says that a message was signed, and by whom. */
+export const isSigned = ({ k, sig }: ExchangeRecord): boolean =>
+  (k === 'open' || k === 'req.final' || k === 'res.final') && sig !== undefined;
+
+/** @throws MalformedBytes */
+export function readSignedText(part: Buffer): SignedText {
+  let value: Partial<Record<'base' | 'path' | 'query', unknown>>;
+  try {
+    const parsed: unknown = JSON.parse(part.toString('utf8'));
+    value = typeof parsed === 'object' && parsed !== null ? parsed : {};
+  } catch (cause) {
+    throw new MalformedBytes(`meta part is not JSON: ${describe(cause)}`);
+  }
+  const { base, path, query } = value;
+  if (typeof base !== 'string') throw new MalformedBytes('meta part has no signature base');
+  return {
+    base,
+    path: typeof path === 'string' ? path : undefined,
+    query: typeof query === 'string' ? query : undefined,
+  };
+}
+
+/** Who has to have signed: the consumer's gateway its request, the provider's its answer. */
+export const senderOf = ({ k, role, me, peer }: ExchangeRecord): string | undefined =>
+  (k === 'res.final') === (role === 'p') ? me : peer;
+
+/**
+ * Checks one message signature, that the sender's registered key made it, and that the signed text says what the record
+ * says.
+ * @throws MalformedBytes why not
+ */
+export function verifyMessage(
+  record: ExchangeRecord,
+  { base, path, query }: SignedText,
+  trust: Trust,
+): TrustedKey {
+  const { k, x, op, status, dg, sig = '', kid = '' } = record;
+  const key = trust.messageKeys.get(kid);
+  if (key === undefined) throw new MalformedBytes(`key ${quoted(kid)} is not in the trust file`);
+  if (key.gateway.name !== senderOf(record)) {
+    throw new MalformedBytes(
+      `key of ${key.gateway.name} on a message of ${quoted(senderOf(record) ?? 'nobody')}`,
+    );
+  }
+  const signature = fromBase64(sig);
+  if (signature === undefined || !verifyBase(key.alg, key.publicKey, base, signature)) {
+    throw new MalformedBytes('the signature is wrong');
+  }
+  // The text is the sender's from here on; what follows compares it with what the log's owner wrote beside it.
+  const lines = readBase(base);
+  const params = lines.get('"@signature-params"') ?? '';
+  requireParam(params, 'nonce', x);
+  requireParam(params, 'keyid', kid);
+  requireParam(params, 'tag', k === 'open' ? TAG.open : TAG.final);
+  const created = Number(/;created=(\d{1,12})(?:;|$)/.exec(params)?.[1]) * 1000;
+  if (!(created >= key.notBefore && created <= key.notAfter)) {
+    throw new MalformedBytes(
+      `signed at ${created}, the key is valid from ${key.notBefore} to ${key.notAfter}`,
+    );
+  }
+  const exchange = parseExchange(lines.get(`"${EXCHANGE}"`));
+  if (exchange.id !== x || exchange.from !== key.gateway.name) {
+    throw new MalformedBytes('the signed text is of another exchange or sender');
+  }
+  const request = k === 'res.final' ? ';req' : '';
+  requireLine(lines, `"@method"${request}`, op);
+  requireLine(lines, `"@path"${request}`, path);
+  requireLine(lines, `"@query"${request}`, query === '' ? '?' : query);
+  if (k === 'res.final') requireLine(lines, '"@status"', status === undefined ? undefined : String(status));
+  if (k !== 'open') {
+    const digest = lines.get(`"${DIGEST}"`) ?? lines.get(`"${DIGEST}";tr`);
+    if (digest === undefined || dg === undefined || !sameDigest(digest, dg)) {
+      throw new MalformedBytes('the signed digest is not the one in the record');
+    }
+  }
+  return key;
+}
+
+/** Lines of a signature base (RFC 9421 §2.5) by their component identifier. */
+export function readBase(base: string): ReadonlyMap<string, string> {
+  const lines = new Map<string, string>();
+  for (const line of base.split('\n')) {
+    const [, name, value] = /^("[^"]+"(?:;[a-z]+(?:="[^"]*")?)*): (.*)$/.exec(line) ?? [];
+    if (name === undefined || value === undefined || lines.has(name)) {
+      throw new MalformedBytes(`not a line of a signature base: ${quoted(line)}`);
+    }
+    lines.set(name, value);
+  }
+  return lines;
+}
+
+function requireParam(params: string, name: string, value: string): void {
+  const found = new RegExp(`;${name}="([^"]*)"`).exec(params)?.[1]; // the name is one of ours, never from a log
+  if (found !== value) throw new MalformedBytes(`${name} is ${quoted(found ?? 'absent')} in the signed text`);
+}
+
+/** What the record does not know is not compared. */
+function requireLine(lines: ReadonlyMap<string, string>, name: string, value: string | undefined): void {
+  if (value === undefined) return;
+  if (lines.get(name) !== value) throw new MalformedBytes(`${name} is not the one in the record`);
+}
+
+/** `sha-256=:…:` as signed (RFC 9530), `sha-256:…` as recorded. */
+function sameDigest(signed: string, recorded: string): boolean {
+  const a = fromBase64(/^sha-256=:([^:]+):$/.exec(signed)?.[1] ?? '');
+  const b = fromBase64(/^sha-256:(.+)$/.exec(recorded)?.[1] ?? '');
+  return a !== undefined && b !== undefined && a.length === 32 && equalBytes(a, b);
+}

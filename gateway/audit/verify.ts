@@ -1,0 +1,292 @@
+import { base64 } from '../core/bytes.ts';
+import type { EpochMs } from '../core/clock.ts';
+import { describe, MalformedBytes } from '../core/errors.ts';
+import { HASHES_FILE } from '../evidence/hash-store.ts';
+import type { CoreRecord } from '../evidence/record.ts';
+import { readSegmentHead } from '../evidence/segment.ts';
+import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
+import { HASH_BYTES } from '../tlog/hash.ts';
+import { ExchangeBook } from './exchanges.ts';
+import { findEpochs, type EpochFolder, type ReadStorage } from './folder.ts';
+import { hashEpoch, type HashedLog } from './hash-pass.ts';
+import { compareHead, readOwnHeads } from './heads.ts';
+import {
+  exchangeRecord,
+  forEachRecord,
+  partClassesOf,
+  readCore,
+  type ExchangeRecord,
+  type LoggedRecord,
+} from './records.ts';
+import { Step, type AuditReport, type LogReport } from './report.ts';
+import { isSigned, readSignedText, verifyMessage } from './signatures.ts';
+import type { Trust, TrustedLog } from './trust-file.ts';
+
+export interface AuditOptions {
+  readonly storage: ReadStorage;
+  /** Folders of logs. */
+  readonly logs: readonly string[];
+  readonly trust: Trust;
+  /** Message signatures and sealed parts too. */
+  readonly deep: boolean;
+}
+
+/** Exchanges held in memory at a time: about 300 MB. Larger logs are read several times. */
+const RECORDS_PER_PASS = 1_000_000;
+const BYTES_PER_RECORD = 900;
+
+/** Checks logs offline, with nothing but their files and the trust file. Never throws because of what a log holds. */
+export async function auditLogs(options: AuditOptions): Promise<AuditReport> {
+  const audits: EpochAudit[] = [];
+  const folders = new Step('logs are there');
+  for (const path of options.logs) {
+    const epochs = await findEpochs(options.storage, path).catch(() => []);
+    if (epochs.length === 0) folders.find('fail', 'no log', `${path} holds no log`);
+    for (const epoch of epochs) audits.push(await EpochAudit.begin(options, epoch));
+    folders.checked += epochs.length;
+  }
+  // First what the records say, then whether the trees bear it: what one log has seen of another is checked on the other.
+  const foreign = new Map<string, Checkpoint[]>();
+  const passes = Math.max(
+    1,
+    Math.ceil((await sizeOf(audits, options.storage)) / BYTES_PER_RECORD / RECORDS_PER_PASS),
+  );
+  const exchanges = new Step('both ends of each exchange agree');
+  const lastAt = new Map<string, EpochMs>();
+  for (let pass = 0; pass < passes; pass += 1) {
+    const book = new ExchangeBook();
+    for (const audit of audits) await audit.readRecords(pass, passes, book, foreign, lastAt);
+    book.judge(exchanges, { lastAt: (gateway) => lastAt.get(gateway) });
+  }
+  for (const audit of audits) await audit.hash(foreign.get(audit.origin ?? '') ?? []);
+  const logs = audits.map((audit) => audit.report());
+  const steps = [folders.report(), exchanges.report()];
+  const bad = [...steps, ...logs.flatMap((log) => log.steps)].some(({ status }) => status === 'fail');
+  return { result: bad ? 'bad' : 'good', logs, steps };
+}
+
+async function sizeOf(audits: readonly EpochAudit[], storage: ReadStorage): Promise<number> {
+  let bytes = 0;
+  for (const { epoch } of audits) {
+    const [first] = epoch.segments;
+    // Segments are of one size but for those cut short: an estimate is enough.
+    if (first !== undefined) bytes += ((await storage.readFile(first))?.length ?? 0) * epoch.segments.length;
+  }
+  return bytes;
+}
+
+/** The audit of one epoch of one log. */
+class EpochAudit {
+  readonly epoch: EpochFolder;
+  /** What the log says it is; a claim until its heads verify. */
+  readonly origin: string | undefined;
+  readonly #options: AuditOptions;
+  readonly #log: TrustedLog | undefined;
+  readonly #known = new Step('the log is one the trust file names');
+  readonly #tree = new Step('every record is as it was written');
+  readonly #heads = new Step('signed heads fit the records');
+  readonly #seen = new Step('heads that others have seen fit the records');
+  readonly #stored = new Step('stored hashes are the tree’s');
+  readonly #form = new Step('records are well-formed');
+  readonly #peers = new Step('heads of peers are signed by the peers');
+  readonly #parts = new Step('sealed parts are those committed to');
+  readonly #messages = new Step('message signatures verify');
+  #size = 0n;
+  #root: Buffer | undefined;
+
+  private constructor(options: AuditOptions, epoch: EpochFolder, origin: string | undefined) {
+    this.#options = options;
+    this.epoch = epoch;
+    this.origin = origin;
+    this.#log = origin === undefined ? undefined : options.trust.logs.get(origin);
+    if (this.#log === undefined) this.#known.find('fail', 'unknown log', origin ?? 'no origin can be read');
+    else this.#known.checked = 1;
+  }
+
+  static async begin(options: AuditOptions, epoch: EpochFolder): Promise<EpochAudit> {
+    const [first] = epoch.segments;
+    const bytes = first === undefined ? undefined : await options.storage.readFile(first);
+    let origin: string | undefined;
+    try {
+      origin = bytes === undefined ? undefined : readSegmentHead(bytes).head.origin;
+    } catch {
+      // The hash pass says what is wrong with it.
+    }
+    return new EpochAudit(options, epoch, origin);
+  }
+
+  /** One of several passes; those after the first only collect other exchanges. */
+  async readRecords(
+    pass: number,
+    passes: number,
+    book: ExchangeBook,
+    foreign: Map<string, Checkpoint[]>,
+    lastAt: Map<string, EpochMs>,
+  ): Promise<void> {
+    await forEachRecord(this.#options.storage, this.epoch, (logged) => {
+      try {
+        const core = readCore(logged.bytes);
+        const exchange = exchangeRecord(core);
+        if (exchange !== undefined && exchange.x.charCodeAt(0) % passes === pass)
+          book.add(logged.index, exchange);
+        if (pass > 0) return;
+        if (this.#log !== undefined) lastAt.set(this.#log.gateway.name, core.at);
+        this.#form.checked += 1;
+        if (exchange !== undefined) this.#requireOwn(exchange, logged.index);
+        if (core.k === 'peer.cp' || core.k === 'dispute') this.#readPeerHeads(core, logged.index, foreign);
+        if (this.#options.deep) this.#openParts(core, exchange, logged);
+      } catch (cause) {
+        if (!(cause instanceof MalformedBytes)) throw cause;
+        if (pass === 0) this.#form.find('fail', 'malformed', cause.message, at(logged.index));
+      }
+    });
+  }
+
+  #requireOwn({ me, x }: ExchangeRecord, index: bigint): void {
+    if (this.#log === undefined || me === this.#log.gateway.name) return;
+    this.#form.find('fail', 'contradiction', `record of ${me} in a log of ${this.#log.gateway.name}`, {
+      ...at(index),
+      exchange: x,
+    });
+  }
+
+  #readPeerHeads(core: CoreRecord, index: bigint, foreign: Map<string, Checkpoint[]>): void {
+    if (core.k !== 'peer.cp' && core.k !== 'dispute') return;
+    if (core.k === 'dispute') {
+      this.#peers.find('note', 'dispute', `${String(core.peer)}: ${String(core.why)}`, at(index));
+    }
+    const notes: readonly unknown[] = core.k === 'dispute' ? core.notes : [core.note];
+    for (const note of notes) {
+      try {
+        const head = openCheckpoint(
+          String(note),
+          [...this.#options.trust.logs.values()].map((log) => log.verifier),
+        );
+        const owner = this.#options.trust.logs.get(head.origin)?.gateway.name;
+        if (owner !== core.peer) throw new MalformedBytes(`head of ${owner} kept as one of ${core.peer}`);
+        if (core.k === 'peer.cp' && (core.size !== String(head.size) || core.root !== base64(head.root))) {
+          throw new MalformedBytes('the record and the note in it differ');
+        }
+        const heads = foreign.get(head.origin) ?? [];
+        heads.push(head);
+        foreign.set(head.origin, heads);
+        this.#peers.checked += 1;
+      } catch (cause) {
+        if (!(cause instanceof MalformedBytes)) throw cause;
+        this.#peers.find('fail', 'peer head', cause.message, at(index));
+      }
+    }
+  }
+
+  #openParts(core: CoreRecord, exchange: ExchangeRecord | undefined, { index, parts }: LoggedRecord): void {
+    for (const partClass of partClassesOf(core)) {
+      let part: Buffer | 'sealed';
+      try {
+        part = parts.open(core, partClass);
+      } catch (cause) {
+        if (!(cause instanceof MalformedBytes)) throw cause;
+        this.#parts.find('fail', 'part', cause.message, at(index));
+        continue;
+      }
+      if (part === 'sealed') this.#parts.notCheckable += 1;
+      else this.#parts.checked += 1;
+      if (partClass === 'meta' && exchange !== undefined && isSigned(exchange))
+        this.#verifyMessage(exchange, part, index);
+    }
+    const hasMeta = core.parts?.meta !== undefined;
+    if (exchange !== undefined && isSigned(exchange) && !hasMeta) this.#messages.notCheckable += 1;
+  }
+
+  #verifyMessage(record: ExchangeRecord, part: Buffer | 'sealed', index: bigint): void {
+    if (part === 'sealed') {
+      this.#messages.notCheckable += 1;
+      return;
+    }
+    try {
+      verifyMessage(record, readSignedText(part), this.#options.trust);
+      this.#messages.checked += 1;
+    } catch (cause) {
+      this.#messages.find('fail', 'signature', describe(cause), { ...at(index), exchange: record.x });
+    }
+  }
+
+  /** The tree, and every head that anybody holds of it. */
+  async hash(foreign: readonly Checkpoint[]): Promise<void> {
+    const { storage } = this.#options;
+    const own = await readOwnHeads(storage, this.epoch, this.#log, this.#heads);
+    const stored = (await storage.readFile(`${this.epoch.path}/${HASHES_FILE}`)) ?? Buffer.alloc(0);
+    let position = 0;
+    let differing: number | undefined;
+    const sizes = [...own, ...foreign].map(({ size }) => size);
+    const hashed = await hashEpoch(storage, this.epoch, sizes, (hash) => {
+      const end = position + HASH_BYTES;
+      if (
+        differing === undefined &&
+        end <= stored.length &&
+        stored.compare(hash, 0, HASH_BYTES, position, end) !== 0
+      ) {
+        differing = position / HASH_BYTES;
+      }
+      position = end;
+    });
+    if (differing !== undefined)
+      this.#stored.find('fail', 'damaged', `hash ${differing} of ${HASHES_FILE} is another one`);
+    this.#stored.checked = Math.floor(Math.min(position, stored.length) / HASH_BYTES);
+    for (const head of own) compareHead(this.#heads, head, hashed);
+    for (const head of foreign) compareHead(this.#seen, head, hashed);
+    this.#judgeTail(own, hashed);
+  }
+
+  /** What stands behind the newest signed head is nobody's word yet: a copy of a running log ends in the middle of work. */
+  #judgeTail(own: readonly Checkpoint[], { frontier, damage }: HashedLog): void {
+    const signed = own.reduce((most, { size }) => (size > most ? size : most), 0n);
+    const good = frontier.size < signed ? frontier.size : signed;
+    this.#size = good;
+    this.#tree.checked = Number(good);
+    this.#root = own.find(({ size }) => size === good)?.root;
+    if (damage !== undefined && (damage.index < signed || own.length === 0)) {
+      this.#tree.find('fail', damage.kind, damage.detail, at(damage.index));
+    } else if (damage !== undefined) {
+      this.#tree.notCheckable += 1;
+      this.#tree.find(
+        'note',
+        'unsigned tail',
+        `${damage.detail}: behind the newest signed head`,
+        at(damage.index),
+      );
+    }
+    if (frontier.size > signed) {
+      this.#tree.notCheckable += Number(frontier.size - signed);
+      this.#tree.find(
+        'note',
+        'unsigned tail',
+        `${frontier.size - signed} records are behind the newest signed head`,
+        at(signed),
+      );
+    }
+  }
+
+  report(): LogReport {
+    const { deep } = this.#options;
+    return {
+      path: this.epoch.path,
+      origin: this.origin,
+      gateway: this.#log?.gateway.name,
+      member: this.#log?.gateway.member,
+      size: String(this.#size),
+      root: this.#root === undefined ? '' : base64(this.#root),
+      steps: [
+        this.#known,
+        this.#tree,
+        this.#heads,
+        this.#seen,
+        this.#stored,
+        this.#form,
+        this.#peers,
+        ...(deep ? [this.#parts, this.#messages] : []),
+      ].map((step) => step.report()),
+    };
+  }
+}
+
+const at = (index: bigint): { readonly index: string } => ({ index: String(index) });
