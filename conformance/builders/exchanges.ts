@@ -1,0 +1,106 @@
+import { createPublicKey } from 'node:crypto';
+import { base64, base64url, sha256, utf8 } from '../../gateway/core/bytes.ts';
+import type { Clock } from '../../gateway/core/clock.ts';
+import type { EvidenceLog } from '../../gateway/evidence/log.ts';
+import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.ts';
+import { MessageSigner, type Signed, type SigningKey } from '../../gateway/message/signer.ts';
+import { CONSUMER, draft, exchangeId, keyFrom, originOf, PROVIDER } from './log.ts';
+import { verifierKeyOf } from '../../gateway/tlog/note.ts';
+
+/** The message key of a gateway, the same in every run. */
+export function messageKey(gateway: string): SigningKey & { readonly spki: string } {
+  const privateKey = keyFrom(`message ${gateway}`);
+  const der = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return { kid: `${gateway}#${base64url(sha256(der))}`, algorithm: 'ed25519', privateKey, spki: base64(der) };
+}
+
+/** The trust file for the two test gateways, as a document to be changed. */
+export function trustDocument() {
+  const gateway = (name: string, member: string) => {
+    const { kid, spki } = messageKey(name);
+    const origins = [originOf(name, 1), originOf(name, 2)];
+    const logs = origins.map((origin) => ({
+      origin,
+      vkey: verifierKeyOf(origin, createPublicKey(keyFrom(origin))),
+    }));
+    const messageKeys = [
+      { kid, alg: 'ed25519', spki, notBefore: Date.UTC(2026, 0), notAfter: Date.UTC(2027, 0) },
+    ];
+    return { name, member, logs, messageKeys, link: [{ spki: base64url(sha256(`link ${name}`)) }] };
+  };
+  return { instance: 'TW', gateways: [gateway(CONSUMER, 'TW/GOV/A11'), gateway(PROVIDER, 'TW/GOV/B07')] };
+}
+
+/** Both ends of an exchange that went well, each written by its own gateway, with real signatures. */
+export class ExchangePair {
+  readonly n: number;
+  readonly #clock: Clock;
+  readonly #request: Signed;
+  readonly #answer: Signed;
+  readonly status: number;
+
+  constructor(n: number, clock: Clock, status = 200) {
+    this.n = n;
+    this.status = status;
+    this.#clock = clock;
+    const id = exchangeId(n);
+    const exchange = (from: string, to: string) =>
+      [EXCHANGE, formatExchange({ id, mode: 'full', from, to, at: clock.now() })] as const;
+    const head = {
+      method: 'POST',
+      authority: PROVIDER,
+      path: `/r1/TW/GOV/B07/housing/echo/${n}`,
+      query: '',
+      fields: [exchange(CONSUMER, PROVIDER)],
+    };
+    const asked = new MessageSigner(messageKey(CONSUMER), id, clock);
+    this.#request = asked.requestWhole(head, sha256(`question ${n}`));
+    const request = { kind: 'request', ...head, fields: this.#request.fields } as const;
+    const answered = new MessageSigner(messageKey(PROVIDER), id, clock);
+    this.#answer = answered.responseWhole(
+      status,
+      [exchange(PROVIDER, CONSUMER)],
+      sha256(`answer ${n}`),
+      request,
+      {
+        mode: 'full',
+        label: 'final',
+      },
+    );
+  }
+
+  /** What the record of the request, or of the answer, holds in the given role. */
+  record(k: 'req.final' | 'res.final', role: 'c' | 'p') {
+    const { evidence } = k === 'req.final' ? this.#request : this.#answer;
+    const text = `${k === 'req.final' ? 'question' : 'answer'} ${this.n}`;
+    const [me, peer] = role === 'c' ? [CONSUMER, PROVIDER] : [PROVIDER, CONSUMER];
+    return draft(k, this.n, {
+      at: this.#clock.now(),
+      role,
+      me,
+      peer,
+      xid: `client-${this.n}`,
+      len: text.length,
+      dg: `sha-256:${base64(sha256(text))}`,
+      sig: evidence.value,
+      kid: evidence.kid,
+      ...(k === 'res.final' ? { status: this.status } : {}),
+    });
+  }
+
+  /** What the `meta` part holds. */
+  meta(k: 'req.final' | 'res.final'): Buffer {
+    const { evidence } = k === 'req.final' ? this.#request : this.#answer;
+    return utf8(
+      JSON.stringify({ path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '', base: evidence.base }),
+    );
+  }
+
+  async write(
+    log: EvidenceLog,
+    role: 'c' | 'p',
+    kinds: readonly ('req.final' | 'res.final')[] = ['req.final', 'res.final'],
+  ) {
+    for (const k of kinds) await log.append(this.record(k, role), { meta: this.meta(k) });
+  }
+}

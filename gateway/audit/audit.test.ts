@@ -1,0 +1,538 @@
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { mkdtempSync } from 'node:fs';
+import t from 'tap';
+import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
+import {
+  CONSUMER,
+  draft,
+  exchangeId,
+  HandClock,
+  keyFrom,
+  logOptions,
+  originOf,
+  PROVIDER,
+} from '../../conformance/builders/log.ts';
+import { toUuid } from '../core/ids.ts';
+import { openLog, type EvidenceLog, type OpenLogOptions } from '../evidence/log.ts';
+import { nodeStorage } from '../evidence/node-storage.ts';
+import { renderShow } from './render-show.ts';
+import { renderAudit, type AuditReport, type Finding } from './report.ts';
+import { showExchange } from './show.ts';
+import { parseTrustFile } from './trust-file.ts';
+import { auditLogs } from './verify.ts';
+
+const storage = nodeStorage();
+const trust = parseTrustFile(JSON.stringify(trustDocument()));
+const verify = (logs: string[], more: { trust?: typeof trust; deep?: boolean } = {}): Promise<AuditReport> =>
+  auditLogs({ storage, logs, trust, deep: true, ...more });
+
+const findings = (report: AuditReport, severity: Finding['severity'] = 'fail'): Finding[] =>
+  [...report.steps, ...report.logs.flatMap(({ steps }) => steps)]
+    .flatMap((step) => step.findings)
+    .filter((finding) => finding.severity === severity);
+
+const root = mkdtempSync(`${tmpdir()}/troad-audit-`);
+t.teardown(() => rm(root, { recursive: true, force: true }));
+let copies = 0;
+
+/** A copy of a log for the attacker. */
+async function copyOf(dir: string): Promise<string> {
+  const copy = `${root}/copy-${(copies += 1)}`;
+  await cp(dir, copy, { recursive: true });
+  return copy;
+}
+
+const clock = new HandClock();
+const options = (gateway: string, more: Partial<OpenLogOptions> = {}): OpenLogOptions =>
+  logOptions(`${root}/${gateway}`, { origin: originOf(gateway), clock, ...more });
+
+/** Two gateways' logs with everything that happens in a good week. */
+async function goodLogs(): Promise<[string, string]> {
+  let consumer = await openLog(options(CONSUMER));
+  const provider = await openLog(options(PROVIDER));
+  const carry = async (pair: ExchangePair): Promise<void> => {
+    clock.at += 1000;
+    await pair.write(consumer, 'c', ['req.final']);
+    await pair.write(provider, 'p');
+    await pair.write(consumer, 'c', ['res.final']);
+  };
+  for (let n = 0; n < 40; n += 1) await carry(new ExchangePair(n, clock, n % 10 === 9 ? 404 : 200));
+  await consumer.append(draft('deny', 100, { at: clock.now(), out: 'policy.denied' }));
+  await show(consumer, provider);
+  await consumer.close();
+  clock.at += 20_000;
+  consumer = await openLog(options(CONSUMER));
+  await carry(new ExchangePair(40, clock));
+  // The provider refuses: a deny record there, a signed answer here.
+  const refused = new ExchangePair(41, clock, 403);
+  await refused.write(consumer, 'c', ['req.final']);
+  await provider.append({ ...refused.record('req.final', 'p'), k: 'deny', out: 'policy.denied' });
+  await refused.write(consumer, 'c', ['res.final']);
+  // The client goes away while the answer is on its way.
+  const gone = new ExchangePair(42, clock);
+  await gone.write(consumer, 'c', ['req.final']);
+  await gone.write(provider, 'p');
+  await consumer.append({ ...gone.record('req.final', 'c'), k: 'abort', out: 'response.receiver_gone' });
+  await show(consumer, provider);
+  clock.at += 1000;
+  await provider.close();
+  await consumer.close();
+  return [`${root}/${CONSUMER}`, `${root}/${PROVIDER}`];
+}
+
+/** Each shows the other its newest head. */
+async function show(a: EvidenceLog, b: EvidenceLog): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 150)); // a head that covers what was just written
+  await b.observePeer({ peer: CONSUMER, note: a.checkpoint(), vkeys: [a.vkey] });
+  await a.observePeer({ peer: PROVIDER, note: b.checkpoint(), vkeys: [b.vkey] });
+}
+
+const [consumerDir, providerDir] = await goodLogs();
+
+/** One small log on its own. */
+async function smallLog(): Promise<string> {
+  const dir = `${root}/small-${(copies += 1)}`;
+  const log = await openLog(logOptions(dir, { clock }));
+  await new ExchangePair(1, clock).write(log, 'c');
+  await log.append(draft('deny', 2, { at: clock.now(), out: 'policy.denied' }));
+  await log.close();
+  return dir;
+}
+
+void t.test('two good logs are good, and the report counts what was checked', async (t) => {
+  const report = await verify([consumerDir, providerDir]);
+  t.same(findings(report), []);
+  t.equal(report.result, 'good');
+  const steps = Object.fromEntries(report.steps.map((step) => [step.name, step]));
+  t.match(steps['both ends of each exchange agree'], { status: 'pass', checked: 44, notCheckable: 0 });
+  for (const log of report.logs) {
+    const byName = Object.fromEntries(log.steps.map((step) => [step.name, step]));
+    t.match(byName['every record is as it was written'], {
+      status: 'pass',
+      checked: Number(log.size),
+      findings: [],
+    });
+    t.match(byName['signed heads fit the records'], { status: 'pass' });
+    t.match(byName['heads that others have seen fit the records'], { status: 'pass', checked: 2 });
+    t.match(byName['heads of peers are signed by the peers'], { status: 'pass', checked: 2 });
+    t.ok(Number(byName['message signatures verify']?.checked) > 80);
+  }
+  t.match(findings(report, 'note'), [{ kind: 'one-sided', exchange: exchangeId(42) }]);
+  t.match(renderAudit(report), /GOOD/);
+});
+
+void t.test('without keys and without the other log, less can be said, and the report says so', async (t) => {
+  const copy = await copyOf(consumerDir);
+  await rm(`${copy}/keys`, { recursive: true });
+  const report = await verify([copy]);
+  t.equal(report.result, 'good');
+  const byName = Object.fromEntries(report.logs[0]?.steps.map((step) => [step.name, step]) ?? []);
+  t.match(byName['message signatures verify'], { status: 'not checkable', checked: 0, notCheckable: 85 });
+  t.match(byName['every record is as it was written'], { status: 'pass' });
+  t.match(report.steps[1], { notCheckable: 42 });
+});
+
+void t.test(
+  'L01: any one bit of a small log, of its heads or of its keys: detected, first bad entry named',
+  async (t) => {
+    const dir = await smallLog();
+    const files = ['head', 'epoch-1/checkpoint', 'epoch-1/checkpoints', 'epoch-1/hashes'];
+    files.push(...(await readdir(`${dir}/keys`)).map((name) => `keys/${name}`));
+    const segments = (await readdir(`${dir}/epoch-1`)).filter((name) => name.endsWith('.seg'));
+    files.push(...segments.map((name) => `epoch-1/${name}`));
+    const names = new Map<string, string[]>();
+    for (const path of [dir, `${dir}/epoch-1`, `${dir}/keys`]) names.set(path, await readdir(path));
+    const contents = new Map<string, Buffer>();
+    for (const file of files) contents.set(`${dir}/${file}`, await readFile(`${dir}/${file}`));
+    let changed = 0;
+    for (const file of files) {
+      const good = await readFile(`${dir}/${file}`);
+      for (let at = 0; at < good.length; at += 1) {
+        const bad = Buffer.from(good);
+        bad.writeUInt8((bad[at] ?? 0) ^ (1 << (at % 8)), at);
+        // In memory: the disk need not see six thousand copies.
+        const report = await auditLogs({
+          storage: {
+            list: storage.list,
+            readFile: async (path) => (path === `${dir}/${file}` ? Buffer.from(bad) : storage.readFile(path)),
+          },
+          logs: [dir],
+          trust,
+          deep: true,
+        });
+        const found = findings(report);
+        changed += 1;
+        if (report.result !== 'bad' || found.length === 0) t.fail(`${file}, byte ${at}: not noticed`);
+        const named = found.some(({ index }) => index !== undefined);
+        if (file.endsWith('.seg') && !named) t.fail(`${file}, byte ${at}: no entry named`);
+      }
+    }
+    t.pass(`${changed} changes`);
+  },
+);
+
+void t.test('L02: entries deleted, repeated, swapped, or spliced in from another log', async (t) => {
+  const names = (await readdir(`${consumerDir}/epoch-1`)).filter((name) => name.endsWith('.seg'));
+  const [first = '', second = ''] = names;
+  const good = await readFile(`${consumerDir}/epoch-1/${first}`);
+  const foreign = await readFile(`${providerDir}/epoch-1/${first}`);
+  const blocks = blocksOf(good);
+  const [a, b, c] = [blocks[3], blocks[4], blocks[5]];
+  const theirs = blocksOf(foreign)[4];
+  if (a === undefined || b === undefined || c === undefined || theirs === undefined)
+    throw new Error('too few blocks');
+  const cut = (from: number, to: number, put: Buffer = Buffer.alloc(0)): Buffer =>
+    Buffer.concat([good.subarray(0, from), put, good.subarray(to)]);
+  const part = ([from, to]: readonly [number, number], bytes = good): Buffer => bytes.subarray(from, to);
+  for (const [what, bytes, index] of [
+    ['deleted', cut(a[0], a[1]), '3'],
+    ['repeated', cut(a[1], a[1], part(a)), '4'],
+    ['swapped', cut(a[0], b[1], Buffer.concat([part(b), part(a)])), '3'],
+    ['spliced in', cut(b[0], b[1], part(theirs, foreign)), '4'],
+  ] as const) {
+    const copy = await copyOf(consumerDir);
+    await writeFile(`${copy}/epoch-1/${first}`, bytes);
+    const report = await verify([copy]);
+    t.equal(report.result, 'bad', what);
+    t.match(treeFindings(report), [{ severity: 'fail', index }], `${what}: position`);
+  }
+  const copy = await copyOf(consumerDir);
+  await rm(`${copy}/epoch-1/${first}`);
+  t.equal((await verify([copy])).result, 'bad', 'the first segment removed');
+  const middle = await copyOf(consumerDir);
+  await rm(`${middle}/epoch-1/${second}`);
+  t.match(treeFindings(await verify([middle])), [
+    { kind: 'gap', index: String(Number(second.slice(0, 20))) },
+  ]);
+});
+
+void t.test('L03: the tail cut after an entry, inside one, or a segment removed', async (t) => {
+  const names = (await readdir(`${consumerDir}/epoch-1`)).filter((name) => name.endsWith('.seg'));
+  const last = names.at(-1) ?? '';
+  const good = await readFile(`${consumerDir}/epoch-1/${last}`);
+  const block = blocksOf(good).at(-1);
+  if (block === undefined) throw new Error('no block');
+  for (const [what, length] of [
+    ['after an entry', block[0]],
+    ['inside an entry', block[0] + 100],
+    ['inside the last byte', good.length - 1],
+  ] as const) {
+    const copy = await copyOf(consumerDir);
+    await writeFile(`${copy}/epoch-1/${last}`, good.subarray(0, length));
+    const report = await verify([copy]);
+    t.equal(report.result, 'bad', what);
+    await t.rejects(
+      openLog(logOptions(copy, { clock })),
+      { name: 'Fatal', message: /rolled back|damaged/ },
+      `${what}: no start`,
+    );
+  }
+  const copy = await copyOf(consumerDir);
+  await rm(`${copy}/epoch-1/${last}`);
+  t.match(findings(await verify([copy])), [{ kind: 'cut off' }, { kind: 'cut off' }, { kind: 'cut off' }]);
+});
+
+void t.test(
+  'L04: a log rolled back with all its own heads is betrayed by what the peer has seen',
+  async (t) => {
+    const dir = `${root}/rolled`;
+    const before = await openLog(logOptions(dir, { clock, origin: originOf(CONSUMER) }));
+    await before.append(draft('deny', 1, { at: clock.now(), out: 'policy.denied' }));
+    await before.close();
+    const backup = await copyOf(dir);
+    const after = await openLog(logOptions(dir, { clock, origin: originOf(CONSUMER) }));
+    await after.append(draft('deny', 2, { at: clock.now(), out: 'policy.denied' }));
+    await after.close();
+    const witness = await openLog(logOptions(`${root}/witness`, { clock, origin: originOf(PROVIDER) }));
+    await witness.observePeer({ peer: CONSUMER, note: after.checkpoint(), vkeys: [after.vkey] });
+    await witness.close();
+    t.equal((await verify([backup])).result, 'good', 'alone it looks fine');
+    const report = await verify([backup, `${root}/witness`]);
+    t.equal(report.result, 'bad');
+    t.match(findings(report), [{ kind: 'cut off', detail: /6 records were signed/ }]);
+    t.equal((await verify([dir, `${root}/witness`])).result, 'good', 'the whole log is what the witness saw');
+  },
+);
+
+void t.test('L05: a log forked under one key is betrayed by what the peer has seen', async (t) => {
+  const fork = async (name: string, n: number): Promise<EvidenceLog> => {
+    const log = await openLog(logOptions(`${root}/${name}`, { clock, origin: originOf(CONSUMER) }));
+    await log.append(draft('deny', n, { at: clock.now(), out: 'policy.denied' }));
+    await log.close();
+    return log;
+  };
+  const [one, two] = [await fork('fork-1', 1), await fork('fork-2', 2)];
+  const witness = await openLog(logOptions(`${root}/fork-witness`, { clock, origin: originOf(PROVIDER) }));
+  await witness.observePeer({ peer: CONSUMER, note: one.checkpoint(), vkeys: [one.vkey] });
+  t.equal(
+    await witness.observePeer({ peer: CONSUMER, note: two.checkpoint(), vkeys: [two.vkey] }),
+    'disputed',
+  );
+  await witness.close();
+  t.match(findings(await verify([`${root}/fork-2`, `${root}/fork-witness`])), [
+    { kind: 'fork' },
+    { kind: 'fork' },
+  ]);
+  t.equal(
+    (await verify([`${root}/fork-1`, `${root}/fork-witness`])).result,
+    'bad',
+    'the dispute condemns both',
+  );
+});
+
+void t.test('a torn tail behind the newest signed head is told, and is no lie', async (t) => {
+  const copy = await copyOf(await smallLog());
+  const [name = ''] = (await readdir(`${copy}/epoch-1`)).filter((name) => name.endsWith('.seg'));
+  const good = await readFile(`${copy}/epoch-1/${name}`);
+  await writeFile(
+    `${copy}/epoch-1/${name}`,
+    Buffer.concat([good, Buffer.alloc(5000), Buffer.from('torn'), Buffer.alloc(99)]),
+  );
+  const report = await verify([copy]);
+  t.equal(report.result, 'good');
+  t.match(findings(report, 'note'), [{ kind: 'unsigned tail' }]);
+});
+
+void t.test('two halves that contradict each other', async (t) => {
+  const rows: readonly (readonly [
+    string,
+    string,
+    (c: EvidenceLog, p: EvidenceLog, pair: ExchangePair) => Promise<unknown>,
+  ])[] = [
+    [
+      'the provider recorded another digest',
+      'contradiction',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await p.append({ ...pair.record('req.final', 'p'), dg: 'sha-256:AAAA' });
+        await pair.write(p, 'p', ['res.final']);
+      },
+    ],
+    [
+      'the provider recorded another status',
+      'contradiction',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p', ['req.final']);
+        await p.append({ ...pair.record('res.final', 'p'), status: 500 });
+      },
+    ],
+    [
+      'the provider never recorded the answer it gave',
+      'missing',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p', ['req.final']);
+      },
+    ],
+    ['the consumer never recorded the request it made', 'missing', (_, p, pair) => pair.write(p, 'p')],
+    [
+      'an answer recorded twice',
+      'repeated',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p');
+        await pair.write(p, 'p', ['res.final']);
+      },
+    ],
+  ];
+  for (const [n, [what, kind, play]] of rows.entries()) {
+    const [c, p] = await Promise.all([
+      openLog(logOptions(`${root}/c-${n}`, { clock, origin: originOf(CONSUMER) })),
+      openLog(logOptions(`${root}/p-${n}`, { clock, origin: originOf(PROVIDER) })),
+    ]);
+    await play(c, p, new ExchangePair(n, clock));
+    clock.at += 1000;
+    await Promise.all([c.close(), p.close()]);
+    const report = await verify([`${root}/c-${n}`, `${root}/p-${n}`], { deep: false });
+    t.equal(report.result, 'bad', what);
+    t.match(findings(report), [{ kind, exchange: exchangeId(n) }], what);
+  }
+});
+
+void t.test('message signatures: one thing wrong, each told', async (t) => {
+  const pair = new ExchangePair(5, clock);
+  const other = new ExchangePair(6, clock);
+  const good = pair.record('req.final', 'c');
+  const meta = pair.meta('req.final');
+  const swap = (from: string | RegExp, to: string): Buffer => Buffer.from(meta.toString().replace(from, to));
+  for (const [what, record, part, why] of [
+    ['a changed base', good, swap('POST', 'PUT'), /signature is wrong/],
+    [
+      'another exchange’s signature',
+      { ...good, sig: other.record('req.final', 'c').sig ?? '' },
+      meta,
+      /signature is wrong/,
+    ],
+    [
+      'another exchange’s signature and base',
+      { ...good, sig: other.record('req.final', 'c').sig ?? '' },
+      other.meta('req.final'),
+      /nonce/,
+    ],
+    ['another method in the record', { ...good, op: 'GET' }, meta, /@method/],
+    ['another digest in the record', { ...good, dg: pair.record('res.final', 'c').dg ?? '' }, meta, /digest/],
+    ['another path beside it', good, swap('"/r1/TW', '"/r2/TW'), /@path/],
+    [
+      'the provider’s key on a request',
+      { ...good, kid: pair.record('res.final', 'c').kid ?? '' },
+      meta,
+      /key of/,
+    ],
+    ['an unknown key', { ...good, kid: 'nobody#x' }, meta, /not in the trust file/],
+    ['a signature that is not base64', { ...good, sig: '%' }, meta, /signature is wrong/],
+    ['a part that is not JSON', good, Buffer.from('x'), /not JSON/],
+    ['a part without a base', good, Buffer.from('{}'), /no signature base/],
+  ] as const) {
+    const dir = `${root}/sig-${(copies += 1)}`;
+    const log = await openLog(logOptions(dir, { clock }));
+    await log.append(record, { meta: part });
+    await log.close();
+    t.match(findings(await verify([dir])), [{ kind: 'signature', detail: why, index: '1' }], what);
+  }
+});
+
+void t.test('L12: a key is good for what was signed while it was valid', async (t) => {
+  const document = trustDocument();
+  for (const { messageKeys } of document.gateways)
+    for (const key of messageKeys) key.notAfter = clock.at - 1e9;
+  const report = await verify([consumerDir], { trust: parseTrustFile(JSON.stringify(document)) });
+  t.match(findings(report)[0], { kind: 'signature', detail: /the key is valid from/ });
+});
+
+void t.test('a log of a stranger, or under another key', async (t) => {
+  const dir = `${root}/stranger`;
+  const log = await openLog(
+    logOptions(dir, { clock, origin: 'gw.x.example/log/1', signingKey: keyFrom('x') }),
+  );
+  await log.close();
+  t.match(
+    findings(await verify([dir])),
+    [
+      { kind: 'unknown log' },
+      { kind: 'head' },
+      { kind: 'head' },
+      { kind: 'head' },
+      { kind: 'damaged' },
+    ].slice(0, 4),
+  );
+  const forged = `${root}/forged`;
+  const other = await openLog(logOptions(forged, { clock, signingKey: keyFrom('another') }));
+  await other.close();
+  t.match(findings(await verify([forged]))[0], { kind: 'head' });
+  t.match(findings(await verify([`${root}/nowhere`])), [{ kind: 'no log' }]);
+});
+
+void t.test('show tells an exchange by any of its names', async (t) => {
+  for (const id of ['client-7', exchangeId(7), toUuid(exchangeId(7))]) {
+    const report = await showExchange({ storage, logs: [consumerDir, providerDir], trust, id });
+    t.equal(report.result, 'good', id);
+    const [shown] = report.exchanges;
+    t.match(shown?.records.map(({ side, kind }) => `${side} ${kind}`).sort(), [
+      'consumer req.final',
+      'consumer res.final',
+      'provider req.final',
+      'provider res.final',
+    ]);
+    t.ok(shown?.records.every(({ signedBy }) => signedBy !== undefined));
+    t.ok(shown?.steps.every(({ status }) => status === 'pass'));
+    t.match(
+      renderShow(report),
+      /TW\/GOV\/A11\/welfare[^]*POST \/r1\/TW\/GOV\/B07\/housing\/echo\/7[^]*signed by[^]*GOOD/,
+    );
+  }
+  const none = await showExchange({ storage, logs: [consumerDir], trust, id: 'client-7777' });
+  t.equal(none.result, 'not found');
+});
+
+void t.test('show does not believe the stored hashes, nor a changed record', async (t) => {
+  const copy = await copyOf(consumerDir);
+  await rm(`${copy}/epoch-1/hashes`);
+  t.equal(
+    (await showExchange({ storage, logs: [copy], trust, id: 'client-7' })).result,
+    'good',
+    'hashed anew',
+  );
+  const path = `${copy}/epoch-1/${'0'.repeat(20)}.seg`;
+  const bytes = await readFile(path);
+  bytes.write('"client-8"', bytes.indexOf('"client-7"'));
+  await writeFile(path, bytes);
+  t.equal(
+    (await showExchange({ storage, logs: [copy], trust, id: 'client-9' })).result,
+    'not found',
+    'beyond the damage',
+  );
+});
+
+void t.test('trust files are read strictly', async (t) => {
+  const wrong = (change: (document: ReturnType<typeof trustDocument>) => unknown): string => {
+    const document = trustDocument();
+    const changed = change(document);
+    return JSON.stringify(changed === undefined ? document : changed);
+  };
+  for (const [what, text, problem] of [
+    ['not JSON', '{', /trust file/],
+    ['a list', '[]', /not an object/],
+    ['an unknown member', wrong((d) => ({ ...d, extra: 1 })), /extra.*not a member/],
+    ['no gateways', wrong((d) => ({ instance: d.instance })), /gateways: not a list/],
+    [
+      'a bad member',
+      wrong((d) => {
+        Object.assign(d.gateways[0] ?? {}, { member: 'A11' });
+      }),
+      /gateways\[0\].member/,
+    ],
+    [
+      'a log key of another log',
+      wrong((d) => {
+        Object.assign(d.gateways[0]?.logs[0] ?? {}, { origin: 'x' });
+      }),
+      /is the key of/,
+    ],
+    [
+      'one name twice',
+      wrong((d) => {
+        Object.assign(d.gateways[1] ?? {}, { name: CONSUMER });
+      }),
+      /twice/,
+    ],
+    [
+      'an unknown algorithm',
+      wrong((d) => {
+        Object.assign(d.gateways[0]?.messageKeys[0] ?? {}, { alg: 'none' });
+      }),
+      /not known/,
+    ],
+    [
+      'a key for another algorithm',
+      wrong((d) => {
+        Object.assign(d.gateways[0]?.messageKeys[0] ?? {}, { alg: 'ecdsa-p256-sha256' });
+      }),
+      /spki/,
+    ],
+    [
+      'a time as text',
+      wrong((d) => {
+        Object.assign(d.gateways[0]?.messageKeys[0] ?? {}, { notAfter: '2027' });
+      }),
+      /notAfter/,
+    ],
+  ] as const) {
+    t.throws(() => parseTrustFile(text), { name: 'ConfigError', message: problem }, what);
+  }
+});
+
+const treeFindings = (report: AuditReport): readonly Finding[] =>
+  report.logs[0]?.steps.find(({ name }) => name === 'every record is as it was written')?.findings ?? [];
+
+/** From and to of every block in a segment. */
+function blocksOf(bytes: Buffer): (readonly [number, number])[] {
+  const blocks: (readonly [number, number])[] = [];
+  for (let at = bytes.readUInt32BE(8) + 16; at < bytes.length;) {
+    const end = at + bytes.readUInt32BE(at + 8);
+    blocks.push([at, end]);
+    at = end;
+  }
+  return blocks;
+}
