@@ -37,6 +37,8 @@ export interface ShownRecord {
   readonly record: ExchangeRecord;
   /** Path and query, when the sealed part could be opened. */
   readonly target: string | undefined;
+  /** The exact text that was signed, under the same condition: `openssl` can verify it with the record's `sig`. */
+  readonly base: string | undefined;
   /** Who signed the message, when that was proved. */
   readonly signedBy:
     | { readonly gateway: string; readonly member: string; readonly kid: string; readonly alg: string }
@@ -158,6 +160,7 @@ async function tell(
       index: String(logged.index),
       record,
       target: text?.path === undefined ? undefined : text.path + (text.query ?? ''),
+      base: text?.base,
       signedBy,
     });
   }
