@@ -1,6 +1,7 @@
-import { MalformedBytes, quoted } from '../core/errors.ts';
+import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
 import type { Field, Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
+import { linkFields } from '../message/headers.ts';
 import type { LinkBody, LinkRawHead } from './link.ts';
 
 /** Fields that belong to one connection or to the framing. They mean nothing to policy, signature or service. */
@@ -81,6 +82,17 @@ export function contentFields(flat: readonly string[], from = 0): Field[] {
     fields.push([name, flat[i + 1] ?? '']);
   }
   return fields;
+}
+
+/**
+ * Trailers, canonical. One named like a framing field (attack catalogue H08) is not dropped but refused.
+ * @throws Denied `message.completion` | `header.*`
+ */
+export function readTrailers(flat: readonly string[]): Fields {
+  const lines = contentFields(flat);
+  if (lines.length === 0) throw new Denied('message.completion', 'the body ended without trailers');
+  if (lines.length * 2 !== flat.length) throw new Denied('message.completion', 'a trailer of the transport');
+  return linkFields(lines);
 }
 
 /** Values of one field of a received section, in order. */

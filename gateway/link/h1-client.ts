@@ -106,10 +106,17 @@ class OneSocketAgent extends http.Agent {
     this.#socket = socket;
   }
 
-  override createConnection(): Duplex {
-    if (this.#taken) throw broken('the connection is gone');
-    this.#taken = true;
-    return this.#socket;
+  override createConnection(
+    _options: unknown,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | undefined {
+    if (!this.#taken) {
+      this.#taken = true;
+      return this.#socket;
+    }
+    // Throwing here would end the process.
+    callback?.(broken('the connection is gone'), this.#socket);
+    return undefined;
   }
 }
 

@@ -1,10 +1,8 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import { Denied } from '../core/errors.ts';
-import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
-import { linkFields } from '../message/headers.ts';
+import { NO_FIELDS, type Fields } from '../core/fields.ts';
 import { closingFields, ReceivedBody, SentBody } from './body.ts';
 import { asBroken, broken } from './failures.ts';
-import { contentFields, isChunked, lengthOf } from './framing.ts';
+import { isChunked, lengthOf, readTrailers } from './framing.ts';
 
 /**
  * A body that comes on an HTTP/1.1 connection. Chunked bodies are streamed ones and must close with trailers; the
@@ -45,12 +43,8 @@ export class H1Received extends ReceivedBody {
     const message = this.#message;
     if (!message.complete) return broken('the connection was closed within a message');
     if (!isChunked(message.rawHeaders)) return NO_FIELDS;
-    if (message.rawTrailers.length === 0) {
-      return new Denied('message.completion', 'the body ended without trailers');
-    }
     try {
-      const lines = trailerLines(message.rawTrailers);
-      return linkFields(lines);
+      return readTrailers(message.rawTrailers);
     } catch (cause) {
       return asBroken('trailers', cause);
     }
@@ -69,13 +63,6 @@ export class H1Received extends ReceivedBody {
     this.settle(cause);
     this.#refuse(cause);
   }
-}
-
-/** Trailers named like framing fields (attack catalogue H08) are not dropped but refused. */
-function trailerLines(flat: readonly string[]): readonly Field[] {
-  const lines = contentFields(flat);
-  if (lines.length * 2 !== flat.length) throw new Denied('message.completion', 'a trailer of the transport');
-  return lines;
 }
 
 /** True when a received head says how its body ends. Only such a message can ever be told from a truncated one. */

@@ -19,7 +19,7 @@ export class H2ClientSession implements ClientSession {
   readonly #session: ClientHttp2Session;
   readonly #watcher: SessionWatcher;
   #active = 0;
-  #capacity: number;
+  #capacity = 0; // until the other side's SETTINGS came
   #usable = true;
   #cause: Error | undefined;
 
@@ -32,7 +32,6 @@ export class H2ClientSession implements ClientSession {
     this.facts = facts;
     this.#session = session;
     this.#watcher = watcher;
-    this.#capacity = capacityOf(session, limits);
     session.on('remoteSettings', () => (this.#capacity = capacityOf(session, limits)));
     const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
     session.on('error', (cause) => (this.#cause ??= broken('session', cause)));
@@ -63,9 +62,11 @@ export class H2ClientSession implements ClientSession {
       ...sessionOptions(limits),
       createConnection: () => facts.socket,
     });
+    // Made before the wait: an end that came in between would never be noticed.
+    const opened = new H2ClientSession(facts, session, limits, watcher);
     await greeting(session);
     widenWindow(session, limits);
-    return new H2ClientSession(facts, session, limits, watcher);
+    return opened;
   }
 
   get active(): number {
@@ -73,11 +74,12 @@ export class H2ClientSession implements ClientSession {
   }
 
   get usable(): boolean {
-    return this.#usable;
+    // Node tells of a destroyed session only when its socket has closed, which can take long.
+    return this.#usable && !this.#session.destroyed && !this.#session.closed;
   }
 
   get room(): number {
-    return this.#usable ? this.#capacity - this.#active : 0;
+    return this.usable ? this.#capacity - this.#active : 0;
   }
 
   request(head: RequestHead, body: LinkBody): LinkCall {

@@ -53,7 +53,13 @@ export function watchLife(
   let seen = -1;
   let deadline: NodeJS.Timeout | undefined;
   const interval = setInterval(() => {
-    if (session.destroyed || deadline !== undefined) return;
+    if (deadline !== undefined) return;
+    if (session.destroyed) {
+      // Node says good-bye with a FIN and waits for the other side's, without a limit.
+      deadline = setTimeout(() => socket.destroy(), limits.pingTimeoutMs);
+      deadline.unref();
+      return;
+    }
     if (socket.bytesRead !== seen) {
       seen = socket.bytesRead;
       return;

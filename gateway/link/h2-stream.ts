@@ -1,10 +1,9 @@
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
 import { Denied } from '../core/errors.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
-import { linkFields } from '../message/headers.ts';
 import { closingFields, ReceivedBody, SentBody } from './body.ts';
 import { asBroken, broken } from './failures.ts';
-import { contentFields } from './framing.ts';
+import { readTrailers } from './framing.ts';
 
 type Stream = ClientHttp2Stream | ServerHttp2Stream;
 
@@ -52,7 +51,7 @@ export class H2Received extends ReceivedBody {
   #onTrailers(flat: readonly string[]): void {
     try {
       if (this.#trailers !== undefined) throw new Denied('message.completion', 'trailers came twice');
-      this.#trailers = linkFields(contentFields(flat));
+      this.#trailers = readTrailers(flat);
     } catch (cause) {
       this.#trailers = asBroken('trailers', cause);
     }

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { Unavailable, quoted } from '../core/errors.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
-import { connectFailure } from './failures.ts';
+import { broken, connectFailure } from './failures.ts';
 import type { LinkCall, LinkLimits, LinkTarget } from './link.ts';
 import { requireKey } from './tls.ts';
 
@@ -130,21 +130,25 @@ export class PeerPool {
     const target = this.#target;
     this.#opening++;
     const held: { session: ClientSession | undefined } = { session: undefined };
+    const failed = (cause: unknown): void => {
+      const backoff = Math.min(limits.backoffMinMs * 2 ** this.#failures++, limits.backoffMaxMs);
+      // Half fixed, half random: peers that lost the same gateway do not all come back at once.
+      this.#retryAt = clock.monotonic() + backoff * (0.5 + random() / 2);
+      // Who waits has waited for this attempt, unless another session serves them.
+      if (this.#usable() + this.#opening === 0) this.#rejectAll(connectFailure(cause, quoted(target.name)));
+      this.#settleEmpty();
+    };
     connect(target, this.#watcher(held)).then(
       (session) => {
         this.#opening--;
+        if (!session.usable) return failed(broken('the session ended as soon as it was open'));
         held.session = session;
         this.#failures = 0;
         this.#adopt(session, target);
       },
       (cause: unknown) => {
         this.#opening--;
-        const backoff = Math.min(limits.backoffMinMs * 2 ** this.#failures++, limits.backoffMaxMs);
-        // Half fixed, half random: peers that lost the same gateway do not all come back at once.
-        this.#retryAt = clock.monotonic() + backoff * (0.5 + random() / 2);
-        // Who waits has waited for this attempt, unless another session serves them.
-        if (this.#usable() + this.#opening === 0) this.#rejectAll(connectFailure(cause, quoted(target.name)));
-        this.#settleEmpty();
+        failed(cause);
       },
     );
   }
