@@ -2,7 +2,11 @@ import { refusalCodeOf } from '../core/errors.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 
 /** What a transport says when its other end is gone, whatever made it go. */
-const CONSEQUENCES: ReadonlySet<RefusalCode> = new Set(['link.broken', 'response.receiver_gone', 'gateway.internal']);
+const CONSEQUENCES: ReadonlySet<RefusalCode> = new Set([
+  'link.broken',
+  'response.receiver_gone',
+  'gateway.internal',
+]);
 
 /**
  * Why an exchange ended: when the receiver left first, the broken transports behind it are its doing; when something
