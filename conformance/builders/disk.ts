@@ -143,7 +143,7 @@ export class Disk implements Storage {
   async list(dir: string): Promise<string[]> {
     if (this.#off) throw new PowerFailure();
     const names = [...this.#live.keys()].filter((path) => parentOf(path) === dir);
-    return names.map((path) => path.slice(dir.length + 1)).sort();
+    return names.map((path) => path.slice(dir.length + 1)).toSorted();
   }
 
   async makeDir(dir: string): Promise<void> {

@@ -22,7 +22,7 @@ export async function findEpochs(storage: ReadStorage, path: string): Promise<Ep
   const numbers = names
     .map((name) => Number(/^epoch-([1-9]\d{0,8})$/.exec(name)?.[1]))
     .filter((epoch) => !Number.isNaN(epoch))
-    .sort((a, b) => a - b);
+    .toSorted((a, b) => a - b);
   const epochs: EpochFolder[] = [];
   for (const number of numbers) {
     const epoch = `${path}/epoch-${number}`;
@@ -39,5 +39,5 @@ export async function findEpochs(storage: ReadStorage, path: string): Promise<Ep
 const segmentsOf = (names: readonly string[], path: string): string[] =>
   names
     .filter((name) => firstOfSegment(name) !== undefined)
-    .sort()
+    .toSorted()
     .map((name) => `${path}/${name}`);

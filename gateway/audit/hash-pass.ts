@@ -35,7 +35,7 @@ export async function hashEpoch(
   sizes: Iterable<bigint>,
   settled?: (hash: Buffer) => void,
 ): Promise<HashedLog> {
-  const wanted = [...new Set(sizes)].sort((a, b) => (a < b ? -1 : 1));
+  const wanted = [...new Set(sizes)].toSorted((a, b) => (a < b ? -1 : 1));
   const roots = new Map<bigint, Buffer>();
   const frontier = new Frontier();
   let next = 0;

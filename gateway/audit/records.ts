@@ -108,7 +108,7 @@ type KeyTexts = ReadonlyMap<string, Buffer | undefined>;
 async function readKeys(storage: ReadStorage, dir: string): Promise<KeyTexts> {
   const keys = new Map<string, Buffer | undefined>();
   const names = await storage.list(dir).catch(() => []); // a copy without keys
-  for (const name of names.filter((name) => name.endsWith('.key'))) {
+  for (const name of names.filter((each) => each.endsWith('.key'))) {
     keys.set(name, parseKeyFile((await storage.readFile(`${dir}/${name}`))?.toString('latin1') ?? ''));
   }
   return keys;

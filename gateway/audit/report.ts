@@ -83,6 +83,12 @@ export interface AuditReport {
   readonly steps: readonly StepReport[];
 }
 
+/** All findings of a report, of one severity. */
+export const findingsOf = (report: AuditReport, severity: Finding['severity'] = 'fail'): Finding[] =>
+  [...report.steps, ...report.logs.flatMap(({ steps }) => steps)]
+    .flatMap((step) => step.findings)
+    .filter((finding) => finding.severity === severity);
+
 const MARK: Record<Status, string> = { pass: 'pass', fail: 'FAIL', absent: '–', 'not checkable': 'n/c' };
 
 /** The report for people. */

@@ -151,20 +151,20 @@ class EpochAudit {
   }
 
   #readPeerHeads(core: CoreRecord, index: bigint, foreign: Map<string, Checkpoint[]>): void {
-    if (core.k !== 'peer.cp' && core.k !== 'dispute') return;
+    // Whoever wrote the log chose these, types included.
+    const { peer, why, note, notes, size, root }: Readonly<Record<string, unknown>> = { ...core };
     if (core.k === 'dispute') {
-      this.#peers.find('note', 'dispute', `${String(core.peer)}: ${String(core.why)}`, at(index));
+      this.#peers.find('note', 'dispute', `${String(peer)}: ${String(why)}`, at(index));
     }
-    const notes: readonly unknown[] = core.k === 'dispute' ? core.notes : [core.note];
-    for (const note of notes) {
+    for (const text of core.k === 'dispute' && Array.isArray(notes) ? notes : [note]) {
       try {
         const head = openCheckpoint(
-          String(note),
+          String(text),
           [...this.#options.trust.logs.values()].map((log) => log.verifier),
         );
         const owner = this.#options.trust.logs.get(head.origin)?.gateway.name;
-        if (owner !== core.peer) throw new MalformedBytes(`head of ${owner} kept as one of ${core.peer}`);
-        if (core.k === 'peer.cp' && (core.size !== String(head.size) || core.root !== base64(head.root))) {
+        if (owner !== peer) throw new MalformedBytes(`head of ${owner} kept as one of ${String(peer)}`);
+        if (core.k === 'peer.cp' && (size !== String(head.size) || root !== base64(head.root))) {
           throw new MalformedBytes('the record and the note in it differ');
         }
         const heads = foreign.get(head.origin) ?? [];

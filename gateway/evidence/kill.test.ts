@@ -28,7 +28,8 @@ async function killedAfter(dir: string, ms: number): Promise<string[]> {
 
 async function leavesOf(dir: string): Promise<string[]> {
   const leaves: string[] = [];
-  for (const name of (await readdir(`${dir}/epoch-1`)).filter((name) => name.endsWith('.seg')).sort()) {
+  const names = await readdir(`${dir}/epoch-1`);
+  for (const name of names.filter((each) => each.endsWith('.seg')).toSorted()) {
     const bytes = await readFile(`${dir}/epoch-1/${name}`);
     for (let at = readSegmentHead(bytes).end; at < bytes.length && bytes[at] !== 0;) {
       const block = readBlock(bytes, at);

@@ -75,8 +75,8 @@ void t.test('proofs of a running log lead to its checkpoints, across segments an
     );
   }
   const covered = receipts.filter(({ index }) => index < newest.size);
-  for (const { index, leafHash } of covered) {
-    verifyInclusion(leafHash, index, newest.size, await log.proveInclusion(index, newest.size), newest.root);
+  for (const { index, leafHash: leaf } of covered) {
+    verifyInclusion(leaf, index, newest.size, await log.proveInclusion(index, newest.size), newest.root);
   }
   t.pass(`${heads.length} heads and ${covered.length} records`);
   t.throws(() => log.proveInclusion(0n, log.size + 1n), RangeError);

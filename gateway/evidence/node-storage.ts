@@ -44,7 +44,7 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
       }
     },
     async list(dir) {
-      return (await readdir(dir)).sort();
+      return (await readdir(dir)).toSorted();
     },
     async makeDir(dir) {
       await mkdir(dir, { recursive: true, mode: PRIVATE_DIR });

@@ -13,14 +13,14 @@ export async function recentExchanges(
 ): Promise<SeenExchange[]> {
   const names = (await storage.list(dir)).filter((name) => firstOfSegment(name) !== undefined);
   const newestFirst: SeenExchange[][] = [];
-  for (const name of names.reverse()) {
+  for (const name of names.toReversed()) {
     const bytes = await storage.readFile(`${dir}/${name}`);
     if (bytes === undefined) continue;
     const { seen, older } = seenIn(bytes, since);
     newestFirst.push(seen);
     if (older) break;
   }
-  return newestFirst.reverse().flat();
+  return newestFirst.toReversed().flat();
 }
 
 /** `older`: something in the segment is older than the time, so nothing before the segment can matter. */

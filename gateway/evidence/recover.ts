@@ -85,7 +85,7 @@ async function lastWithBlocks(
   names: readonly string[],
 ): Promise<{ scan: Scan; head: SegmentHead | undefined }> {
   const torn: Torn[] = [];
-  for (const name of [...names].reverse()) {
+  for (const name of names.toReversed()) {
     const path = `${dir}/${name}`;
     const { head, scan } = await scanSegment(storage, path);
     if (head.frontier.size !== firstOfSegment(name))

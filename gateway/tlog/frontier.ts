@@ -47,7 +47,7 @@ export class Frontier {
 
   /** The subtree roots, largest subtree first. */
   hashes(): Buffer[] {
-    return this.#nodes.filter((node) => node !== undefined).reverse();
+    return this.#nodes.filter((node) => node !== undefined).toReversed();
   }
 
   /** One hash that stands for size and all subtree roots: cheaper than the root where only equality counts. */

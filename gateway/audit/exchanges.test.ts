@@ -1,0 +1,125 @@
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import t from 'tap';
+import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
+import {
+  exchangeId,
+  HandClock,
+  logOptions,
+  originOf,
+  CONSUMER,
+  PROVIDER,
+} from '../../conformance/builders/log.ts';
+import { openLog, type EvidenceLog } from '../evidence/log.ts';
+import { nodeStorage } from '../evidence/node-storage.ts';
+import { findingsOf } from './report.ts';
+import { parseTrustFile } from './trust-file.ts';
+import { auditLogs } from './verify.ts';
+
+const root = mkdtempSync(`${tmpdir()}/troad-exchanges-`);
+t.teardown(() => rm(root, { recursive: true, force: true }));
+const clock = new HandClock();
+const trust = parseTrustFile(JSON.stringify(trustDocument()));
+const verify = (logs: string[], more: { deep?: boolean } = {}) =>
+  auditLogs({ storage: nodeStorage(), logs, trust, deep: true, ...more });
+
+void t.test('two halves that contradict each other', async (t) => {
+  const rows: readonly (readonly [
+    string,
+    string,
+    (c: EvidenceLog, p: EvidenceLog, pair: ExchangePair) => Promise<unknown>,
+  ])[] = [
+    [
+      'the provider recorded another digest',
+      'contradiction',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await p.append({ ...pair.record('req.final', 'p'), dg: 'sha-256:AAAA' });
+        await pair.write(p, 'p', ['res.final']);
+      },
+    ],
+    [
+      'the provider recorded another status',
+      'contradiction',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p', ['req.final']);
+        await p.append({ ...pair.record('res.final', 'p'), status: 500 });
+      },
+    ],
+    [
+      'the provider never recorded the answer it gave',
+      'missing',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p', ['req.final']);
+      },
+    ],
+    ['the consumer never recorded the request it made', 'missing', (_, p, pair) => pair.write(p, 'p')],
+    [
+      'an answer recorded twice',
+      'repeated',
+      async (c, p, pair) => {
+        await pair.write(c, 'c');
+        await pair.write(p, 'p');
+        await pair.write(p, 'p', ['res.final']);
+      },
+    ],
+  ];
+  for (const [n, [what, kind, play]] of rows.entries()) {
+    const [c, p] = await Promise.all([
+      openLog(logOptions(`${root}/c-${n}`, { clock, origin: originOf(CONSUMER) })),
+      openLog(logOptions(`${root}/p-${n}`, { clock, origin: originOf(PROVIDER) })),
+    ]);
+    await play(c, p, new ExchangePair(n, clock));
+    clock.at += 1000;
+    await Promise.all([c.close(), p.close()]);
+    const report = await verify([`${root}/c-${n}`, `${root}/p-${n}`], { deep: false });
+    t.equal(report.result, 'bad', what);
+    t.match(findingsOf(report), [{ kind, exchange: exchangeId(n) }], what);
+  }
+});
+
+let copies = 0;
+void t.test('message signatures: one thing wrong, each told', async (t) => {
+  const pair = new ExchangePair(5, clock);
+  const other = new ExchangePair(6, clock);
+  const good = pair.record('req.final', 'c');
+  const meta = pair.meta('req.final');
+  const swap = (from: string | RegExp, to: string): Buffer => Buffer.from(meta.toString().replace(from, to));
+  for (const [what, record, part, why] of [
+    ['a changed base', good, swap('POST', 'PUT'), /signature is wrong/],
+    [
+      'another exchange’s signature',
+      { ...good, sig: other.record('req.final', 'c').sig ?? '' },
+      meta,
+      /signature is wrong/,
+    ],
+    [
+      'another exchange’s signature and base',
+      { ...good, sig: other.record('req.final', 'c').sig ?? '' },
+      other.meta('req.final'),
+      /nonce/,
+    ],
+    ['another method in the record', { ...good, op: 'GET' }, meta, /@method/],
+    ['another digest in the record', { ...good, dg: pair.record('res.final', 'c').dg ?? '' }, meta, /digest/],
+    ['another path beside it', good, swap('"/r1/TW', '"/r2/TW'), /@path/],
+    [
+      'the provider’s key on a request',
+      { ...good, kid: pair.record('res.final', 'c').kid ?? '' },
+      meta,
+      /key of/,
+    ],
+    ['an unknown key', { ...good, kid: 'nobody#x' }, meta, /not in the trust file/],
+    ['a signature that is not base64', { ...good, sig: '%' }, meta, /signature is wrong/],
+    ['a part that is not JSON', good, Buffer.from('x'), /not JSON/],
+    ['a part without a base', good, Buffer.from('{}'), /no signature base/],
+  ] as const) {
+    const dir = `${root}/sig-${(copies += 1)}`;
+    const log = await openLog(logOptions(dir, { clock }));
+    await log.append(record, { meta: part });
+    await log.close();
+    t.match(findingsOf(await verify([dir])), [{ kind: 'signature', detail: why, index: '1' }], what);
+  }
+});
