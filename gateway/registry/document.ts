@@ -1,5 +1,8 @@
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { AssertionAlgorithm } from '../identity/algorithm.ts';
+import type { PublicJwk } from '../identity/jwk.ts';
+import type { Assurance, AssertionDemand } from '../identity/levels.ts';
 
 export const FORMAT = 'troad-registry-v1';
 
@@ -20,6 +23,8 @@ export interface RegistryDocument {
   readonly agreements: readonly AgreementRow[];
   /** CA certificates (PEM) that link certificates must chain to. */
   readonly linkAnchors: readonly string[];
+  /** Who may say who a user is. Absent: nobody, and no agreement can demand an assertion. */
+  readonly identityProviders?: readonly IdentityProviderRow[];
 }
 
 /** A name for people to read. */
@@ -89,11 +94,41 @@ export interface AgreementRow {
   readonly untilMs: EpochMs;
   readonly enabledByProvider: boolean;
   readonly enabledByConsumer: boolean;
-  /**
-   * User assertion and device attestation demanded. No other word is accepted as long as nothing would check it: an
-   * agreement must not promise what is not done.
-   */
-  readonly assertion: 'none';
+  /** What is demanded of the user assertion; `none`, in as many words, where systems talk without a user. */
+  readonly assertion: 'none' | AssertionDemand;
+  /** Device attestation. No other word is accepted as long as nothing would check it. */
   readonly device: 'none';
   readonly purpose?: string;
+}
+
+/** Leave for one issuer to speak about the users of one member. An issuer of several members has a row for each. */
+export interface IdentityProviderRow {
+  /** What stands in `iss`, byte for byte: an https URL. */
+  readonly issuer: string;
+  readonly member: MemberId;
+  /** Keys that sign assertions. May be empty where `jwks` is set. */
+  readonly keys: readonly IdentityKeyRow[];
+  /** Where gateways fetch further keys. The only URL that is ever asked; nothing in a token leads anywhere. */
+  readonly jwks?: { readonly url: string; readonly algorithms: readonly AssertionAlgorithm[] };
+  /** What was agreed that each `acr` value stands for. A value that is not here stands for nothing. */
+  readonly acr: readonly AcrRow[];
+  /** Longest `exp` − `iat` that is accepted, at most 3600. */
+  readonly maxLifetimeSeconds: number;
+  /** Keys that sign shared signals (RFC 8417). Absent: those of `keys`. Here RS256 is common, as CAEP asks for it. */
+  readonly signalKeys?: readonly IdentityKeyRow[];
+}
+
+export interface IdentityKeyRow {
+  readonly kid: string;
+  /** The only algorithm this key may be used with. */
+  readonly alg: AssertionAlgorithm;
+  /** The public members and no others: `kty`, `crv`, `x`, `y` for ES256 (RFC 7518 §6). */
+  readonly jwk: PublicJwk;
+}
+
+export interface AcrRow {
+  readonly value: string;
+  readonly ial: Assurance;
+  /** 3 counts only together with `amr` that names a hardware key. */
+  readonly aal: Assurance;
 }

@@ -1,7 +1,9 @@
 // What look-ups in a registry give: rows joined with what they refer to. Frozen, and one object as long as the registry lives.
 import type { KeyObject } from 'node:crypto';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
-import type { LogRow, MessageAlgorithm, MessageKeyRow, Names } from './document.ts';
+import type { TokenKey } from '../identity/jwk.ts';
+import type { AcrLevel } from '../identity/levels.ts';
+import type { IdentityProviderRow, LogRow, MessageAlgorithm, MessageKeyRow, Names } from './document.ts';
 
 export interface MessageKey {
   readonly kid: string;
@@ -41,4 +43,16 @@ export interface Service {
   readonly gateway: Gateway;
   readonly title: Names;
   readonly type: 'REST' | 'OPENAPI';
+}
+
+export interface IdentityProvider {
+  readonly issuer: string;
+  readonly member: MemberId;
+  readonly keys: ReadonlyMap<string, TokenKey>;
+  readonly signalKeys: ReadonlyMap<string, TokenKey>;
+  readonly acr: ReadonlyMap<string, AcrLevel>;
+  readonly maxLifetimeSeconds: number;
+  /** SHA-256 of the row, base64url: another one when anything of it changes. */
+  readonly revision: string;
+  readonly row: IdentityProviderRow;
 }

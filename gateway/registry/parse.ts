@@ -12,6 +12,7 @@ import {
   type ServiceRow,
   type SubsystemRow,
 } from './document.ts';
+import { assertionDemand, identityProvider } from './parse-identity.ts';
 import { BAD, type Bad, type Problems, whole } from './problems.ts';
 import { parseAddress } from './address.ts';
 
@@ -37,6 +38,7 @@ export function parseDocument(raw: unknown, problems: Problems): RegistryDocumen
     'services',
     'agreements',
     'linkAnchors',
+    'identityProviders',
   ]);
   if (o === BAD) return BAD;
   const row =
@@ -59,6 +61,16 @@ export function parseDocument(raw: unknown, problems: Problems): RegistryDocumen
     linkAnchors: problems.list(o.linkAnchors, '/linkAnchors', 64, (item, path) =>
       problems.text(item, path, 'PEM text', (t) => t),
     ),
+    ...(o.identityProviders === undefined
+      ? {}
+      : {
+          identityProviders: problems.list(
+            o.identityProviders,
+            '/identityProviders',
+            MAX_MEMBERS,
+            row(identityProvider),
+          ),
+        }),
   });
 }
 
@@ -183,7 +195,7 @@ function agreement(raw: unknown, path: string, problems: Problems): AgreementRow
     untilMs: problems.integer(o.untilMs, `${path}/untilMs`, 0),
     enabledByProvider: problems.boolean(o.enabledByProvider, `${path}/enabledByProvider`),
     enabledByConsumer: problems.boolean(o.enabledByConsumer, `${path}/enabledByConsumer`),
-    assertion: problems.oneOf(o.assertion, `${path}/assertion`, ['none']),
+    assertion: assertionDemand(o.assertion, `${path}/assertion`, problems),
     device: problems.oneOf(o.device, `${path}/device`, ['none']),
     ...(o.purpose === undefined
       ? {}

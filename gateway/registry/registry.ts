@@ -2,7 +2,7 @@ import type { EpochMs } from '../core/clock.ts';
 import { ConfigError, Unavailable } from '../core/errors.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
 import type { AgreementRow, MemberRow, RegistryDocument } from './document.ts';
-import type { Gateway, MessageKey, Service, Subsystem } from './entries.ts';
+import type { Gateway, IdentityProvider, MessageKey, Service, Subsystem } from './entries.ts';
 import { parseDocument } from './parse.ts';
 import { BAD, Problems } from './problems.ts';
 import { resolve, type Resolved } from './resolve.ts';
@@ -92,5 +92,20 @@ export class Registry {
     const key = this.#resolved.gateways.get(gateway)?.messageKeys.get(kid);
     if (key === undefined || key.row.status !== 'active') return undefined;
     return at >= key.row.notBefore && at < key.row.notAfter ? key : undefined;
+  }
+
+  /** The issuer as the one that may speak about users of this member; undefined when it may not. */
+  identityProvider(member: MemberId, issuer: string): IdentityProvider | undefined {
+    return this.#resolved.identityProviders.get(member)?.get(issuer);
+  }
+
+  /** Everybody who may speak about users of this member, in the order of the document. */
+  identityProvidersOf(member: MemberId): readonly IdentityProvider[] {
+    return [...(this.#resolved.identityProviders.get(member)?.values() ?? NONE)];
+  }
+
+  /** Every row of an issuer: one for each member it speaks for. */
+  identityProvidersNamed(issuer: string): readonly IdentityProvider[] {
+    return this.#resolved.byIssuer.get(issuer) ?? NONE;
   }
 }

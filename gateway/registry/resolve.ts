@@ -14,10 +14,11 @@ import { parseAddress } from './address.ts';
 import type { AgreementRow, GatewayRow, MemberRow, RegistryDocument } from './document.ts';
 import { readMessageKey, spkiSha256 as hashOf } from './keys.ts';
 import type { Problems } from './problems.ts';
+import { resolveIdentityProviders, type IdentityProviders } from './resolve-identity.ts';
 import type { Gateway, MessageKey, Service, Subsystem } from './entries.ts';
 
 /** The document's rows, joined and indexed. */
-export interface Resolved {
+export interface Resolved extends IdentityProviders {
   readonly members: ReadonlyMap<MemberId, MemberRow>;
   readonly gateways: ReadonlyMap<string, Gateway>;
   readonly messageKeys: ReadonlyMap<string, MessageKey>;
@@ -98,7 +99,19 @@ export function resolve(
   }
 
   const agreements = resolveAgreements(document, subsystems, services, problems);
-  return { members, gateways, messageKeys, logKeys, subsystems, services, servicesBySubsystem, agreements };
+  const { identityProviders, byIssuer } = resolveIdentityProviders(document, members, problems);
+  return {
+    members,
+    gateways,
+    messageKeys,
+    logKeys,
+    subsystems,
+    services,
+    servicesBySubsystem,
+    agreements,
+    identityProviders,
+    byIssuer,
+  };
 }
 
 function resolveGateways(

@@ -3,6 +3,7 @@ import { utf8 } from '../core/bytes.ts';
 import { fieldValue } from '../core/fields.ts';
 import { memberOf, type ExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
 import type { ClientSystem } from '../identity/client-system.ts';
+import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/verifier.ts';
@@ -21,7 +22,7 @@ export interface AgreementTerms {
   readonly enabledByProvider: boolean;
   readonly enabledByConsumer: boolean;
   /** What is demanded of the user assertion, and of the device; `none` if nothing. */
-  readonly assertion: string;
+  readonly assertion: 'none' | AssertionDemand;
   readonly device: string;
 }
 
@@ -154,7 +155,7 @@ function asked(client: SubsystemId, length: number | undefined, method: string, 
 function terms(agreement: AgreementTerms | undefined) {
   if (agreement === undefined) return null;
   return {
-    assertion: agreement.assertion,
+    assertion: demanded(agreement.assertion),
     consumer: agreement.consumer,
     device: agreement.device,
     enabled_by_consumer: agreement.enabledByConsumer,
@@ -166,4 +167,10 @@ function terms(agreement: AgreementTerms | undefined) {
     service: agreement.service,
     until_ms: agreement.untilMs,
   };
+}
+
+function demanded(assertion: 'none' | AssertionDemand) {
+  if (assertion === 'none') return assertion;
+  const { aal, fal, ial, maxAgeSeconds, proof } = assertion;
+  return { aal, fal, ial, max_age_seconds: maxAgeSeconds, proof };
 }
