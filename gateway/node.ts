@@ -25,6 +25,7 @@ import type { SigningKey } from './message/signer.ts';
 import { RegistryFile } from './registry/file.ts';
 import { messageKeyRow } from './registry/keys.ts';
 import type { Registry } from './registry/registry.ts';
+import { AdminListener, parseToken } from './server/admin.ts';
 import { Front, type FrontOptions } from './server/front.ts';
 import { ServiceHop } from './service/hop.ts';
 import type { MetricSources } from './telemetry/gateway-metrics.ts';
@@ -178,6 +179,15 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
   });
   const linkPort = await server.listen(config.link);
   const fronts = await openFronts(config, gateway);
+  const { host, port, tokenFile } = config.admin;
+  const admin = await AdminListener.listen({
+    host,
+    port,
+    ...(tokenFile === undefined ? {} : { token: parseToken(readFileSync(tokenFile, 'utf8')) }),
+    notReady: () => reasonsOf(readiness, registryFile),
+    metrics: () => telemetry.metricsPage(),
+    checkpoint: () => log.checkpoint(),
+  });
   registryFile.watch(config.registry.reloadMs);
   const housekeeping = setInterval(() => {
     telemetry.tick();
@@ -215,6 +225,7 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
       await Promise.all([...services.values()].map(({ hop }) => hop.destroy()));
       registryFile.close();
       await log.close();
+      await admin.close();
       telemetry.close();
       emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
       operatorLog.flush();

@@ -101,7 +101,8 @@ async function prove(
 /** A copy of a log with one bit changed in the middle of what was written. */
 async function forge(log: string, copy: string): Promise<string> {
   await cp(log, copy, { recursive: true, force: true });
-  const [segment = ''] = (await readdir(copy)).filter((name) => name.endsWith('.seg')).sort();
+  const [segment] = (await readdir(copy, { recursive: true })).filter((name) => name.endsWith('.seg')).sort();
+  if (segment === undefined) throw new Error(`no segment in ${copy}`);
   const file = await open(join(copy, segment), 'r+');
   const at = 3000; // inside the first records
   const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);

@@ -11,9 +11,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox] = await Promise.all([import('./run.ts'), import('./sandbox.ts')]);
+  const [run, sandbox, demo, audit, init, config] = await Promise.all([
+    import('./run.ts'),
+    import('./sandbox.ts'),
+    import('./demo.ts'),
+    import('./audit.ts'),
+    import('./init.ts'),
+    import('./config.ts'),
+  ]);
   run.registerRun(program);
+  init.registerInit(program);
+  config.registerConfig(program);
+  audit.registerAudit(program);
   sandbox.registerSandbox(program);
+  demo.registerDemo(program);
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.good;

@@ -148,10 +148,12 @@ class Child {
   readonly ready: Promise<void>;
   readonly unexpectedEnd: Promise<string>;
   readonly #process: ChildProcess;
+  readonly #name: string;
   #stopping = false;
 
   constructor(options: SandboxOptions, agency: Agency, file: string) {
     const [program, ...args] = options.run;
+    this.#name = agency.name;
     this.#process = spawn(program, [...args, '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
     const { stdout } = this.#process;
     if (stdout === null) throw new Error('gateway without output'); // stdio above asks for a pipe
@@ -183,7 +185,8 @@ class Child {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = once(this.#process, 'exit');
     this.#process.kill('SIGTERM');
-    await ended;
+    const [status] = (await ended) as [number | null];
+    if (status !== 0) throw new Error(`${this.#name} did not stop well: status ${status ?? 'none'}`);
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { request, type IncomingMessage } from 'node:http';
+import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { pseudoRandom } from './services.ts';
 import type { SandboxReady } from './sandbox.ts';
 import type { Wire } from './wire.ts';
@@ -121,12 +121,22 @@ function send(
         if (answered) return;
         bytes += chunk.length;
         sent(bytes, chunk);
-        if (!outgoing.write(chunk))
-          await new Promise((ready) => outgoing.once('drain', ready).once('close', ready));
+        if (!outgoing.write(chunk)) await writable(outgoing);
       }
       outgoing.end();
     };
     pour().catch(reject);
+  });
+}
+
+/** Until there is room again, or nobody to write to. */
+function writable(outgoing: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const ready = (): void => {
+      outgoing.off('drain', ready).off('close', ready);
+      resolve();
+    };
+    outgoing.on('drain', ready).on('close', ready);
   });
 }
 
