@@ -44,7 +44,15 @@ class PooledClient implements LinkClient {
         try {
           return await connect(
             target,
-            { context, limits: this.#limits, protocols, requireHybrid, verifyPeer, nextId },
+            {
+              clock: options.clock,
+              context,
+              limits: this.#limits,
+              protocols,
+              requireHybrid,
+              verifyPeer,
+              nextId,
+            },
             watcher,
           );
         } catch (cause) {

@@ -1,5 +1,6 @@
 import tls from 'node:tls';
-import { Unavailable, quoted } from '../core/errors.ts';
+import type { Clock } from '../core/clock.ts';
+import { Denied, Unavailable, quoted } from '../core/errors.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { connectFailure } from './failures.ts';
 import { H1ClientSession } from './h1-client.ts';
@@ -8,6 +9,7 @@ import type { LinkClientOptions, LinkLimits, LinkTarget } from './link.ts';
 import { requireTarget, TlsSession } from './tls.ts';
 
 export interface ConnectOptions {
+  readonly clock: Clock;
   readonly context: tls.SecureContext;
   readonly limits: LinkLimits;
   readonly protocols: readonly string[];
@@ -48,6 +50,7 @@ export async function connect(
     socket.setKeepAlive(true, 30_000);
     const facts = new TlsSession(options.nextId(), socket, 'client', options.requireHybrid);
     requireTarget(facts, target);
+    if (options.clock.now() >= facts.expires) throw new Denied('peer.certificate', 'expired');
     options.verifyPeer(facts.peerCertificate, target);
     return facts.protocol === 'h2'
       ? await H2ClientSession.open(facts, options.limits, watcher)

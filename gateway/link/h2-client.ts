@@ -96,15 +96,16 @@ export class H2ClientSession implements ClientSession {
     stream.on('close', () => {
       this.#active--;
       call.closed(this.#cause);
-      this.#watcher.onFree();
+      if (this.#usable) this.#watcher.onFree();
+      else this.retire();
     });
     return call;
   }
 
   retire(): void {
-    if (this.#session.destroyed) return;
     this.#unusable();
-    this.#session.close();
+    // GOAWAY would overtake the head of a request that was queued just now, and the other side would refuse it.
+    if (this.#active === 0 && !this.#session.destroyed) this.#session.close();
   }
 
   destroy(cause: Error): void {
