@@ -24,16 +24,25 @@ export interface Transcript {
   readonly ending: 'fin' | 'reset' | 'open';
 }
 
+const GRACE_MS = 30;
+
 /**
  * Plays one script on one connection and says what came back. Writing goes on when the other side has stopped taking
  * bytes: that it did is part of the answer.
  * @param waitMs how long to wait for the other side to close after the last step
+ * @param enough ends the wait early (after a grace, in which too much may still come) when what was received is all
  */
-export async function converse(target: Target, script: readonly Step[], waitMs: number): Promise<Transcript> {
+export async function converse(
+  target: Target,
+  script: readonly Step[],
+  waitMs: number,
+  enough: (received: Buffer) => boolean = () => false,
+): Promise<Transcript> {
   const socket = await connect(target);
   const chunks: Buffer[] = [];
   let size = 0;
   let ending: Transcript['ending'] = 'open';
+  let over = false;
   const closed = new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
@@ -59,7 +68,11 @@ export async function converse(target: Target, script: readonly Step[], waitMs: 
       else if (socket instanceof TLSSocket) socket.destroy();
       else socket.resetAndDestroy();
     }
-    await Promise.race([closed, delay(waitMs, undefined, { ref: false })]);
+    const satisfied = waitFor(() => over || enough(Buffer.concat(chunks)), closed).then(() =>
+      delay(GRACE_MS),
+    );
+    await Promise.race([closed, satisfied, delay(waitMs, undefined, { ref: false })]);
+    over = true;
   } finally {
     socket.destroy();
   }

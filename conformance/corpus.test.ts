@@ -1,0 +1,128 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { readCases, type ConformanceCase, type Variant } from './harness/cases.ts';
+import { problemsOfAnswers, problemsOfTraces, type Outcome } from './harness/expectations.ts';
+import { GENERATORS } from './harness/generators.ts';
+import { Observer } from './harness/observation.ts';
+import { play, variablesFor } from './harness/play.ts';
+import { startSandbox } from './harness/sandbox.ts';
+
+// Every case below cases/ against a running T-Road. `CASES=T05 node conformance/corpus.test.ts` runs those whose id or
+// file name contains the text.
+
+/** How long an attacked connection is watched for what should not happen. */
+const WAIT_MS = 400;
+/** How long traces (counters, log records) may take to appear. */
+const TRACES_MS = 3_000;
+
+const CLIENT = 'TW/GOV/A11/welfare';
+const SERVICE = 'TW/GOV/B07/housing/echo';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const wanted = process.env['CASES'] ?? '';
+const skipped = JSON.parse(await readFile(here('skipped.json'), 'utf8')) as Record<string, string>; // file → reason
+const cases = (await readCases(here('cases'))).filter(({ id, file }) => `${id} ${file}`.includes(wanted));
+
+t.setTimeout(170_000);
+const dir = await mkdtemp(join(tmpdir(), 'troad-corpus-'));
+const subject = await startSandbox(dir);
+t.teardown(async () => {
+  await subject.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+const observer = new Observer(subject);
+const { url } = subject.ready.consumer;
+
+await goodRequest();
+
+for (const one of cases.filter(({ slow }) => !slow)) {
+  const reason = skipped[one.file];
+  await t.test(`${one.id} ${one.file}: ${one.requirement}`, { skip: reason ?? false }, async (t) => {
+    for (const variant of one.variants) {
+      for (const [via, act] of waysOf(one, variant)) {
+        t.same(await run(one, variant, act), [], `${variant.name}${via}`);
+      }
+    }
+  });
+}
+
+await t.test('slow by nature, side by side', async (t) => {
+  const slow = cases.filter((one) => one.slow);
+  await Promise.all(
+    slow.flatMap((one) =>
+      one.variants.flatMap((variant) =>
+        waysOf(one, variant).map(async ([via, act]) => {
+          t.same(
+            problemsOfAnswers(variant.expect, await act()),
+            [],
+            `${one.id} ${one.file} ${variant.name}${via}`,
+          );
+        }),
+      ),
+    ),
+  );
+  await goodRequest();
+});
+
+void t.test('skipped.json names cases that exist', async (t) => {
+  const files = new Set((await readCases(here('cases'))).map(({ file }) => file));
+  for (const [file, reason] of Object.entries(skipped)) {
+    t.ok(files.has(file), file);
+    t.ok(reason.length > 10, `${file} has a reason`);
+  }
+});
+
+type Act = () => Promise<Outcome>;
+
+/** A case for client systems runs over plain HTTP and over HTTPS with a client certificate. */
+function waysOf(
+  { target, slow }: ConformanceCase,
+  { action, expect }: Variant,
+): readonly (readonly [via: string, act: Act])[] {
+  const waitMs = slow ? 30_000 : WAIT_MS;
+  if ('generator' in action) {
+    const { name, args } = action.generator;
+    const generate = GENERATORS[name];
+    if (generate === undefined) throw new Error(`no generator ${name}`);
+    return [['', () => generate(subject, args, waitMs)]];
+  }
+  if (target === 'link') throw new Error('a case for the link needs a generator');
+  const { http, https } = subject.consumer;
+  const variables = variablesFor('localhost', CLIENT, SERVICE);
+  return [
+    ['', () => play(http, action.send, variables, waitMs, expect.closed === true)],
+    [' (HTTPS)', () => play(https, action.send, variables, waitMs, expect.closed === true)],
+  ];
+}
+
+/** One attack, then a good request, then the traces of both. @returns what was wrong */
+async function run(one: ConformanceCase, { expect }: Variant, act: Act): Promise<readonly string[]> {
+  const before = await observer.look();
+  const outcome = await act();
+  const problems = problemsOfAnswers(expect, outcome);
+  const control = await goodRequest();
+  // Counters and records may lag behind the answer, never the other way round: ask until they agree or time is up.
+  const until = performance.now() + TRACES_MS;
+  for (;;) {
+    const traces = problemsOfTraces(one, expect, before, await observer.look(), control);
+    if (traces.length === 0 || performance.now() > until) return [...problems, ...traces];
+    await delay(20);
+  }
+}
+
+/** What has to work after every attack, on a fresh connection. @returns its X-Road-Id */
+async function goodRequest(): Promise<string> {
+  const id = `control-${randomUUID()}`;
+  const response = await fetch(`${url}/r1/${SERVICE}/control`, {
+    headers: { 'X-Road-Client': CLIENT, 'X-Road-Id': id, Connection: 'close' },
+  });
+  const text = await response.text();
+  if (response.status !== 200)
+    throw new Error(`a good request got ${response.status}: ${text}\n${subject.output.slice(-5).join('\n')}`);
+  return id;
+}

@@ -1,0 +1,48 @@
+import type { GeneratorCall } from './cases.ts';
+import type { Outcome } from './expectations.ts';
+import { sendFrames, type FrameArgs } from './h2-frames.ts';
+import { openSession, sendOver, type Ending } from './link-client.ts';
+import { linkRequest, stolenKeys, type LinkRequestArgs } from './link-request.ts';
+import type { Subject } from './sandbox.ts';
+import { tamper, type Tampering } from './tamper.ts';
+
+/** Makes what bytes in a file cannot say: signatures of now, frames inside TLS. Named by cases, with arguments as data. */
+type Generate = (subject: Subject, args: GeneratorCall['args'], waitMs: number) => Promise<Outcome>;
+
+interface LinkArgs extends LinkRequestArgs {
+  readonly tamper?: readonly Tampering[];
+  readonly ending?: Ending;
+  /** How often the very same bytes are sent; the outcome is that of the last. */
+  readonly times?: number;
+  /** Sends the repetitions on connections of their own. */
+  readonly reconnect?: boolean;
+}
+
+// The arguments come from our own case files; a wrong one shows as a case that does not do what it says.
+export const GENERATORS: Readonly<Record<string, Generate>> = {
+  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args as LinkArgs, waitMs),
+  'h2-frames': (subject, args, waitMs) =>
+    sendFrames(subject.ready.provider.link, stolenKeys(subject), args as unknown as FrameArgs, waitMs),
+};
+
+async function sendLinkRequest(subject: Subject, args: LinkArgs, waitMs: number): Promise<Outcome> {
+  const { tamper: changes = [], ending = 'tidy', times = 1, reconnect = false } = args;
+  const keys = stolenKeys(subject);
+  const request = linkRequest(args, keys, Date.now());
+  for (const change of changes) tamper(request, change);
+  const { link } = subject.ready.provider;
+  let session = await openSession(link, keys);
+  try {
+    let outcome = await sendOver(session, request, ending, waitMs);
+    for (let sent = 1; sent < times; sent += 1) {
+      if (reconnect) {
+        session.destroy();
+        session = await openSession(link, keys);
+      }
+      outcome = await sendOver(session, request, ending, waitMs);
+    }
+    return outcome;
+  } finally {
+    session.destroy();
+  }
+}

@@ -1,0 +1,67 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { SandboxReady } from '../../gateway/sandbox/sandbox.ts';
+import type { Target } from './raw-socket.ts';
+
+/** A running T-Road to attack: real processes, real sockets. */
+export interface Subject {
+  readonly ready: SandboxReady;
+  /** The consumer's listener, by transport. */
+  readonly consumer: { readonly http: Target; readonly https: Target };
+  /** Text of everything the processes wrote, for the report of a failure. */
+  readonly output: readonly string[];
+  stop(): Promise<number>;
+}
+
+const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
+const READY_MS = 60_000;
+
+/** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
+export async function startSandbox(dir: string): Promise<Subject> {
+  const child = spawn(process.execPath, [CLI, 'sandbox', '--dir', dir, '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => void output.push(line));
+  const ready = await readyLine(child, output);
+  const { url, tlsUrl, ca, clientCert, clientKey } = ready.consumer;
+  return {
+    ready,
+    consumer: {
+      http: targetOf(url),
+      https: {
+        ...targetOf(tlsUrl),
+        tls: { ca: readFileSync(ca), cert: readFileSync(clientCert), key: readFileSync(clientKey) },
+      },
+    },
+    output,
+    async stop() {
+      if (child.exitCode === null) {
+        child.kill('SIGTERM');
+        await once(child, 'exit');
+      }
+      return child.exitCode ?? 1;
+    },
+  };
+}
+
+async function readyLine(child: ChildProcess, output: readonly string[]): Promise<SandboxReady> {
+  const { stdout } = child;
+  if (stdout === null) throw new Error('no standard output');
+  const lines = createInterface({ input: stdout });
+  const signal = AbortSignal.timeout(READY_MS);
+  const [line] = await Promise.race([
+    once(lines, 'line', { signal }),
+    once(child, 'exit', { signal }).then(() => [undefined]),
+  ]);
+  if (typeof line !== 'string') throw new Error(`the sandbox ended:\n${output.slice(-20).join('\n')}`);
+  return JSON.parse(line) as SandboxReady; // the program's own contract; a wrong shape fails at its first use
+}
+
+function targetOf(url: string): Target {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
+}
