@@ -28,13 +28,17 @@ export async function findEpochs(storage: ReadStorage, path: string): Promise<Ep
     const epoch = `${path}/epoch-${number}`;
     epochs.push({
       path: epoch,
-      segments: segmentsOf(await storage.list(epoch), epoch),
+      segments: await listSegments(storage, epoch),
       keys: `${path}/keys`,
       head: number === numbers.at(-1) ? `${path}/head` : undefined,
     });
   }
   return epochs;
 }
+
+/** Segments of an epoch as they are now, oldest first. */
+export const listSegments = async (storage: ReadStorage, path: string): Promise<string[]> =>
+  segmentsOf(await storage.list(path), path);
 
 const segmentsOf = (names: readonly string[], path: string): string[] =>
   names

@@ -7,7 +7,7 @@ import { readSegmentHead } from '../evidence/segment.ts';
 import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { HASH_BYTES } from '../tlog/hash.ts';
 import { ExchangeBook } from './exchanges.ts';
-import { findEpochs, type EpochFolder, type ReadStorage } from './folder.ts';
+import { findEpochs, listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
 import {
@@ -214,11 +214,13 @@ class EpochAudit {
   async hash(foreign: readonly Checkpoint[]): Promise<void> {
     const { storage } = this.#options;
     const own = await readOwnHeads(storage, this.epoch, this.#log, this.#heads);
+    // Listed after the heads were read: a log that runs may have begun a segment in between.
+    const epoch = { ...this.epoch, segments: await listSegments(storage, this.epoch.path) };
     const stored = (await storage.readFile(`${this.epoch.path}/${HASHES_FILE}`)) ?? Buffer.alloc(0);
     let position = 0;
     let differing: number | undefined;
     const sizes = [...own, ...foreign].map(({ size }) => size);
-    const hashed = await hashEpoch(storage, this.epoch, sizes, (hash) => {
+    const hashed = await hashEpoch(storage, epoch, sizes, (hash) => {
       const end = position + HASH_BYTES;
       if (
         differing === undefined &&
