@@ -11,16 +11,18 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox, demo, audit, init, config] = await Promise.all([
+  const [run, sandbox, demo, audit, init, doctor, config] = await Promise.all([
     import('./run.ts'),
     import('./sandbox.ts'),
     import('./demo.ts'),
     import('./audit.ts'),
     import('./init.ts'),
+    import('./doctor.ts'),
     import('./config.ts'),
   ]);
   run.registerRun(program);
   init.registerInit(program);
+  doctor.registerDoctor(program);
   config.registerConfig(program);
   audit.registerAudit(program);
   sandbox.registerSandbox(program);

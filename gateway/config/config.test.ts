@@ -47,7 +47,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
   const config = loadConfig(join(dir, 'gateway.yaml'));
   t.strictSame(config, {
     node: { name: 'gw.a11.tw.troad.example', member: 'TW/GOV/A11', instance: 'TW' },
-    listen: {},
+    listen: { hosts: [] },
     link: {
       host: '0.0.0.0',
       port: 5500,
@@ -90,7 +90,7 @@ void t.test('a complete file', async (t) => {
     `${minimal}
 listen:
   http: { port: 0 }
-  https: { host: '::', port: 8443, cert: https.pem, key: https.key, clientCa: ca.pem }
+  https: { host: '::', port: 8443, cert: https.pem, key: https.key }
 admin: { host: 10.0.0.1, port: 5581, tokenFile: token }
 subsystems:
   - { id: TW/GOV/A11/welfare, access: loopback }

@@ -40,8 +40,6 @@ export interface NodeConfig {
 export interface HttpsListener extends Endpoint {
   readonly cert: string;
   readonly key: string;
-  /** Authorities whose names are offered to clients as acceptable issuers. Identity comes from the pinned certificates. */
-  readonly clientCa?: string;
 }
 
 export interface LinkConfig extends Endpoint {

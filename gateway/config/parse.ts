@@ -147,9 +147,6 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
           port: listen.https.port,
           cert: files.readable('/listen/https/cert', listen.https.cert),
           key: files.secret('/listen/https/key', listen.https.key),
-          ...(listen.https.clientCa !== undefined && {
-            clientCa: files.readable('/listen/https/clientCa', listen.https.clientCa),
-          }),
         },
       }),
     },

@@ -80,11 +80,6 @@ const listen = z.strictObject({
       port,
       cert: path.describe('PEM file: certificate chain shown to the information systems.'),
       key: path.describe('PEM file: its private key, not readable by others.'),
-      clientCa: path
-        .optional()
-        .describe(
-          'PEM file: authorities offered to clients. Identity comes from the registered certificates.',
-        ),
     })
     .optional()
     .describe('For subsystems with access `https` or `mtls`.'),
