@@ -61,7 +61,7 @@ export function readClientRequest(
  * Only names that are ours: a web page that rebinds its DNS name to this address must not reach the gateway.
  * RFC 9110 §7.4; the port is not compared, it may be mapped on the way.
  */
-function requireOurHost(rawHeaders: readonly string[], hosts: ReadonlySet<string>): void {
+export function requireOurHost(rawHeaders: readonly string[], hosts: ReadonlySet<string>): void {
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     if (rawHeaders[i]?.toLowerCase() !== 'host') continue;
     const host = HOST.exec((rawHeaders[i + 1] ?? '').toLowerCase())?.[1];

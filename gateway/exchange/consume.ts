@@ -14,6 +14,7 @@ import { admitConsumer, type Admitted } from './admit.ts';
 import type { Arrival, Consume } from './arrival.ts';
 import { rootCause } from './cause.ts';
 import { within } from './deadline.ts';
+import { answerFromDirectory, asksDirectory } from './directory.ts';
 import { Dossier } from './dossier.ts';
 import { gather } from './gather.ts';
 import type { Gateway } from './gateway.ts';
@@ -28,8 +29,12 @@ const GATHER_MS = 10;
 export const consumer =
   (gateway: Gateway): Consume =>
   (arrival) => {
-    const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random));
     const reader = readerOf(acceptFields(arrival.rawHeaders), gateway.spelling);
+    if (asksDirectory(arrival)) {
+      answerFromDirectory(arrival, gateway, reader);
+      return;
+    }
+    const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random));
     void new Consumption(arrival, gateway, dossier, reader).run();
   };
 

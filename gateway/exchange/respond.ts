@@ -1,5 +1,5 @@
-import { refusalCodeOf } from '../core/errors.ts';
-import { fieldValue, type Field, type Fields } from '../core/fields.ts';
+import { Denied, refusalCodeOf } from '../core/errors.ts';
+import { NO_FIELDS, fieldValue, type Field, type Fields } from '../core/fields.ts';
 import type { ResponseHead } from '../core/head.ts';
 import { REFUSALS, xroadType, type RefusalCode, type XRoadSpelling } from '../core/refusals.ts';
 
@@ -29,10 +29,12 @@ export const readerOf = (fields: Fields, spelling: XRoadSpelling): Reader => ({
  * @param id what finds this refusal in the log: the exchange's request id
  */
 export function refusalAnswer(thrown: unknown, id: string, reader: Reader): RefusalAnswer {
-  return answerFor(refusalCodeOf(thrown), id, reader);
+  const more = thrown instanceof Denied ? thrown.answerFields : NO_FIELDS;
+  return answerFor(refusalCodeOf(thrown), id, reader, more);
 }
 
-export function answerFor(code: RefusalCode, id: string, reader: Reader): RefusalAnswer {
+/** @param more fields of ours beside the usual ones */
+export function answerFor(code: RefusalCode, id: string, reader: Reader, more = NO_FIELDS): RefusalAnswer {
   const row = REFUSALS[code];
   const type = xroadType(code, reader.spelling);
   const message = prefersChinese(reader.acceptLanguage) ? row.zh : row.en;
@@ -42,6 +44,7 @@ export function answerFor(code: RefusalCode, id: string, reader: Reader): Refusa
     ['x-road-error', type],
     ...(row.status === 405 ? [['allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'] as const] : []),
     ...(row.status === 503 ? [['retry-after', '1'] as const] : []),
+    ...more,
   ];
   return { code, head: { status: row.status, fields }, bytes: Buffer.from(body, 'utf8') };
 }
