@@ -10,7 +10,6 @@ export const SETTINGS_ZH: Readonly<Record<string, string>> = {
   'listen.https.port': 'HTTPS 埠，供 access 為 https 或 mtls 的子系統使用。',
   'listen.https.cert': 'PEM 檔：出示給資訊系統的憑證鏈。',
   'listen.https.key': 'PEM 檔：上述憑證的私鑰，其他使用者不得讀取。',
-  'listen.https.clientCa': 'PEM 檔：提供給用戶端參考的簽發者；身分仍以登記的憑證為準。',
   'link.host': '閘道間連線的繫結位址。',
   'link.port': '閘道間連線的埠。',
   'link.cert': 'PEM 檔：link 憑證，以及信任錨以下的簽發憑證。',
