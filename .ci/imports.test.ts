@@ -19,7 +19,7 @@ const rows: readonly (readonly [source: string, specifiers: readonly (string | u
   [`type A = import('a').B<typeof import('b')>;`, ['a', 'b']],
   ['import(`a`)', [undefined]],
   [`import(a); import('a' + b);`, [undefined, undefined]],
-  [`const a = require('a');`, ['a']],
+  [`const a = require('a'); require(a === b, 'text');`, ['a']],
   [`import.meta.dirname; a.import('no'); ({ import: 'no' });`, []],
   [`// import 'no'\n/* import 'no' */ import 'a';`, ['a']],
   [`const s = "import 'no'"; const u = 'it\\'s import "no"';`, []],

@@ -122,7 +122,9 @@ export function importsOf(source: string): Import[] {
       const argument = list[i + 2];
       const literal =
         argument?.kind === 'string' && argument.text !== '`' && (is(i + 3, ')') || is(i + 3, ','));
-      imports.push({ specifier: literal ? argument.text : undefined, line });
+      // A function of ours may be called `require`; what it is given then is not a path.
+      if (literal) imports.push({ specifier: argument.text, line });
+      else if (text === 'import') imports.push({ specifier: undefined, line });
     } else if (text === 'import' && next?.kind === 'string') {
       imports.push({ specifier: next.text, line });
     } else if (text === 'import' && !is(i + 1, '.')) {
