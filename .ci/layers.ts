@@ -52,10 +52,12 @@ const FREE = ['conformance', 'policies', '.ci'];
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@open-policy-agent/opa-wasm': ['gateway/trust/'],
   '@peculiar/x509': ['gateway/x509/'],
+  '@simplewebauthn/server': ['gateway/sandbox/idp/'],
   '@simplewebauthn/server': ['gateway/sandbox/'],
   commander: ['gateway/cli.ts', 'gateway/commands/'],
   jose: ['gateway/registry/', 'gateway/identity/'],
   'oidc-provider': ['gateway/sandbox/'],
+  'oidc-provider': ['gateway/sandbox/idp/'],
   pino: ['gateway/telemetry/'],
   'reflect-metadata': ['gateway/x509/'],
   'structured-headers': ['gateway/httpsig/'],
@@ -64,7 +66,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   zod: ['gateway/config/'],
 };
 /** For tests and what is not shipped only. */
-const TEST_PACKAGES = new Set(['tap', 'fast-check', 'http-message-sig']);
+const TEST_PACKAGES = new Set(['tap', 'fast-check', 'http-message-sig', 'playwright-core']);
 
 const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:http2': ['gateway/link/', 'gateway/server/'],

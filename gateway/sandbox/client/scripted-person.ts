@@ -1,0 +1,131 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import {
+  SoftwarePasskey,
+  type EnrolmentOptions,
+  type KeptPasskey,
+  type SignInOptions,
+} from '../idp/authenticator.ts';
+import { ACR, type Acr } from '../idp/levels.ts';
+import { ask, type Answer, type Ask } from './http.ts';
+import { beginSignIn, codeOf, redeem, SignInFailed, type RelyingParty, type Wish } from './relying-party.ts';
+import type { DpopKey } from './dpop.ts';
+
+/** The two authenticators in a scripted person's pocket. */
+interface Pocket {
+  readonly hardware: KeptPasskey;
+  readonly synced: KeptPasskey;
+}
+
+const MAX_STEPS = 12;
+
+/**
+ * Somebody who signs in without a browser: walks through the same pages, redirects and cookies, and answers the same
+ * challenges with passkeys in software, which are kept in a file.
+ */
+export class ScriptedPerson {
+  readonly #subject: string;
+  readonly #file: string;
+  readonly #idp: { readonly issuer: string; readonly ca: string };
+
+  constructor(subject: string, file: string, idp: { readonly issuer: string; readonly ca: string }) {
+    this.#subject = subject;
+    this.#file = file;
+    this.#idp = idp;
+  }
+
+  /**
+   * @param acr what to ask for, and which authenticator to use
+   * @param ageSeconds how long ago the sign-in shall have been; the sandbox's provider takes our word for that
+   * @returns the assertion
+   */
+  async signIn(
+    party: RelyingParty,
+    { acr, ...wish }: Omit<Wish, 'acr'> & { readonly acr: Acr },
+    { key, ageSeconds = 0 }: { readonly key?: DpopKey | undefined; readonly ageSeconds?: number } = {},
+  ): Promise<string> {
+    const pocket = await this.#pocket();
+    const pending = beginSignIn(party, { ...wish, acr });
+    const browser = new Browser(this.#idp.ca);
+    let at = `${this.#idp.issuer}/auth?${pending.query}`;
+    for (let step = 0; step < MAX_STEPS; step++) {
+      if (at.startsWith(`${party.redirectUri}?`)) {
+        return redeem(party, pending, codeOf(party, pending, at), key);
+      }
+      if (new URL(at).pathname.startsWith('/interaction/')) {
+        const options = await browser.post(`${at}/options`, {});
+        const passkey = SoftwarePasskey.from(acr === ACR.aal3 ? pocket.hardware : pocket.synced);
+        const response = passkey.signIn(
+          options as unknown as SignInOptions, // from the provider we trust
+          this.#idp.issuer,
+          acr !== ACR.aal1,
+        );
+        at = String((await browser.post(`${at}/finish`, { response, ageSeconds }))['next']);
+      } else {
+        at = await browser.follow(at);
+      }
+    }
+    throw new SignInFailed('the provider sends us around in circles');
+  }
+
+  /** The authenticators; new ones are enrolled first, as a person would do it. */
+  async #pocket(): Promise<Pocket> {
+    const text = await readFile(this.#file, 'utf8').catch(() => undefined);
+    if (text !== undefined) return JSON.parse(text) as Pocket; // our own file
+    const browser = new Browser(this.#idp.ca);
+    const { issuer } = this.#idp;
+    const enrol = async (synced: boolean): Promise<KeptPasskey> => {
+      const passkey = SoftwarePasskey.create(synced);
+      const subject = this.#subject;
+      const options = await browser.post(`${issuer}/enrol/options`, { subject });
+      const response = passkey.register(
+        options as unknown as EnrolmentOptions, // from the provider we trust
+        issuer,
+      );
+      await browser.post(`${issuer}/enrol/finish`, { subject, response });
+      return passkey.kept;
+    };
+    const pocket: Pocket = { hardware: await enrol(false), synced: await enrol(true) };
+    await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
+    await writeFile(this.#file, JSON.stringify(pocket, null, 2), { mode: 0o600 });
+    return pocket;
+  }
+}
+
+/** As much of a browser as a sign-in needs: cookies, and redirects one at a time. */
+class Browser {
+  readonly #ca: string;
+  readonly #cookies = new Map<string, string>();
+
+  constructor(ca: string) {
+    this.#ca = ca;
+  }
+
+  /** @returns where the page sends us */
+  async follow(url: string): Promise<string> {
+    const answer = await this.#ask(url, {});
+    const { location } = answer.headers;
+    if (location === undefined) throw new SignInFailed(`${answer.status} ${answer.body}`);
+    return new URL(location, url).href;
+  }
+
+  async post(url: string, body: unknown): Promise<Record<string, unknown>> {
+    const headers = { 'content-type': 'application/json', origin: new URL(url).origin };
+    const answer = await this.#ask(url, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (answer.status !== 200) throw new SignInFailed(answer.body);
+    return JSON.parse(answer.body) as Record<string, unknown>; // members are checked where they are used
+  }
+
+  async #ask(url: string, { headers, ...rest }: Ask): Promise<Answer> {
+    const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const answer = await ask(url, { ...rest, ca: this.#ca, headers: { ...headers, cookie } });
+    for (const line of answer.headers['set-cookie'] ?? []) {
+      const [pair = ''] = line.split(';', 1);
+      const equals = pair.indexOf('=');
+      const value = pair.slice(equals + 1);
+      if (value === '') this.#cookies.delete(pair.slice(0, equals));
+      else this.#cookies.set(pair.slice(0, equals), value);
+    }
+    return answer;
+  }
+}
