@@ -1,3 +1,4 @@
+import { NO_FIELDS, type Fields } from './fields.ts';
 import { REFUSALS, type RefusalCode } from './refusals.ts';
 
 /**
@@ -7,9 +8,12 @@ import { REFUSALS, type RefusalCode } from './refusals.ts';
 export class Denied extends Error {
   override readonly name = 'Denied';
   readonly code: RefusalCode;
-  constructor(code: RefusalCode, detail: string, options?: { cause?: unknown }) {
+  /** Fields the answer carries beside the usual ones, such as a challenge: made by us, nothing of what was received. */
+  readonly answerFields: Fields;
+  constructor(code: RefusalCode, detail: string, options?: { cause?: unknown; answerFields?: Fields }) {
     super(`${code}: ${detail}`, options);
     this.code = code;
+    this.answerFields = options?.answerFields ?? NO_FIELDS;
   }
 }
 

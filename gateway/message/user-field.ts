@@ -1,0 +1,51 @@
+import { Denied } from '../core/errors.ts';
+import type { Field } from '../core/fields.ts';
+
+/**
+ * `T-Road-User`: the user's assertion as the consumer's gateway verified it, for the provider's gateway to verify again. A
+ * structured dictionary (RFC 9651) in one spelling, covered by the signature like every carried field.
+ */
+export interface UserField {
+  /** The signed assertion, out of its encryption. */
+  readonly jws: string;
+  /** SHA-256 of the JWE, when it was encrypted: what `ath` of the proof refers to. */
+  readonly encrypted?: Buffer;
+  /** The DPoP proof as the client sent it. */
+  readonly proof?: string;
+  /** SHA-256 of the client certificate that TLS proved to the consumer's gateway. */
+  readonly certificate?: Buffer;
+}
+
+export const USER = 't-road-user';
+
+const TOKEN = '[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+';
+const HASH = '[A-Za-z0-9+/]{43}=';
+const FIELD = new RegExp(
+  `^assertion="(${TOKEN})"(?:, encrypted=:(${HASH}):)?(?:, proof="(${TOKEN})"|, certificate=:(${HASH}):)?$`,
+);
+
+export function formatUser({ jws, encrypted, proof, certificate }: UserField): string {
+  return [
+    `assertion="${jws}"`,
+    ...(encrypted === undefined ? [] : [`encrypted=:${encrypted.toString('base64')}:`]),
+    ...(proof === undefined ? [] : [`proof="${proof}"`]),
+    ...(certificate === undefined ? [] : [`certificate=:${certificate.toString('base64')}:`]),
+  ].join(', ');
+}
+
+/** Accepts exactly what {@link formatUser} writes. @throws Denied `message.inconsistent` */
+export function parseUser(text: string): UserField {
+  const [, jws, encrypted, proof, certificate] = FIELD.exec(text) ?? [];
+  if (jws === undefined) throw new Denied('message.inconsistent', USER);
+  const field: UserField = {
+    jws,
+    ...(encrypted === undefined ? {} : { encrypted: Buffer.from(encrypted, 'base64') }),
+    ...(proof === undefined ? {} : { proof }),
+    ...(certificate === undefined ? {} : { certificate: Buffer.from(certificate, 'base64') }),
+  };
+  // The last character of a hash has bits that nothing uses: a second spelling.
+  if (formatUser(field) !== text) throw new Denied('message.inconsistent', USER);
+  return field;
+}
+
+export const userField = (user: UserField): Field => [USER, formatUser(user)];
