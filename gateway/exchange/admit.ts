@@ -6,7 +6,7 @@ import { parseSubsystemId, subsystemOf } from '../core/ids.ts';
 import { ClientSystem } from '../identity/client-system.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkSession, LinkTarget } from '../link/link.ts';
-import { SignedHead } from '../message/verifier.ts';
+import { SignedHead } from '../message/signed-head.ts';
 import { parseRoute, type Route } from '../message/target.ts';
 import type { Grant } from '../trust/grant.ts';
 import { PolicyInput } from '../trust/input.ts';

@@ -7,7 +7,7 @@ import type { SubsystemDirectory } from '../identity/client-system.ts';
 import type { LinkClient } from '../link/link.ts';
 import type { ReplayStore } from '../message/replay.ts';
 import type { SigningKey } from '../message/signer.ts';
-import type { VerifierContext } from '../message/verifier.ts';
+import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
 import type { PolicyEngine } from '../trust/engine.ts';

@@ -11,9 +11,9 @@ import { EXCHANGE, formatExchange, parseExchange, type Mode } from '../message/e
 import { linkFields, serviceFields } from '../message/headers.ts';
 import { FULL_MODE_BYTES, INPUT, type RequestBinding } from '../message/profile.ts';
 import { MessageSigner } from '../message/signer.ts';
-import { CompleteMessage } from '../message/verifier.ts';
+import { CompleteMessage } from '../message/complete-message.ts';
 import { parseTarget } from '../message/target.ts';
-import type { ServiceAnswer, ServiceCall } from '../service/hop.ts';
+import type { ServiceAnswer, ServiceCall } from '../service/service.ts';
 import { admitProvider, type Demand } from './admit.ts';
 import { rootCause } from './cause.ts';
 import { Dossier } from './dossier.ts';

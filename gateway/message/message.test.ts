@@ -10,7 +10,9 @@ import { BodyMeter } from './digest.ts';
 import { EXCHANGE, formatExchange, parseExchange, type ExchangeField, type Mode } from './exchange-field.ts';
 import type { RequestBinding } from './profile.ts';
 import { MessageSigner, type SigningKey } from './signer.ts';
-import { CompleteMessage, SignedHead, type VerifierContext } from './verifier.ts';
+import { SignedHead } from './signed-head.ts';
+import { CompleteMessage } from './complete-message.ts';
+import type { VerifierContext } from './verification.ts';
 
 const NOW = 1_795_305_600_123;
 const clock = { now: () => NOW, monotonic: () => 0 };

@@ -6,7 +6,7 @@ import type { ClientSystem } from '../identity/client-system.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
 import type { Route } from '../message/target.ts';
-import type { SignedHead } from '../message/verifier.ts';
+import type { SignedHead } from '../message/signed-head.ts';
 
 /** The terms of one agreement, as the registry has them. */
 export interface AgreementTerms {

@@ -7,7 +7,7 @@ import { ClientSystem } from '../identity/client-system.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { EXCHANGE, formatExchange } from '../message/exchange-field.ts';
 import { MessageSigner } from '../message/signer.ts';
-import { SignedHead } from '../message/verifier.ts';
+import { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import { Bundle } from './bundle.ts';
 import type { AgreementTerms, ConsumerFacts, ProviderFacts } from './input.ts';

@@ -1,0 +1,124 @@
+import type { KeyObject } from 'node:crypto';
+import type { Clock, EpochMs } from '../core/clock.ts';
+import { toSeconds } from '../core/clock.ts';
+import { base64 } from '../core/bytes.ts';
+import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
+import type { Fields } from '../core/fields.ts';
+import type { RefusalCode } from '../core/refusals.ts';
+import { verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
+import { signatureBase } from '../httpsig/base.ts';
+import type { Component } from '../httpsig/component.ts';
+import { formatSignatureInput, parseSignatures, type SignatureParams } from '../httpsig/signature-input.ts';
+import type { RequestView, ResponseView } from '../httpsig/view.ts';
+import type { ExchangeField } from './exchange-field.ts';
+import { LIFETIME_S, SKEW_S, TAG, type Label } from './profile.ts';
+import type { SignatureEvidence } from './signer.ts';
+
+export interface MessageKey {
+  readonly algorithm: AlgorithmName;
+  readonly publicKey: KeyObject;
+}
+
+/** What a verifier knows: itself, the time, and the keys the registry lists for a gateway at that time. */
+export interface VerifierContext {
+  readonly me: string;
+  readonly clock: Clock;
+  messageKey(gateway: string, kid: string, at: EpochMs): MessageKey | undefined;
+}
+
+/** Which refusal each fault of a signature is: a request's are the requester's, an answer's are the peer's. */
+export interface Codes {
+  readonly missing: RefusalCode;
+  readonly invalid: RefusalCode;
+  readonly uncovered: RefusalCode;
+  readonly key: RefusalCode;
+  readonly expired: RefusalCode;
+  readonly digest: RefusalCode;
+  readonly length: RefusalCode;
+  readonly completion: RefusalCode;
+  readonly incomplete: RefusalCode;
+  readonly nonce: RefusalCode;
+}
+
+export const REQUEST_CODES: Codes = {
+  missing: 'message.signature_missing',
+  invalid: 'message.signature_invalid',
+  uncovered: 'message.component_uncovered',
+  key: 'message.key_unknown',
+  expired: 'message.expired',
+  digest: 'message.digest_mismatch',
+  length: 'message.length_mismatch',
+  completion: 'message.completion',
+  incomplete: 'message.incomplete',
+  nonce: 'message.inconsistent',
+};
+
+export const RESPONSE_CODES: Codes = {
+  missing: 'response.signature',
+  invalid: 'response.signature',
+  uncovered: 'response.binding',
+  key: 'response.signature',
+  expired: 'response.signature',
+  digest: 'response.digest',
+  length: 'response.digest',
+  completion: 'response.incomplete',
+  incomplete: 'response.incomplete',
+  nonce: 'response.binding',
+};
+
+/** One signature under one label: nothing else in the signature fields is looked at, and nothing else may be there. */
+export function verifySignature(
+  view: RequestView | ResponseView,
+  bag: Fields,
+  label: Label,
+  exchange: ExchangeField,
+  sender: string,
+  context: VerifierContext,
+  codes: Codes,
+  components: () => readonly Component[],
+  fresh = true,
+): { evidence: SignatureEvidence; params: SignatureParams } {
+  const signatures = translate(codes.missing, () => parseSignatures(bag));
+  const found = signatures.get(label);
+  if (found === undefined || signatures.size !== 1)
+    throw new Denied(codes.missing, `labels ${quoted([...signatures.keys()].join(' '))}`);
+  const { params, raw } = found.input;
+  if (params.tag !== TAG[label]) throw new Denied(codes.missing, `tag ${quoted(params.tag ?? '')}`);
+  if (params.nonce !== exchange.id) throw new Denied(codes.nonce, 'nonce is not the exchange id');
+  const expected = components();
+  // Our own spelling of what must be covered, compared as text: order, parameters and `alg` (never sent) included.
+  if (raw !== formatSignatureInput(expected, params) || params.alg !== undefined) {
+    throw new Denied(codes.uncovered, quoted(raw, 300));
+  }
+  const now = context.clock.now();
+  if (fresh) requireWindow(params, now, codes);
+  const kid = params.keyid ?? '';
+  const key = context.messageKey(sender, kid, now);
+  if (key === undefined) throw new Denied(codes.key, quoted(kid, 200));
+  const base = translate(codes.uncovered, () => signatureBase(view, expected, raw));
+  if (!verifyBase(key.algorithm, key.publicKey, base, found.signature))
+    throw new Denied(codes.invalid, `key ${quoted(kid, 200)}`);
+  return { params, evidence: { kid, label, base, value: base64(found.signature) } };
+}
+
+function requireWindow(params: SignatureParams, now: EpochMs, codes: Codes): void {
+  const { created, expires } = params;
+  if (created === undefined || expires === undefined)
+    throw new Denied(codes.uncovered, 'created or expires missing');
+  const seconds = toSeconds(now);
+  const sane = expires > created && expires - created <= LIFETIME_S;
+  if (!sane || seconds < created - SKEW_S || seconds > expires + SKEW_S) {
+    throw new Denied(codes.expired, `created ${created}, expires ${expires}, now ${seconds}`);
+  }
+}
+
+/** A format error inside a check becomes that check's refusal; the cause stays for the log. */
+export function translate<T>(code: RefusalCode, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof MalformedBytes || cause instanceof Denied)
+      throw new Denied(code, cause.message, { cause });
+    throw cause;
+  }
+}
