@@ -1,11 +1,17 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority, type Identity } from '../../pki/authority.ts';
 import { generateKeyPair, readPrivateKey, writePrivateKey, type KeyKind } from '../../pki/keys.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
-import type { AgreementRow, GatewayRow, RegistryDocument, ServiceRow } from '../registry/document.ts';
+import type {
+  AgreementRow,
+  GatewayRow,
+  IdentityProviderRow,
+  RegistryDocument,
+  ServiceRow,
+} from '../registry/document.ts';
 import { messageKeyRow, spkiSha256 } from '../registry/keys.ts';
 import { openRegistry, signRegistry } from '../registry/load.ts';
 import { trustFileOf } from '../registry/trust-file.ts';
@@ -20,6 +26,8 @@ export interface Agency {
   readonly subsystem: SubsystemId;
   readonly linkSpki: string;
   readonly messageKey: KeyObject;
+  /** To which identity providers encrypt assertions (FAL2). */
+  readonly assertionKey: KeyObject;
   readonly origin: string;
   readonly logVkey: string;
 }
@@ -32,6 +40,8 @@ export interface OfferedService {
   /** What the agreement allows; all methods when it says nothing. */
   readonly methods?: readonly string[];
   readonly delivery?: 'stream' | 'verified';
+  /** What is demanded of the user; `none`, in as many words, when it says nothing. */
+  readonly assertion?: AgreementRow['assertion'];
 }
 
 const YEAR_MS = 365 * 86_400_000;
@@ -78,6 +88,7 @@ export class SandboxInstance {
     await writeFile(join(dir, 'ca.pem'), this.#authority.rootPem);
     const messageKey = await key(join(dir, 'message.key'), 'ed25519');
     const logKey = await key(join(dir, 'log.key'), 'ed25519');
+    const assertionKey = await key(join(dir, 'assertion.key'), 'p256');
     const origin = `${name}/troad-log`;
     return {
       dir,
@@ -86,8 +97,34 @@ export class SandboxInstance {
       subsystem: `${member}/${subsystem}` as SubsystemId,
       linkSpki: spkiSha256(link),
       messageKey: createPublicKey(messageKey),
+      assertionKey: createPublicKey(assertionKey),
       origin,
       logVkey: verifierKeyOf(`${origin}/1`, createPublicKey(logKey)),
+    };
+  }
+
+  /** What agency A's identity provider needs: a folder of its own, keys, and a certificate for `localhost`. */
+  async identityProvider(): Promise<{
+    readonly dir: string;
+    readonly signingKey: KeyObject;
+    /** From which the provider derives the keys of its cookies. */
+    readonly secret: Buffer;
+    readonly tls: { readonly key: string; readonly cert: string; readonly ca: string };
+  }> {
+    const dir = join(this.dir, 'agencies', 'a11-idp');
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await this.#identity(join(dir, 'https'), () => this.#authority.issueServer());
+    const signingKey = await key(join(dir, 'signing.key'), 'p256');
+    return {
+      dir,
+      signingKey,
+      secret: hkdf(signingKey),
+      tls: {
+        key: await readFile(join(dir, 'https.key'), 'utf8'),
+        cert: await readFile(join(dir, 'https.pem'), 'utf8'),
+        // Clients send their certificate alone, without the issuing one.
+        ca: this.#authority.rootPem + this.#authority.issuingPem,
+      },
     };
   }
 
@@ -97,6 +134,7 @@ export class SandboxInstance {
     provider: Agency,
     consumer: Agency,
     services: readonly OfferedService[],
+    identityProviders: readonly IdentityProviderRow[],
   ): Promise<void> {
     const now = this.#now();
     const rootKey = await key(join(this.dir, 'registry', 'root.key'), 'ed25519');
@@ -117,6 +155,7 @@ export class SandboxInstance {
       services: services.map((service) => serviceRow(provider, service)),
       agreements: services.map((service) => agreementRow(consumer, provider, service, now)),
       linkAnchors: [this.#authority.rootPem],
+      identityProviders,
     };
     const file = await signRegistry(document, [rootKey]);
     await writeFile(this.registryFile, file);
@@ -164,6 +203,10 @@ async function openAuthority(dir: string, now: () => EpochMs): Promise<Authority
   return authority;
 }
 
+/** A secret that lasts as long as the key, and tells nothing about it. */
+const hkdf = (from: KeyObject): Buffer =>
+  Buffer.from(hkdfSync('sha256', from.export({ type: 'pkcs8', format: 'der' }), '', 'troad sandbox idp', 32));
+
 async function key(path: string, kind: KeyKind): Promise<KeyObject> {
   if (!(await exists(path))) await writePrivateKey(path, generateKeyPair(kind).privateKey);
   return createPrivateKey(await readFile(path));
@@ -198,7 +241,7 @@ const serviceRow = (provider: Agency, { code, title }: OfferedService): ServiceR
 const agreementRow = (
   consumer: Agency,
   provider: Agency,
-  { code, methods = ['*'] }: OfferedService,
+  { code, methods = ['*'], assertion = 'none' }: OfferedService,
   now: EpochMs,
 ): AgreementRow => ({
   id: `TW-SANDBOX-${code}`,
@@ -210,7 +253,7 @@ const agreementRow = (
   untilMs: now + YEAR_MS,
   enabledByProvider: true,
   enabledByConsumer: true,
-  // In as many words: these services are used by systems, no person signs in and no device is attested.
-  assertion: 'none',
+  // In as many words: most services are used by systems, no person signs in; and no device is attested.
+  assertion,
   device: 'none',
 });

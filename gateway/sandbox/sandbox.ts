@@ -1,10 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { EpochMs } from '../core/clock.ts';
+import { AgencyIdp, type IdentityEnds } from './agency-idp.ts';
 import { writeGatewayFile, type Ports } from './gateway-file.ts';
+import { PackageMissing } from './idp/idp.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
 import { startServices, type SandboxServices } from './services.ts';
 
@@ -21,6 +24,8 @@ export interface SandboxReady {
   };
   readonly provider: GatewayEnds & { readonly link: string };
   readonly service: { readonly url: string };
+  /** Absent when the provider's optional packages are not installed. */
+  readonly identity?: IdentityEnds;
   readonly trust: string;
 }
 
@@ -48,6 +53,8 @@ const TITLES = {
   echo: { en: 'Says what it received', zh: '回應所收到的內容' },
   files: { en: 'Large files, both ways', zh: '大型檔案雙向傳輸' },
   events: { en: 'Server-sent events', zh: '伺服器推送事件' },
+  cases: { en: 'Housing applications', zh: '住宅補貼案件' },
+  registry: { en: 'Household register', zh: '戶籍登記資料' },
 } as const;
 
 /** A whole T-Road on loopback: two agencies, each with a real gateway process, and the services of the second. */
@@ -57,10 +64,17 @@ export class Sandbox {
   readonly broken: Promise<string>;
   readonly #services: SandboxServices;
   readonly #gateways: readonly Child[];
+  readonly #idp: AgencyIdp | undefined;
 
-  private constructor(ready: SandboxReady, services: SandboxServices, gateways: readonly Child[]) {
+  private constructor(
+    ready: SandboxReady,
+    services: SandboxServices,
+    gateways: readonly Child[],
+    idp: AgencyIdp | undefined,
+  ) {
     this.ready = ready;
     this.#services = services;
+    this.#idp = idp;
     this.#gateways = gateways;
     this.broken = Promise.race(gateways.map((gateway) => gateway.unexpectedEnd));
   }
@@ -77,6 +91,7 @@ export class Sandbox {
       { code: 'events', url: `${services.url}/events`, title: TITLES.events, methods: ['GET', 'HEAD'] },
       // The same echo behind `delivery: verified`: it sees nothing of a request before all of it was checked.
       { code: 'verified', url: `${services.url}/echo`, title: TITLES.echo, delivery: 'verified' },
+      ...userServices(services.url),
       ...(options.extra ?? []).map(({ code, url }) => ({ code, url, title: { en: code, zh: code } })),
     ];
     const [portsA, portsB] = [await freePorts(), await freePorts()];
@@ -84,18 +99,61 @@ export class Sandbox {
       { agency: a, linkPort: portsA.link },
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
     ];
-    await instance.publish(linked, b, a, offered);
+    const idp = await identityProvider(instance, a, `http://127.0.0.1:${portsA.http}`, options);
+    await instance.publish(linked, b, a, offered, idp === undefined ? [] : [idp.row]);
     const gateways = await Promise.all([
       startGateway(options, instance, a, portsA, []),
       startGateway(options, instance, b, portsB, offered),
     ]);
-    return new Sandbox(readyLine(instance, a, b, portsA, portsB, services, gateways), services, gateways);
+    const ends = readyLine(instance, a, b, portsA, portsB, services, gateways);
+    const ready: SandboxReady = { ...ends, ...(idp === undefined ? {} : { identity: idp.ends }) };
+    await writeFile(readyFile(options.dir), JSON.stringify(ready));
+    return new Sandbox(ready, services, gateways, idp);
   }
 
   /** Drains both gateways, then stops the services. */
   async stop(): Promise<void> {
+    await rm(readyFile(this.ready.dir), { force: true });
     await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
-    await this.#services.close();
+    await Promise.all([this.#services.close(), this.#idp?.close()]);
+  }
+}
+
+/** Where a running sandbox says how to reach it: the ready line, for commands that come later. */
+export const readyFile = (dir: string): string => join(dir, 'sandbox.json');
+
+/** Services whose agreements demand to know the user, by how much. */
+function userServices(url: string): OfferedService[] {
+  return [
+    {
+      code: 'cases',
+      url: `${url}/cases`,
+      title: TITLES.cases,
+      assertion: { ial: 2, aal: 2, fal: 1, maxAgeSeconds: 8 * 3600, proof: 'optional' },
+    },
+    {
+      code: 'registry',
+      url: `${url}/registry`,
+      title: TITLES.registry,
+      methods: ['GET', 'HEAD'],
+      assertion: { ial: 2, aal: 3, fal: 2, maxAgeSeconds: 900, proof: 'required' },
+    },
+  ];
+}
+
+/** Without the optional packages everything but signing in works; that is said, not passed over. */
+async function identityProvider(
+  instance: SandboxInstance,
+  agency: Agency,
+  gatewayUrl: string,
+  { now, onLine }: SandboxOptions,
+): Promise<AgencyIdp | undefined> {
+  try {
+    return await AgencyIdp.start(instance, agency, gatewayUrl, now);
+  } catch (thrown) {
+    if (!(thrown instanceof PackageMissing)) throw thrown;
+    onLine?.('sandbox', `no identity provider: ${thrown.message}`);
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { lookUp } from './records.ts';
 
 /** What the services saw, so that a test can prove that a refused request never got there. */
 export interface Seen {
@@ -13,7 +14,7 @@ export interface Seen {
 }
 
 export interface SandboxServices {
-  /** Base URL; the services are `echo`, `files` and `events` below it. */
+  /** Base URL; the services are `echo`, `files`, `events`, `cases` and `registry` below it. */
   readonly url: string;
   readonly seen: Seen;
   close(): Promise<void>;
@@ -64,6 +65,16 @@ async function answer(request: IncomingMessage, response: ServerResponse, seen: 
         : files(response, rest, url.searchParams);
     case 'events':
       return events(request, response, url.searchParams);
+    case 'cases':
+    case 'registry': {
+      const found = lookUp(service, rest);
+      json(
+        response,
+        found ?? { error: 'no such record', path: url.pathname },
+        found === undefined ? 404 : 200,
+      );
+      return undefined;
+    }
     default:
       json(response, { error: 'no such service', path: url.pathname }, 404);
   }

@@ -68,7 +68,7 @@ export class Idp {
     }
   }
 
-  /** @throws Error when the optional packages were not installed */
+  /** @throws PackageMissing */
   static async start(options: IdpOptions): Promise<Idp> {
     requirePackages();
     const { key, cert, ca } = options.tls;
@@ -233,13 +233,18 @@ class HttpProblem extends Error {
   }
 }
 
-/** `npm install --omit=optional` leaves them out; a gateway does not need them. @throws Error */
+/** The optional packages are not installed: `npm install --omit=optional` leaves them out. */
+export class PackageMissing extends Error {
+  override readonly name = 'PackageMissing';
+}
+
+/** A gateway does not need them. @throws PackageMissing */
 function requirePackages(): void {
   for (const name of ['oidc-provider', '@simplewebauthn/server']) {
     try {
       import.meta.resolve(name);
     } catch {
-      throw new Error(`${name} is not installed: run npm install without --omit=optional`);
+      throw new PackageMissing(`${name} is not installed: run npm install without --omit=optional`);
     }
   }
 }
