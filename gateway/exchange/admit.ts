@@ -30,6 +30,7 @@ export interface Admitted {
 export interface Demand {
   readonly peer: PeerGateway;
   readonly signed: SignedHead;
+  readonly method: string;
   readonly route: Route;
   readonly query: string;
   readonly service: LocalService;
@@ -115,7 +116,16 @@ export function admitProvider(
   const grant = decide(gateway, dossier, registry.agreementsFor(client, route.service), (agreement) =>
     PolicyInput.forProvider({ now, peer, signed, route, client, agreement }),
   );
-  return { peer, signed, route, query: head.query, service, grant, agreementId: grant.agreementId };
+  return {
+    peer,
+    signed,
+    method: head.method,
+    route,
+    query: head.query,
+    service,
+    grant,
+    agreementId: grant.agreementId,
+  };
 }
 
 /** Nothing is admitted that could not be finished and recorded. */

@@ -17,14 +17,13 @@ import { rootCause } from './cause.ts';
 import { within } from './deadline.ts';
 import { answerFromDirectory, asksDirectory } from './directory.ts';
 import { Dossier } from './dossier.ts';
-import { gather } from './gather.ts';
+import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
+import { HashingMeter } from './hashing-meter.ts';
 import { Permit } from './permit.ts';
-import { relay, type RelayTerms } from './relay.ts';
+import { relay } from './relay.ts';
 import { readerOf, refusalAnswer, type Reader } from './respond.ts';
-
-/** How long to look whether a body of unknown length ends by itself within `full` mode. Milliseconds. */
-const GATHER_MS = 10;
+import { answerTerms, uploadTerms } from './terms.ts';
 
 /** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
 export const consumer =
@@ -133,7 +132,7 @@ class Consumption {
       body.inflow,
       call.outflow,
       meter,
-      uploadTerms(request.length, limits.bodyIdleMs),
+      uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs),
       async () => {
         const digest = meter.digest();
         const closing = signer.requestFinal(head, digest, meter.length);
@@ -163,24 +162,13 @@ class Consumption {
   async #answerTo(sent: Sent): Promise<{ head: SignedHead; status: number; answer: LinkAnswer }> {
     const { answerMs } = this.#gateway.limits;
     try {
-      // The answer may be long in coming while a long upload runs: its time begins when the upload ends.
+      // A long upload may run first: the wait for the answer begins when it is over, well or badly (a refused upload is
+      // answered by the peer).
+      const over = (sent.upload ?? Promise.resolve()).catch(() => undefined);
+      const late = (): Unavailable => new Unavailable('link.timeout', `no answer in ${answerMs} ms`);
       const answer = await Promise.race([
         sent.call.answer,
-        (sent.upload ?? Promise.resolve()).then(
-          () =>
-            within(
-              sent.call.answer,
-              answerMs,
-              () => new Unavailable('link.timeout', `no answer in ${answerMs} ms`),
-            ),
-          // A refused upload is answered by the peer; a failed one is not: the answer's own failure says which.
-          () =>
-            within(
-              sent.call.answer,
-              answerMs,
-              () => new Unavailable('link.timeout', `no answer in ${answerMs} ms`),
-            ),
-        ),
+        over.then(() => within(sent.call.answer, answerMs, late)),
       ]);
       const head = SignedHead.response(answer.head, sent.view, sent.exchange, this.#gateway.verifier);
       return { head, status: answer.head.status, answer };
@@ -238,7 +226,7 @@ class Consumption {
       answer.inflow,
       out,
       meter,
-      downloadTerms(head.exchange.length, limits.answerMs),
+      answerTerms(head.exchange.length, limits.answerMs),
       record,
     );
   }
@@ -290,37 +278,6 @@ interface Sent {
   upload: Promise<void> | undefined;
   uploadFailure: unknown;
 }
-
-/** Digests a body for the signature and, for X-Road's own request hash, a second time. */
-class HashingMeter extends BodyMeter {
-  readonly #second: { update(chunk: Uint8Array): void } | undefined;
-  constructor(second: { update(chunk: Uint8Array): void } | undefined) {
-    super();
-    this.#second = second;
-  }
-  override update(chunk: Uint8Array): void {
-    super.update(chunk);
-    this.#second?.update(chunk);
-  }
-}
-
-const uploadTerms = (length: number | undefined, idleMs: number): RelayTerms => ({
-  length,
-  maxBytes: Number.MAX_SAFE_INTEGER, // the provider's agreement sets the bound, on the head
-  idleMs,
-  tooLarge: 'message.too_large',
-  wrongLength: 'message.length_mismatch',
-  stalled: 'message.stalled',
-});
-
-const downloadTerms = (length: number | undefined, idleMs: number): RelayTerms => ({
-  length,
-  maxBytes: Number.MAX_SAFE_INTEGER,
-  idleMs,
-  tooLarge: 'response.digest',
-  wrongLength: 'response.digest',
-  stalled: 'response.stalled',
-});
 
 /** The two fields a refusal needs even when the rest of the head was not acceptable. */
 function acceptFields(rawHeaders: readonly string[]): Fields {

@@ -8,6 +8,9 @@ export type Gathered =
   | { readonly kind: 'whole'; readonly bytes: Buffer; readonly trailers: Fields }
   | { readonly kind: 'stream'; readonly inflow: Inflow };
 
+/** How long to look whether a body of unknown length ends by itself within `full` mode. Milliseconds. */
+export const GATHER_MS = 10;
+
 export interface GatherBounds {
   readonly maxBytes: number;
   /** How long to wait for the end of a body of unknown length. A body of known length is waited for `idleMs`. */
