@@ -23,7 +23,28 @@ export const GENERATORS: Readonly<Record<string, Generate>> = {
   'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args as LinkArgs, waitMs),
   'h2-frames': (subject, args, waitMs) =>
     sendFrames(subject.ready.provider.link, stolenKeys(subject), args as unknown as FrameArgs, waitMs),
+  'signed-h2-frames': (subject, args, waitMs) => sendSignedFrames(subject, args as SignedFramesArgs, waitMs),
 };
+
+interface SignedFramesArgs extends LinkRequestArgs {
+  /** Fields put behind the signed ones, whatever they are made of. */
+  readonly extra?: FrameArgs['headers'];
+}
+
+/** A properly signed request, frame by frame, with fields that no library would send. */
+async function sendSignedFrames(subject: Subject, args: SignedFramesArgs, waitMs: number): Promise<Outcome> {
+  const keys = stolenKeys(subject);
+  const { method, authority, path, fields, body } = linkRequest(args, keys, Date.now());
+  const pseudo = [
+    [':method', method],
+    [':scheme', 'https'],
+    [':authority', authority],
+    [':path', path],
+  ] as const;
+  const length = ['content-length', String(body.length)] as const;
+  const headers = [...pseudo, ...fields, length, ...(args.extra ?? [])];
+  return sendFrames(subject.ready.provider.link, keys, { headers, data: body.toString('latin1') }, waitMs);
+}
 
 async function sendLinkRequest(subject: Subject, args: LinkArgs, waitMs: number): Promise<Outcome> {
   const { tamper: changes = [], ending = 'tidy', times = 1, reconnect = false } = args;

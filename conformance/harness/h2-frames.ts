@@ -52,10 +52,11 @@ export async function sendFrames(
   if (args.trailers !== undefined) {
     socket.write(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, fieldSection(args.trailers)));
   }
-  const { answered, refused } = await readFrames(socket, waitMs);
+  const { answered, refused, content } = await readFrames(socket, waitMs);
   socket.destroy();
-  // Which status it is would take a decoder; a case that sends broken frames asks only whether it was accepted.
-  const answers = answered ? [{ status: 0, fields: [], body: Buffer.alloc(0), complete: true }] : [];
+  // Which status it is would take a decoder. A case that sends broken frames asks whether it was accepted, and what
+  // came of it in the content.
+  const answers = answered ? [{ status: 0, fields: [], body: content, complete: true }] : [];
   return { answers, closed: refused };
 }
 
@@ -84,10 +85,14 @@ function literal(text: string): Buffer {
   return Buffer.concat([Buffer.from(length), bytes]);
 }
 
-async function readFrames(socket: Socket, waitMs: number): Promise<{ answered: boolean; refused: boolean }> {
+async function readFrames(
+  socket: Socket,
+  waitMs: number,
+): Promise<{ answered: boolean; refused: boolean; content: Buffer }> {
   let pending = Buffer.alloc(0);
   let answered = false;
   let refused = false;
+  const content: Buffer[] = [];
   const over = new Promise<void>((resolve) => {
     socket.on('close', () => {
       refused = true;
@@ -98,15 +103,17 @@ async function readFrames(socket: Socket, waitMs: number): Promise<{ answered: b
       while (pending.length >= 9 && pending.length >= 9 + pending.readUIntBE(0, 3)) {
         const length = 9 + pending.readUIntBE(0, 3);
         const [type, flags] = [pending.readUInt8(3), pending.readUInt8(4)];
+        const payload = pending.subarray(9, length);
         pending = pending.subarray(length);
         if (type === FRAME.settings && (flags & ACK) === 0)
           socket.write(frame(FRAME.settings, ACK, 0, Buffer.alloc(0)));
         if (type === FRAME.headers) answered = true;
+        if (type === FRAME.data) content.push(payload);
         if (type === FRAME.reset || type === FRAME.goAway) refused = true;
-        if (answered || refused) resolve();
+        if (refused || (answered && (flags & END_STREAM) !== 0 && type !== FRAME.settings)) resolve();
       }
     });
   });
   await Promise.race([over, delay(waitMs)]);
-  return { answered, refused };
+  return { answered, refused, content: Buffer.concat(content) };
 }

@@ -36,7 +36,11 @@ export async function sendOver(
     [':path', request.path],
     ...request.fields,
   ].flat();
-  const { trailers } = request;
+  const { trailers, length } = request;
+  if (length !== undefined && request.body.length > 0) {
+    // A tidy sender announces what it sends, tampered with or not: only then it is for the signature to tell.
+    headers.push('content-length', String(ending === 'tidy' ? request.body.length : length));
+  }
   const stream = session.request(headers, { endStream: false, waitForTrailers: trailers !== undefined });
   const body: Buffer[] = [];
   let status: number | undefined;

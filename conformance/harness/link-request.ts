@@ -45,6 +45,7 @@ export interface LinkRequestArgs {
   readonly to?: string;
   /** Who signs: agency A's registered key, one that no registry lists, or (under A's name) a key of agency B. */
   readonly key?: 'registered' | 'unknown' | 'provider';
+  /** `{{kid}}` stands for the id of the registered key. */
   readonly kid?: string;
   readonly createdInSeconds?: number;
   readonly lifetimeSeconds?: number;
@@ -63,6 +64,8 @@ export interface LinkRequest {
   authority: string;
   fields: Field[];
   body: Buffer;
+  /** Content-Length of an honest sender in `full` mode. */
+  readonly length: number | undefined;
   /** Undefined: the message ends with its content. */
   trailers: Field[] | undefined;
 }
@@ -121,11 +124,15 @@ export function linkRequest(args: LinkRequestArgs, keys: StolenKeys, now: number
   const sign = signer(args, keys, id, now);
   const fields = [...headers, ...sign(view, requestComponents(headers, mode, label), label, args.uncovered)];
   const request = { method, path, authority, fields, body: content };
-  if (mode === 'full') return { ...request, trailers: undefined };
+  if (mode === 'full') return { ...request, length: content.length, trailers: undefined };
   const end: Fields = [digest, [END, formatEnd(content.length)]];
   const ending = { ...view, fields, trailers: end };
   const components = requestComponents(fields, mode, 'final');
-  return { ...request, trailers: [...end, ...sign(ending, components, 'final', args.uncoveredAtEnd)] };
+  return {
+    ...request,
+    length: undefined,
+    trailers: [...end, ...sign(ending, components, 'final', args.uncoveredAtEnd)],
+  };
 }
 
 type Sign = (
@@ -140,9 +147,10 @@ function signer(args: LinkRequestArgs, keys: StolenKeys, id: string, now: number
     args.key === 'unknown'
       ? generateKeyPairSync('ed25519').privateKey
       : createPrivateKey(args.key === 'provider' ? keys.providerMessage : keys.message);
+  const registered = messageKeyId(keys.name, createPublicKey(keys.message));
   const created = Math.floor(now / 1000) + (args.createdInSeconds ?? 0);
   const expires = created + (args.lifetimeSeconds ?? 60);
-  const keyid = args.kid ?? messageKeyId(keys.name, createPublicKey(key));
+  const keyid = args.kid?.replace('{{kid}}', registered) ?? messageKeyId(keys.name, createPublicKey(key));
   return (view, components, label, uncovered = []) => {
     const covered = components.filter(({ name }) => !uncovered.includes(name));
     const tag = args.tag ?? TAG[label];

@@ -9,10 +9,11 @@ export type Variables = Readonly<Record<string, string>>;
 /** Variables for a gateway that offers `service` to `client`: ready-made beginnings of requests, without the last line end. */
 export function variablesFor(host: string, client: string, service: string): Variables {
   const path = `/r1/${service}`;
+  const verified = path.replace(/[^/]+$/, 'verified');
   const head = (method: string): string =>
     `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\nX-Road-Client: ${client}\r\nAccept: application/problem+json\r\n`;
   const fields = head('').slice(head('').indexOf('\r\n') + 2);
-  return { host, client, path, fields, get: head('GET'), post: head('POST') };
+  return { host, client, path, verified, fields, get: head('GET'), post: head('POST') };
 }
 
 /**

@@ -47,10 +47,11 @@ export function tamper(request: LinkRequest, change: Tampering): void {
   else request.fields = [...request.fields, ...(request.trailers ?? [])];
 }
 
-const replaced = (fields: readonly Field[], [name, value]: Field): Field[] => [
-  ...fields.filter(([other]) => other !== name),
-  [name, value],
-];
+/** In its place: the order of fields is signed. */
+const replaced = (fields: readonly Field[], changed: Field): Field[] =>
+  fields.some(([name]) => name === changed[0])
+    ? fields.map((field) => (field[0] === changed[0] ? changed : field))
+    : [...fields, changed];
 
 function flipped(bytes: Uint8Array, index: number): Buffer {
   const copy = Buffer.from(bytes);

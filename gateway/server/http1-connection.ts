@@ -6,7 +6,7 @@ import type { RefusalCode } from '../core/refusals.ts';
 import type { ClientConnection, Consume } from '../exchange/arrival.ts';
 import { RequestReader } from './framing.ts';
 import { formatHead } from './http1-answer.ts';
-import { gone, Http1Exchange, type ExchangeHost } from './http1-exchange.ts';
+import { gone, incomplete, Http1Exchange, type ExchangeHost } from './http1-exchange.ts';
 import type { AnswerWishes, HeadLimits } from './request-head.ts';
 
 export interface ConnectionLimits extends HeadLimits {
@@ -239,7 +239,7 @@ export class Http1Connection implements ExchangeHost {
     if (exchange === undefined) return void this.#socket.end();
     // Whoever has sent all and closes does not wait for the answer. A client cut short may still read why.
     if (exchange.requestComplete) return this.#drop(gone());
-    exchange.requestFailed(new Denied('message.incomplete', 'client closed before the end of the content'));
+    exchange.requestFailed(incomplete());
     this.answered();
   }
 

@@ -185,12 +185,14 @@ export class Http1Exchange implements Arrival, Inflow {
 
   /** The connection is closed. `byUs`: because this exchange asked for it, so nobody needs to be told. */
   closed(cause: Error, byUs: boolean): void {
+    // The socket knows only how the connection ended; what that means for each half is said here.
+    this.requestFailed(byUs ? cause : incomplete(cause));
     this.#failure ??= cause;
-    this.requestFailed(cause);
     if (byUs) return;
-    this.#answer?.fail(cause);
+    const left = gone(cause);
+    this.#answer?.fail(left);
     if (this.#answered) return;
-    for (const listener of this.#goneListeners.splice(0)) listener(cause);
+    for (const listener of this.#goneListeners.splice(0)) listener(left);
   }
 
   #break(cause: Error): void {
@@ -198,4 +200,8 @@ export class Http1Exchange implements Arrival, Inflow {
   }
 }
 
-export const gone = (): Denied => new Denied('response.receiver_gone', 'client closed the connection');
+export const gone = (cause?: Error): Denied =>
+  new Denied('response.receiver_gone', 'client closed the connection', { cause });
+
+export const incomplete = (cause?: Error): Denied =>
+  new Denied('message.incomplete', 'client closed before the end of the content', { cause });
