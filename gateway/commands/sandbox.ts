@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SandboxOptions, SandboxReady } from '../sandbox/sandbox.ts';
+import { registerSandboxAssertion } from './sandbox-assertion.ts';
 
 interface Options {
   readonly dir: string;
@@ -13,7 +14,7 @@ interface Options {
 
 /** `troad sandbox`: a whole T-Road on loopback, until SIGTERM or SIGINT. */
 export function registerSandbox(program: Command): void {
-  program
+  const sandbox = program
     .command('sandbox')
     .description('run a whole T-Road on this machine: two agencies, their gateways, services to try')
     .requiredOption('--dir <dir>', 'folder for keys, registry and logs; a second start continues them')
@@ -22,6 +23,7 @@ export function registerSandbox(program: Command): void {
     .action(async (options: Options) => {
       process.exitCode = await runSandbox(options);
     });
+  registerSandboxAssertion(sandbox);
 }
 
 function collect(text: string, all: Options['service']): Options['service'] {
@@ -66,13 +68,27 @@ export async function stopSignal(): Promise<undefined> {
   return undefined;
 }
 
-const welcome = ({ consumer, dir, trust, provider }: SandboxReady): string => `A T-Road is running in ${dir}
+const welcome = ({
+  consumer,
+  dir,
+  trust,
+  provider,
+  identity,
+}: SandboxReady): string => `A T-Road is running in ${dir}
 
   curl -H 'X-Road-Client: TW/GOV/A11/welfare' ${consumer.url}/r1/TW/GOV/B07/housing/echo/hello
 
-Then prove what happened:
+${identity === undefined ? '' : signIn(identity, consumer.url, dir)}Then prove what happened:
 
   troad audit verify ${consumer.log} ${provider.log} --trust ${trust}
 
 Ctrl-C stops it.
+`;
+
+const signIn = ({ enrol, desk }: NonNullable<SandboxReady['identity']>, url: string, dir: string): string =>
+  `With a user: enrol a passkey at ${enrol}, then open ${desk}; or without a browser:
+
+  troad sandbox assertion --dir ${dir} --headers |
+    curl -H @- -H 'X-Road-Client: TW/GOV/A11/welfare' ${url}/r1/TW/GOV/B07/housing/cases
+
 `;
