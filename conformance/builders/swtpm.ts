@@ -1,7 +1,8 @@
 // A real TPM 2.0 in software: swtpm processes with EK certificates of a CA of our own (swtpm_localca).
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parsePem } from '../../gateway/x509/pem.ts';
@@ -102,7 +103,7 @@ export class Swtpm {
   async start(): Promise<void> {
     rmSync(this.#socket, { force: true });
     await this.#start(['--server', `type=unixio,path=${this.#socket},mode=0600`]);
-    for (let tries = 0; !existsSync(this.#socket); tries += 1) {
+    for (let tries = 0; !(await answers(this.#socket)); tries += 1) {
       if (tries > 500) throw new Error('swtpm did not open its socket');
       await pause(10);
     }
@@ -136,5 +137,18 @@ export class Swtpm {
       running.kill(signal);
       await ended;
     }
+  }
+}
+
+/** The socket's file is there before anybody listens. */
+async function answers(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
   }
 }

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { agileLog, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
+import { agileLog, EV, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
 import { AKS } from '../../conformance/builders/lying-tpm.ts';
 import { SwtpmLab, swtpmMissing, tpm2ToolsMissing } from '../../conformance/builders/swtpm.ts';
 import { HASH } from '../tpm/algorithm.ts';
@@ -253,7 +253,11 @@ void t.test(
 
 void t.test('cross-check: tpm2 eventlog replays as we do', { skip: tpm2ToolsMissing }, async (t) => {
   const path = join(dir, 'log.bin');
-  writeFileSync(path, agileLog(healthyBoot()));
+  // It reads what the types promise, and stops at UEFI variables that are none: plain ones for it.
+  const plain = healthyBoot().map((built) =>
+    built.type === EV.separator ? built : { ...built, type: EV.ipl },
+  );
+  writeFileSync(path, agileLog(plain));
   const { stdout, status, stderr } = spawnSync('tpm2', ['eventlog', path], { encoding: 'utf8' });
   t.equal(status, 0, stderr);
   for (const [pcr, { value }] of replay(parseEventLog(readFileSync(path)), HASH.sha256)) {
