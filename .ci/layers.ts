@@ -24,9 +24,10 @@ const LEVELS: Readonly<Record<string, number>> = {
   'gateway/server': 6,
   'gateway/config': 6,
   'gateway/telemetry': 6,
-  'gateway/node.ts': 7,
-  'gateway/commands': 8,
-  'gateway/cli.ts': 9,
+  'gateway/node': 7,
+  'gateway/node.ts': 8,
+  'gateway/commands': 9,
+  'gateway/cli.ts': 10,
 };
 
 const LOWER = Object.keys(LEVELS).filter((area) => (LEVELS[area] ?? 0) <= 3);

@@ -3,16 +3,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { loadConfig } from './config/load.ts';
-import type { GatewayConfig, ServiceConfig } from './config/config.ts';
+import type { GatewayConfig } from './config/config.ts';
 import type { Clock } from './core/clock.ts';
 import { newExchangeId, toUuid } from './core/ids.ts';
-import type { RefusalCode } from './core/refusals.ts';
 import { openLog, type EvidenceLog } from './evidence/log.ts';
 import { directoryOf } from './exchange/admit.ts';
 import { consumer } from './exchange/consume.ts';
-import type { ExchangeObserver, Gateway, LocalService } from './exchange/gateway.ts';
+import type { ExchangeObserver, Gateway } from './exchange/gateway.ts';
 import { linkDoor } from './exchange/link-door.ts';
 import { answerFor } from './exchange/respond.ts';
 import { showCheckpoint } from './exchange/witness.ts';
@@ -21,14 +19,12 @@ import { createLinkClient } from './link/client.ts';
 import { createLinkServer } from './link/server.ts';
 import { REPLAY_WINDOW_MS } from './message/profile.ts';
 import { ReplayStore } from './message/replay.ts';
-import type { SigningKey } from './message/signer.ts';
+import { metricSources, reasonsOf, refusalOf, type Readiness } from './node/health.ts';
+import { addressesOf, localService, readBundle, readSigningKey, subsystemsOf } from './node/parts.ts';
 import { RegistryFile } from './registry/file.ts';
-import { messageKeyRow } from './registry/keys.ts';
 import type { Registry } from './registry/registry.ts';
 import { AdminListener, parseToken } from './server/admin.ts';
 import { Front, type FrontOptions } from './server/front.ts';
-import { ServiceHop } from './service/hop.ts';
-import type { MetricSources } from './telemetry/gateway-metrics.ts';
 import { openOperatorLog } from './telemetry/log.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { Bundle } from './trust/bundle.ts';
@@ -78,7 +74,7 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
   const telemetry = new Telemetry({
     emit,
     clock,
-    sources: metricSources(readiness, registryFile, bundle),
+    sources: metricSources(readiness, registryFile, bundle, clock, SOFTWARE),
   });
   const log = await openLog({
     dir: config.log.dir,
@@ -184,14 +180,14 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
     host,
     port,
     ...(tokenFile === undefined ? {} : { token: parseToken(readFileSync(tokenFile, 'utf8')) }),
-    notReady: () => reasonsOf(readiness, registryFile),
+    notReady: () => reasonsOf(readiness, registryFile, clock.now()),
     metrics: () => telemetry.metricsPage(),
     checkpoint: () => log.checkpoint(),
   });
   registryFile.watch(config.registry.reloadMs);
   const housekeeping = setInterval(() => {
     telemetry.tick();
-    telemetry.readiness(reasonsOf(readiness, registryFile));
+    telemetry.readiness(reasonsOf(readiness, registryFile, clock.now()));
     // Peers may have expired, been dropped from the registry or set apart: their sessions end now.
     server.recheck();
     link.recheck();
@@ -223,69 +219,13 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
       // Together: two gateways that stop at once would else wait for each other's sessions.
       await Promise.all([server.drain(), link.drain()]);
       await Promise.all([...services.values()].map(({ hop }) => hop.destroy()));
-      registryFile.close();
+      await registryFile.close();
       await log.close();
       await admin.close();
       telemetry.close();
       emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
       operatorLog.flush();
     },
-  };
-}
-
-/** What decides whether anything is admitted. The log opens after telemetry, which reports on it. */
-interface Readiness {
-  log: EvidenceLog | undefined;
-  stopping: boolean;
-}
-
-function refusalOf({ log, stopping }: Readiness): RefusalCode | undefined {
-  if (stopping) return 'gateway.draining';
-  return log?.health.ok === true ? undefined : 'evidence.unavailable';
-}
-
-/** For `/readyz`: every reason, in words. */
-function reasonsOf({ log, stopping }: Readiness, registryFile: RegistryFile): string[] {
-  const reasons: string[] = [];
-  if (stopping) reasons.push('stopping');
-  if (log === undefined) reasons.push('the evidence log is not open yet');
-  else if (!log.health.ok) reasons.push(`evidence log: ${log.health.reason}`);
-  if (clock.now() >= registryFile.current.expiresAt) reasons.push('the registry has expired');
-  return reasons;
-}
-
-function metricSources(readiness: Readiness, registryFile: RegistryFile, bundle: Bundle): MetricSources {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
-  delay.enable();
-  const startedAtSeconds = clock.now() / 1000;
-  return {
-    process: () => {
-      const { user, system } = process.cpuUsage();
-      const { rss, heapUsed } = process.memoryUsage();
-      const loopDelaySeconds = delay.percentile(99) / 1e9;
-      delay.reset();
-      return {
-        cpuSeconds: (user + system) / 1e6,
-        residentBytes: rss,
-        heapBytes: heapUsed,
-        startedAtSeconds,
-        loopDelaySeconds,
-      };
-    },
-    ready: () => reasonsOf(readiness, registryFile).length === 0,
-    logSize: () => readiness.log?.size ?? 0n,
-    registry: () => ({ version: registryFile.current.version, expiresAtMs: registryFile.current.expiresAt }),
-    build: () => ({ software: SOFTWARE, node: process.version, openssl: process.versions.openssl }),
-    policy: () => ({ bundle: bundle.digest, revision: bundle.revision }),
-  };
-}
-
-function addressesOf({ listen, admin }: GatewayConfig): Record<string, string> {
-  const { http, https } = listen;
-  return {
-    admin: `${admin.host}:${admin.port}`,
-    ...(http === undefined ? {} : { http: `${http.host}:${http.port}` }),
-    ...(https === undefined ? {} : { https: `${https.host}:${https.port}` }),
   };
 }
 
@@ -315,36 +255,6 @@ async function openFronts(config: GatewayConfig, gateway: Gateway): Promise<Fron
     );
   }
   return fronts;
-}
-
-function readBundle(dir: string): Parameters<typeof Bundle.parse>[0] {
-  const read = (file: string): Buffer => readFileSync(join(dir, file));
-  return { manifest: read('manifest.json'), wasm: read('policy.wasm'), data: read('data.json') };
-}
-
-function readSigningKey({ keys, node }: GatewayConfig): SigningKey {
-  const privateKey = createPrivateKey(readFileSync(keys.message.file));
-  const row = messageKeyRow(node.name, createPublicKey(privateKey), { notBefore: 0, notAfter: 0 });
-  return { kid: keys.message.kid ?? row.kid, algorithm: row.alg, privateKey };
-}
-
-function localService(service: ServiceConfig, { limits }: GatewayConfig): LocalService {
-  const { origin, pathname } = new URL(service.url);
-  const hop = new ServiceHop({
-    origin,
-    basePath: pathname.replace(/\/$/, ''),
-    timeoutMs: service.timeoutMs,
-    connectMs: limits.connectMs,
-    maxConcurrent: service.maxConcurrent,
-    ...(service.ca === undefined ? {} : { ca: readFileSync(service.ca, 'utf8') }),
-  });
-  const { id, delivery, timeoutMs, maxRequestBytes, maxResponseBytes = Number.MAX_SAFE_INTEGER } = service;
-  return { id, hop, delivery, timeoutMs, maxRequestBytes, maxResponseBytes };
-}
-
-function subsystemsOf({ subsystems }: GatewayConfig): Gateway['subsystems'] {
-  const byId = new Map(subsystems.map((subsystem) => [subsystem.id, subsystem]));
-  return { localSubsystem: (id) => byId.get(id) };
 }
 
 /** What was seen before a restart counts as seen: a copy of an old message must not pass because we forgot. */
