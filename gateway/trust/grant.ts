@@ -1,8 +1,17 @@
 import { sha256 } from '../core/bytes.ts';
 import { Denied, MalformedBytes, Unavailable } from '../core/errors.ts';
+import type { ReasonTexts } from './bundle.ts';
 import { parseVerdict, type Decision, type Obligations } from './decision.ts';
-import type { PolicyEngine } from './engine.ts';
 import type { PolicyInput } from './input.ts';
+
+/** A policy that can be asked: {@link PolicyEngine} is the one. */
+export interface Evaluator {
+  readonly bundleDigest: string;
+  readonly entrypoint: string;
+  readonly reasons: ReadonlyMap<string, ReasonTexts>;
+  /** @returns the result set, as the module gave it. @throws Unavailable `policy.failed` */
+  evaluate(text: string): unknown;
+}
 
 /** The policy said no. Carries the decision, because a denial is evidence too. */
 export class PolicyDenied extends Denied {
@@ -61,7 +70,7 @@ export class Grant {
    * @throws PolicyDenied `policy.denied`
    * @throws Unavailable `policy.failed` when the module broke off, `policy.undefined` when its answer is none
    */
-  static decide(input: PolicyInput, engine: PolicyEngine): Grant {
+  static decide(input: PolicyInput, engine: Evaluator): Grant {
     const results = engine.evaluate(input.text);
     const decision = decisionOf(results, input, engine);
     if (!decision.allow) throw new PolicyDenied(decision);
@@ -82,7 +91,7 @@ export interface Recorded {
 }
 
 /** @throws Unavailable `policy.undefined` */
-export function decisionOf(results: unknown, asked: Asked, engine: PolicyEngine): Decision {
+export function decisionOf(results: unknown, asked: Asked, engine: Evaluator): Decision {
   try {
     return {
       ...parseVerdict(results, asked.decisionId, engine.reasons),
