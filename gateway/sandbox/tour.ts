@@ -31,8 +31,10 @@ export async function takeTour(
 
   narrator.step('An unmodified HTTP client of agency A asks a service of agency B');
   const got = await ask('GET', `${base}/echo/hello?year=2026`);
-  require(got.status === 200, `GET answered ${got.status}`);
-  narrator.line(`GET ${SERVICE}/echo/hello?year=2026 → ${got.status}, x-road-id ${got.headers['x-road-id']}`);
+  demand(got.status === 200, `GET answered ${got.status}`);
+  narrator.line(
+    `GET ${SERVICE}/echo/hello?year=2026 → ${got.status}, x-road-id ${String(got.headers['x-road-id'])}`,
+  );
   const seen = JSON.parse(got.body) as { headers: Record<string, string> };
   narrator.line(
     `B's service was told: consumer ${seen.headers['t-road-consumer']}, agreement ${seen.headers['t-road-agreement']}`,
@@ -40,8 +42,8 @@ export async function takeTour(
 
   narrator.step('A POST: signed by A, checked and signed by B, checked by A, logged by both');
   const posted = await ask('POST', `${base}/echo/applications`, Buffer.from('{"case":"T-2026-001"}'));
-  require(posted.status === 200 && posted.body.includes('T-2026-001'), `POST answered ${posted.status}`);
-  narrator.line(`POST → ${posted.status}, exchange ${posted.headers['x-road-request-id']}`);
+  demand(posted.status === 200 && posted.body.includes('T-2026-001'), `POST answered ${posted.status}`);
+  narrator.line(`POST → ${posted.status}, exchange ${String(posted.headers['x-road-request-id'])}`);
 
   narrator.step(`A ${uploadBytes / MIB} MiB upload: streamed, digested at both ends, stored nowhere`);
   const upload = await uploadWithProgress(`${base}/files/archive`, uploadBytes, narrator);
@@ -51,14 +53,14 @@ export async function takeTour(
 
   narrator.step('A call that no agreement covers: refused at the head, before a byte of its body');
   const refused = await ask('POST', `${base}/events`, Buffer.from('{}'));
-  require(refused.status === 403, `POST to events answered ${refused.status}`);
+  demand(refused.status === 403, `POST to events answered ${refused.status}`);
   narrator.line(`POST ${SERVICE}/events → ${refused.status} ${refused.body}`);
 
   narrator.step('One bit changed on the network between the gateways, in the middle of an upload');
   const flipped = wire.flipOneBit();
   const tampered = await send('PUT', `${base}/files/tampered`, 16 * MIB, () => undefined);
   await flipped;
-  require(tampered.status !== 200, 'a changed byte went through');
+  demand(tampered.status !== 200, 'a changed byte went through');
   narrator.line(`the client was told ${tampered.status} ${tampered.body}`);
   return {
     aborted: String(tampered.headers['x-road-request-id'] ?? detailOf(tampered.body)),
@@ -69,7 +71,7 @@ export async function takeTour(
 
 const detailOf = (body: string): string => (JSON.parse(body) as { detail: string }).detail; // our own error body
 
-function require(holds: boolean, otherwise: string): asserts holds {
+function demand(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new TourFailed(otherwise);
 }
 
@@ -154,8 +156,10 @@ async function uploadWithProgress(url: string, size: number, narrator: Narrator)
   });
   const seconds = (performance.now() - began) / 1000;
   const { sha256 } = JSON.parse(answer.body) as { sha256?: string };
-  require(answer.status === 200 &&
-    sha256 === hash.digest('hex'), `upload answered ${answer.status} ${answer.body}`);
+  demand(
+    answer.status === 200 && sha256 === hash.digest('hex'),
+    `upload answered ${answer.status} ${answer.body}`,
+  );
   narrator.line(
     `${size / MIB} MiB in ${seconds.toFixed(1)} s, ${(size / MIB / seconds).toFixed(0)} MiB/s; SHA-256 is the same at both ends`,
   );

@@ -20,17 +20,14 @@ export interface Answer {
 const TIMEOUT_MS = 30_000;
 
 /** One request, no redirects followed: as little client as an information system needs. */
-export function ask(
-  url: string,
-  { method = 'GET', headers = {}, body, ca, cert, key }: Ask = {},
-): Promise<Answer> {
+export function ask(url: string, { method = 'GET', headers = {}, body, ...tls }: Ask = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const take = (response: IncomingMessage): void => {
       read(response).then(resolve, reject);
     };
     const common = { method, headers, agent: false, timeout: TIMEOUT_MS } as const;
     const outgoing = url.startsWith('https:')
-      ? tlsRequest(url, { ...common, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) }, take)
+      ? tlsRequest(url, { ...common, ...tls }, take)
       : plainRequest(url, common, take);
     outgoing.on('error', reject);
     outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer from ${new URL(url).origin}`)));
