@@ -34,7 +34,7 @@ void t.test('both operating guides name every event and every metric', async (t)
 
 void t.test('refusals have texts of both languages', async (t) => {
   for (const [code, { en, zh }] of Object.entries(REFUSALS)) {
-    t.match(en, /^[\x20-\x7e]+\.$/, `${code}: English, a sentence`);
+    t.match(en, /^[^\u4e00-\u9fff]+\.$/, `${code}: English, a sentence`);
     t.match(zh, /[\u4e00-\u9fff].*。$/, `${code}: Chinese, a sentence`);
   }
 });
