@@ -42,7 +42,7 @@ const sandbox = await Sandbox.start({
     return mitm.port;
   },
 });
-const middle = mitm as Mitm | undefined; // set by linkVia, which TypeScript cannot see
+const middle: Mitm | undefined = mitm; // set by linkVia
 if (middle === undefined) throw new Error('the sandbox did not ask where its link goes');
 t.teardown(async () => {
   await sandbox.stop();

@@ -140,10 +140,10 @@ export async function makeMitm(gateways: MitmKeys, to: number): Promise<Mitm> {
     const endsWithHead = (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     const whole = lengthOf(flat) !== undefined;
     const request = (head: FlatFields, endStream: boolean, waitForTrailers: boolean): ClientHttp2Stream => {
-      const stream = up().request([...head], { endStream, waitForTrailers });
-      couple(down, stream);
-      relayAnswer(stream, down, tamper);
-      return stream;
+      const onward = up().request([...head], { endStream, waitForTrailers });
+      couple(down, onward);
+      relayAnswer(onward, down, tamper);
+      return onward;
     };
     if (endsWithHead && tamper.request?.append === undefined) {
       request(changed, true, false);
@@ -178,7 +178,7 @@ export async function makeMitm(gateways: MitmKeys, to: number): Promise<Mitm> {
 
 function answer(from: ClientHttp2Stream, into: ServerHttp2Stream, tamper: MessageTamper | undefined): void {
   from.on('response', (_fields, flags, raw) => {
-    const flat: FlatFields = raw as unknown as string[]; // typed as one string
+    const flat: FlatFields = raw;
     const changed = tamper?.head?.(flat) ?? flat;
     if (into.destroyed) return;
     if ((flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0 && tamper?.append === undefined) {

@@ -101,7 +101,9 @@ async function prove(
 /** A copy of a log with one bit changed in the middle of what was written. */
 async function forge(log: string, copy: string): Promise<string> {
   await cp(log, copy, { recursive: true, force: true });
-  const [segment] = (await readdir(copy, { recursive: true })).filter((name) => name.endsWith('.seg')).sort();
+  const [segment] = (await readdir(copy, { recursive: true }))
+    .filter((name) => name.endsWith('.seg'))
+    .toSorted();
   if (segment === undefined) throw new Error(`no segment in ${copy}`);
   const file = await open(join(copy, segment), 'r+');
   const at = 3000; // inside the first records
@@ -114,10 +116,10 @@ async function forge(log: string, copy: string): Promise<string> {
 /** Writes to the terminal; on a pipe, or with NO_COLOR, plain lines. */
 function speaker(): Narrator {
   let steps = 0;
-  let open = false;
+  let unfinished = false;
   const write = (text: string): void => {
-    process.stdout.write(open ? `\r\u001b[K${text}` : text);
-    open = false;
+    process.stdout.write(unfinished ? `\r\u001b[K${text}` : text);
+    unfinished = false;
   };
   return {
     step: (title) => write(`\n${styleText(['bold', 'cyan'], `${++steps}. ${title}`)}\n`),
@@ -125,7 +127,7 @@ function speaker(): Narrator {
     progress: (text) => {
       if (!process.stdout.isTTY) return;
       process.stdout.write(`\r\u001b[K   ${text}`);
-      open = true;
+      unfinished = true;
     },
   };
 }

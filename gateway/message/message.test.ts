@@ -173,7 +173,7 @@ void t.test('a request head that differs in one thing is refused with its code',
     ],
     [
       'fields in another order',
-      { ...opened, fields: [...opened.fields].reverse() },
+      { ...opened, fields: opened.fields.toReversed() },
       'message.component_uncovered',
     ],
     [

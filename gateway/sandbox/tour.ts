@@ -35,7 +35,7 @@ export async function takeTour(
   narrator.line(
     `GET ${SERVICE}/echo/hello?year=2026 → ${got.status}, x-road-id ${String(got.headers['x-road-id'])}`,
   );
-  const seen = JSON.parse(got.body) as { headers: Record<string, string> };
+  const seen = JSON.parse(got.body) as { headers: { 't-road-consumer': string; 't-road-agreement': string } };
   narrator.line(
     `B's service was told: consumer ${seen.headers['t-road-consumer']}, agreement ${seen.headers['t-road-agreement']}`,
   );
