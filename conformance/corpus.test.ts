@@ -41,7 +41,7 @@ const { url } = subject.ready.consumer;
 await goodRequest();
 
 // They sleep most of the time, and leave no trace that the others look for.
-const slow = cases
+const sleepers = cases
   .filter((one) => one.slow && skipped[one.file] === undefined)
   .flatMap((one) =>
     one.variants.flatMap((variant) =>
@@ -65,7 +65,8 @@ for (const one of cases.filter(({ slow, file }) => !slow || skipped[file] !== un
 }
 
 await t.test('slow by nature', async (t) => {
-  for (const { name, expect, outcome } of slow) t.same(problemsOfAnswers(expect, await outcome), [], name);
+  for (const { name, expect, outcome } of sleepers)
+    t.same(problemsOfAnswers(expect, await outcome), [], name);
   await goodRequest();
 });
 

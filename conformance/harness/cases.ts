@@ -166,7 +166,8 @@ const EXPECTATIONS = ['status', 'code', 'closed', 'answers', 'log', 'service', '
 function parseExpectation(json: unknown): Expectation {
   const row = fields(json, 'expect', EXPECTATIONS);
   for (const code of [row['code'] ?? []].flat()) {
-    if (typeof code !== 'string' || !isRefusalCode(code)) throw new Error(`no such refusal: ${String(code)}`);
+    if (typeof code !== 'string' || !isRefusalCode(code))
+      throw new Error(`no such refusal: ${JSON.stringify(code)}`);
   }
   for (const [key, allowed] of [
     ['log', ['event', 'record', 'abort', 'none']],
@@ -174,7 +175,7 @@ function parseExpectation(json: unknown): Expectation {
   ] as const) {
     const value = row[key];
     if (value !== undefined && !allowed.some((one) => one === value))
-      throw new Error(`${key}: ${String(value)}`);
+      throw new Error(`${key}: ${JSON.stringify(value)}`);
   }
   return row; // every key is known, and those that select a question have a known value
 }

@@ -20,10 +20,10 @@ interface LinkArgs extends LinkRequestArgs {
 
 // The arguments come from our own case files; a wrong one shows as a case that does not do what it says.
 export const GENERATORS: Readonly<Record<string, Generate>> = {
-  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args as LinkArgs, waitMs),
+  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args, waitMs),
   'h2-frames': (subject, args, waitMs) =>
     sendFrames(subject.ready.provider.link, stolenKeys(subject), args as unknown as FrameArgs, waitMs),
-  'signed-h2-frames': (subject, args, waitMs) => sendSignedFrames(subject, args as SignedFramesArgs, waitMs),
+  'signed-h2-frames': (subject, args, waitMs) => sendSignedFrames(subject, args, waitMs),
 };
 
 interface SignedFramesArgs extends LinkRequestArgs {
