@@ -35,6 +35,7 @@ export async function makeCutProxy(to: number): Promise<CutProxy> {
 
   const end = (socket: Socket, how: 'fin' | 'rst'): void => {
     if (how === 'fin') socket.end();
+    else if (socket.writableEnded) socket.destroy(); // libuv leaks a handle that is reset while it shuts down
     else socket.resetAndDestroy();
   };
   const cut = (how: 'fin' | 'rst'): void => {
@@ -100,7 +101,7 @@ export async function makeCutProxy(to: number): Promise<CutProxy> {
     },
     cut,
     async close() {
-      for (const socket of sockets) socket.resetAndDestroy();
+      for (const socket of sockets) socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };

@@ -12,6 +12,8 @@ import type { TlsSession } from './tls.ts';
 
 /** How long an upload whose answer is complete is still read and dropped, so that the answer is not lost to a TCP reset. */
 const LINGER_MS = 1000;
+/** How long an idle connection still takes a request that may be on its way when the server drains. */
+const FAREWELL_MS = 500;
 
 /** Our end of an HTTP/1.1 connection that a consumer's gateway opened. One exchange at a time. */
 export class H1ServerSession implements ServerSession {
@@ -59,8 +61,7 @@ export class H1ServerSession implements ServerSession {
     response.on('close', () => {
       arrival.closed(this.#cause);
       this.#running = undefined;
-      if (this.#retiring) this.facts.socket.destroySoon();
-      else this.#watchIdle();
+      this.#watchIdle();
     });
     try {
       onArrival(arrival);
@@ -76,7 +77,9 @@ export class H1ServerSession implements ServerSession {
 
   #watchIdle(): void {
     clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.facts.socket.destroy(), this.#options.limits.idleMs);
+    const { idleMs } = this.#options.limits;
+    // While draining a request may be on its way: its answer will carry `Connection: close`, which loses nothing.
+    this.#idle = setTimeout(() => this.facts.socket.destroySoon(), this.#retiring ? FAREWELL_MS : idleMs);
     this.#idle.unref();
   }
 
@@ -87,8 +90,9 @@ export class H1ServerSession implements ServerSession {
   }
 
   retire(): void {
+    if (this.#retiring) return;
     this.#retiring = true;
-    if (this.#running === undefined) this.facts.socket.end();
+    if (this.#running === undefined) this.#watchIdle();
     else this.#running.last();
   }
 

@@ -6,7 +6,7 @@ import type { ReceivedBody } from './body.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { asBroken, broken } from './failures.ts';
 import { contentFields, h2Request, isBodyless, lengthOf } from './framing.ts';
-import { sessionOptions, watchLife, widenWindow } from './h2-session.ts';
+import { DRAIN_NOTICE, sessionOptions, watchLife, widenWindow } from './h2-session.ts';
 import { H2Received, H2Sent } from './h2-stream.ts';
 import type { LinkAnswer, LinkBody, LinkCall, LinkLimits, LinkSession } from './link.ts';
 import type { TlsSession } from './tls.ts';
@@ -17,6 +17,7 @@ const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM;
 export class H2ClientSession implements ClientSession {
   readonly facts: TlsSession;
   readonly #session: ClientHttp2Session;
+  readonly #close: () => void;
   readonly #watcher: SessionWatcher;
   #active = 0;
   #capacity = 0; // until the other side's SETTINGS came
@@ -31,13 +32,20 @@ export class H2ClientSession implements ClientSession {
   ) {
     this.facts = facts;
     this.#session = session;
+    this.#close = session.close.bind(session);
     this.#watcher = watcher;
     session.on('remoteSettings', () => (this.#capacity = capacityOf(session, limits)));
     const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
     session.on('error', (cause) => (this.#cause ??= broken('session', cause)));
     session.on('goaway', (code) => {
       if (code !== 0) this.#cause ??= broken(`the other side ended the session (code ${code})`);
-      this.#unusable();
+      // Node now calls `close`, which answers with a GOAWAY of its own, which overtakes the heads that are queued, which
+      // the other side then refuses. So we close when the last exchange has ended.
+      session.close = () => undefined;
+      this.retire();
+    });
+    session.on('ping', (payload: Buffer) => {
+      if (payload.equals(DRAIN_NOTICE)) this.retire();
     });
     session.on('close', () => {
       stopWatching();
@@ -105,7 +113,7 @@ export class H2ClientSession implements ClientSession {
   retire(): void {
     this.#unusable();
     // GOAWAY would overtake the head of a request that was queued just now, and the other side would refuse it.
-    if (this.#active === 0 && !this.#session.destroyed) this.#session.close();
+    if (this.#active === 0 && !this.#session.destroyed) this.#close();
   }
 
   destroy(cause: Error): void {

@@ -5,7 +5,7 @@ import { GoneBody } from './body.ts';
 import { asBroken, broken } from './failures.ts';
 import { appendFields, isBodyless, readH2Head, wholeOf } from './framing.ts';
 import { GoneNotice } from './gone.ts';
-import { sessionOptions, watchLife, widenWindow } from './h2-session.ts';
+import { DRAIN_NOTICE, sessionOptions, watchLife, widenWindow } from './h2-session.ts';
 import { H2Received, H2Sent } from './h2-stream.ts';
 import type { LinkArrival, LinkBody, LinkRawHead } from './link.ts';
 import { ResetMeter, type ServerSession, type ServerSessionOptions } from './server-session.ts';
@@ -15,6 +15,7 @@ const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NG
   http2.constants;
 /** RFC 9113 §6.8: "no new streams, please", before the number of the last stream that counts is known. */
 const LAST_STREAM_UNKNOWN = 2 ** 31 - 1;
+const FAREWELL_MS = 1000;
 
 /** Our end of an HTTP/2 session that a consumer's gateway opened. */
 export class H2ServerSession implements ServerSession {
@@ -26,6 +27,7 @@ export class H2ServerSession implements ServerSession {
   #retiring = false;
   #running = 0;
   #idle: NodeJS.Timeout | undefined;
+  #farewell: NodeJS.Timeout | undefined;
 
   constructor(facts: TlsSession, options: ServerSessionOptions) {
     this.facts = facts;
@@ -45,6 +47,7 @@ export class H2ServerSession implements ServerSession {
     session.on('close', () => {
       stopWatching();
       clearTimeout(this.#idle);
+      clearTimeout(this.#farewell);
       options.onClosed();
     });
     session.on('stream', (stream, _fields, flags, flat) => {
@@ -104,13 +107,21 @@ export class H2ServerSession implements ServerSession {
   retire(): void {
     if (this.#retiring || this.#session.destroyed) return;
     this.#retiring = true;
-    // Two steps, or a request that crosses our GOAWAY would be lost: announce, wait one round trip, then close.
+    // A gateway of ours hears this, starts nothing more, and closes when its last exchange has ended. GOAWAY alone
+    // would lose calls: nghttp2 drops the heads that are queued when it comes.
+    this.#session.ping(DRAIN_NOTICE, () => undefined);
+    this.#farewell = setTimeout(() => this.#goaway(), FAREWELL_MS);
+  }
+
+  /** For everybody else, in two steps: announce, wait one round trip for what crosses it, then close. */
+  #goaway(): void {
+    if (this.#session.destroyed) return;
     this.#session.goaway(NGHTTP2_NO_ERROR, LAST_STREAM_UNKNOWN);
     const close = (): void => {
-      clearTimeout(fallback);
+      clearTimeout(this.#farewell);
       if (!this.#session.destroyed) this.#session.close();
     };
-    const fallback = setTimeout(close, 1000);
+    this.#farewell = setTimeout(close, FAREWELL_MS);
     this.#session.ping(close);
   }
 

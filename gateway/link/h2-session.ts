@@ -29,6 +29,9 @@ export function sessionOptions(limits: LinkLimits): ServerSessionOptions {
   };
 }
 
+/** Payload of the PING by which a server asks a client to take its next calls elsewhere. */
+export const DRAIN_NOTICE = Buffer.from('tr-drain', 'latin1');
+
 /** Node counts what waits to be sent against this bound and refuses new streams above it. */
 function sessionMegabytes(limits: LinkLimits): number {
   return Math.ceil((limits.streamsPerSession * 128 * 1024 + limits.sessionWindow) / 1_000_000);

@@ -76,7 +76,6 @@ class TlsLinkServer implements LinkServer {
     let facts: TlsSession;
     try {
       facts = new TlsSession(`in-${++this.#nextId}`, socket, 'server', requireHybrid);
-      if (this.#draining) throw broken('draining');
       verifyPeer(facts.peerCertificate);
     } catch (cause) {
       this.#refused(socket, cause instanceof Error ? cause : new Error(String(cause)));
@@ -90,14 +89,15 @@ class TlsLinkServer implements LinkServer {
       onBroken: (cause) => onEvent?.({ kind: 'session.broken', session: facts, cause }),
       onClosed: () => {
         this.#sessions.delete(session);
-        onEvent?.({ kind: 'session.closed', session: facts });
         if (this.#sessions.size === 0) this.#whenEmpty?.();
+        onEvent?.({ kind: 'session.closed', session: facts });
       },
     };
     onEvent?.({ kind: 'session.opened', session: facts });
     const session: ServerSession =
       facts.protocol === 'h2' ? new H2ServerSession(facts, options) : this.#acceptH1(facts, options);
     this.#sessions.add(session);
+    if (this.#draining) session.retire(); // its handshake was under way
   }
 
   #acceptH1(facts: TlsSession, options: ServerSessionOptions): ServerSession {
@@ -135,15 +135,14 @@ class TlsLinkServer implements LinkServer {
 
   async drain(): Promise<void> {
     this.#draining = true;
+    // Resolves when the last connection is gone, those included whose handshake is under way.
     const stopped = new Promise<void>((resolve) => this.#tls.close(() => resolve()));
     for (const session of this.#sessions) session.retire();
-    if (this.#sessions.size > 0) {
-      const deadline = setTimeout(() => {
-        for (const session of this.#sessions) session.destroy(broken('drained'));
-      }, this.#limits.drainMs);
-      await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
-      clearTimeout(deadline);
-    }
+    const deadline = setTimeout(() => {
+      for (const session of this.#sessions) session.destroy(broken('drained'));
+    }, this.#limits.drainMs);
     await stopped;
+    if (this.#sessions.size > 0) await new Promise<void>((resolve) => (this.#whenEmpty = resolve));
+    clearTimeout(deadline);
   }
 }
