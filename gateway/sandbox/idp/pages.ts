@@ -53,11 +53,12 @@ export const STYLE = `body { font: 16px/1.5 system-ui, sans-serif; color: #1a2b3
 main { max-width: 42rem; margin: 3rem auto; padding: 1rem 2rem 2rem; background: #fff; border-radius: .5rem; }
 label { display: block; padding: .25rem 0; }
 button, .button { display: inline-block; font: inherit; margin: .75rem .5rem 0 0; padding: .5rem 1rem; border: 0;
-  border-radius: .25rem; background: #0b5; color: #fff; text-decoration: none; cursor: pointer; }
+  border-radius: .25rem; background: #06703a; color: #fff; text-decoration: none; cursor: pointer; }
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid #dde; vertical-align: top; }
 code, pre { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
-[role=status] { color: #b00; min-height: 1.5em; }
+[role=status] { min-height: 1.5em; color: #06703a; }
+[role=status].failed { color: #b00; }
 `;
 
 /** The browser's half of WebAuthn: asks for options, lets the authenticator answer, sends the answer back. */
@@ -74,10 +75,12 @@ async function post(path, body) {
 }
 async function attempt(work) {
   outcome.textContent = '';
+  outcome.className = '';
   try {
     await work();
   } catch (error) {
     outcome.textContent = error.message;
+    outcome.className = 'failed';
   }
 }
 document.querySelector('#sign-in')?.addEventListener('click', () => attempt(async () => {

@@ -14,8 +14,8 @@ import type { Person } from './people.ts';
 const RP_ID = 'localhost';
 const CHALLENGE_MS = 300_000;
 const CHALLENGES = 1000;
-/** ES256 and EdDSA. */
-const ALGORITHMS = [-7, -8];
+/** EdDSA, ES256, and RS256 for authenticators that can do nothing else. */
+const ALGORITHMS = [-8, -7, -257];
 
 interface Stored {
   readonly subject: string;

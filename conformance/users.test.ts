@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { CLIENT_ID, SCRIPT_REDIRECT } from '../gateway/sandbox/agency-idp.ts';
+import { DpopKey } from '../gateway/sandbox/client/dpop.ts';
+import { GatewayClient, stepUpOf, type Credential } from '../gateway/sandbox/client/gateway-client.ts';
+import { ask, type Answer } from '../gateway/sandbox/client/http.ts';
+import type { RelyingParty } from '../gateway/sandbox/client/relying-party.ts';
+import { ScriptedPerson } from '../gateway/sandbox/client/scripted-person.ts';
+import { ACR, LADDER, type Acr } from '../gateway/sandbox/idp/levels.ts';
+import { startSandbox } from './harness/sandbox.ts';
+
+const HOUSING = '/r1/TW/GOV/B07/housing';
+const CASES = `${HOUSING}/cases`;
+const HOUSEHOLD = `${HOUSING}/registry/households/H-63-000417`;
+
+const dir = t.testdir();
+const sandbox = await startSandbox(dir);
+t.teardown(() => sandbox.stop());
+const { consumer, identity, service } = sandbox.ready;
+if (identity === undefined) throw new Error('the identity provider is not installed');
+const ends = identity;
+const ca = readFileSync(ends.ca, 'utf8');
+const certificate = {
+  cert: readFileSync(consumer.clientCert, 'utf8'),
+  key: readFileSync(consumer.clientKey, 'utf8'),
+};
+const person = new ScriptedPerson('lin.meihua', join(dir, 'lin.json'), { issuer: ends.issuer, ca });
+const party: RelyingParty = {
+  issuer: ends.issuer,
+  ca,
+  clientId: CLIENT_ID.open,
+  redirectUri: SCRIPT_REDIRECT,
+};
+const client = 'TW/GOV/A11/welfare';
+const http = new GatewayClient({ url: consumer.url, client });
+const https = new GatewayClient({ url: consumer.tlsUrl, client, ca, certificate });
+/** Everything that was presented: none of it may show up in a log line. */
+const presented: string[] = [];
+
+interface Made {
+  readonly acr?: Acr;
+  readonly key?: DpopKey;
+  readonly sealed?: true;
+  readonly ageSeconds?: number;
+}
+
+async function signIn({ acr = ACR.aal2, key, sealed, ageSeconds }: Made = {}): Promise<Credential> {
+  const resource = sealed === true ? ends.sealedResource : ends.resource;
+  const assertion = await person.signIn(
+    party,
+    { acr, resource },
+    { key, ...(ageSeconds !== undefined && { ageSeconds }) },
+  );
+  presented.push(assertion);
+  return { assertion, key };
+}
+
+const newKey = (): DpopKey => DpopKey.create(Date.now);
+const served = async (): Promise<unknown> => JSON.parse((await ask(`${service.url}/__seen`)).body);
+
+/** Every refusal of this file is the gateway's: the service must not hear of it. */
+async function refused(t: Test, what: string, call: () => Promise<Answer>, status = 401): Promise<Answer> {
+  const before = await served();
+  const answer = await call();
+  t.equal(answer.status, status, `${what}: ${answer.body}`);
+  t.same(await served(), before, `${what}: the service heard nothing`);
+  return answer;
+}
+
+void t.test('without an assertion: refused, and told what is wanted', async (t) => {
+  const answer = await refused(t, 'cases', () => http.call('GET', CASES));
+  t.match(stepUpOf(answer), { error: undefined, acr: `${ACR.aal2} ${ACR.aal3}`, maxAgeSeconds: 28_800 });
+  const strict = await refused(t, 'registry', () => http.call('GET', HOUSEHOLD));
+  t.match(stepUpOf(strict), { acr: ACR.aal3, maxAgeSeconds: 900 });
+  const echo = await http.call('GET', `${HOUSING}/echo/x`);
+  t.equal(echo.status, 200, 'systems talk to systems where the agreement says so');
+});
+
+void t.test('step-up: who follows the challenge succeeds', async (t) => {
+  const weak = await signIn({ acr: ACR.aal1 });
+  const answer = await refused(t, 'AAL1', () => http.call('GET', CASES, weak));
+  const stepUp = stepUpOf(answer);
+  t.equal(stepUp?.error, 'insufficient_user_authentication');
+  const acr = LADDER.find((rung) => stepUp?.acr?.split(' ').includes(rung));
+  t.equal(acr, ACR.aal2);
+  const strong = await http.call('GET', CASES, await signIn({ ...(acr !== undefined && { acr }) }));
+  t.equal(strong.status, 200, strong.body);
+  t.match(JSON.parse(strong.body), [{ case: 'T-2026-001' }]);
+});
+
+void t.test('too old: refused, and a newer sign-in succeeds', async (t) => {
+  const old = await signIn({ ageSeconds: 9 * 3600 });
+  const answer = await refused(t, '9 hours', () => http.call('GET', CASES, old));
+  t.match(stepUpOf(answer), { error: 'insufficient_user_authentication', maxAgeSeconds: 28_800 });
+  t.equal((await http.call('GET', CASES, await signIn({ ageSeconds: 7 * 3600 }))).status, 200);
+});
+
+void t.test('an assertion that nothing binds is good once', async (t) => {
+  const once = await signIn();
+  t.equal((await http.call('GET', CASES, once)).status, 200);
+  await refused(t, 'replayed', () => http.call('GET', CASES, once));
+});
+
+void t.test('a bound one is good again, with a fresh proof each time', async (t) => {
+  const key = newKey();
+  const bound = await signIn({ key });
+  for (const _ of [1, 2, 3]) t.equal((await http.call('GET', CASES, bound)).status, 200);
+  await refused(t, 'without a proof', () => http.call('GET', CASES, { assertion: bound.assertion }));
+  await refused(t, 'proof of another key', () => http.call('GET', CASES, { ...bound, key: newKey() }));
+
+  const url = consumer.url + CASES;
+  const headers = { 'x-road-client': client, 't-road-assertion': bound.assertion };
+  const send = (dpop: string, to = url): Promise<Answer> => ask(to, { headers: { ...headers, dpop } });
+  const nonce = String(
+    (await send(key.proof({ method: 'GET', url, assertion: bound.assertion }))).headers['dpop-nonce'],
+  );
+  const { assertion } = bound;
+  const proof = key.proof({ method: 'GET', url, assertion, nonce });
+  t.equal((await send(proof)).status, 200);
+  await refused(t, 'the same proof', () => send(proof));
+  await refused(t, 'proof for POST', () => send(key.proof({ method: 'POST', url, assertion, nonce })));
+  await refused(t, 'proof for elsewhere', () =>
+    send(key.proof({ method: 'GET', url, assertion, nonce }), `${url}/T-2026-001`),
+  );
+  await refused(t, 'no ath', () => send(key.proof({ method: 'GET', url, nonce })));
+  await refused(t, 'a nonce of its own', () =>
+    send(key.proof({ method: 'GET', url, assertion, nonce: 'n'.repeat(22) })),
+  );
+});
+
+void t.test('AAL3, encrypted, with proof of possession: nothing less', async (t) => {
+  const key = newKey();
+  await refused(t, 'AAL2', async () => http.call('GET', HOUSEHOLD, await signIn({ key, sealed: true })));
+  await refused(t, 'not encrypted', async () =>
+    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key })),
+  );
+  await refused(t, 'not bound', async () =>
+    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, sealed: true })),
+  );
+  await refused(t, 'too old', async () =>
+    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key, sealed: true, ageSeconds: 1000 })),
+  );
+  const answer = await http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key, sealed: true }));
+  t.equal(answer.status, 200, answer.body);
+  t.match(JSON.parse(answer.body), { household: 'H-63-000417', head: '張大同' });
+});
+
+void t.test('bound to a certificate: good where TLS proves it', async (t) => {
+  const mtls: RelyingParty = { ...party, clientId: CLIENT_ID.certificate, certificate };
+  const assertion = await person.signIn(mtls, { acr: ACR.aal3, resource: ends.resource });
+  presented.push(assertion);
+  t.equal((await https.call('GET', CASES, { assertion })).status, 200);
+  t.equal((await https.call('GET', CASES, { assertion })).status, 200, 'again');
+  await refused(t, 'without TLS', () => http.call('GET', CASES, { assertion }));
+});
+
+void t.test('a changed assertion, or none of ours', async (t) => {
+  const { assertion } = await signIn();
+  const [header = '', payload = '', signature = ''] = assertion.split('.');
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+  const risen = Buffer.from(JSON.stringify({ ...claims, acr: ACR.aal3 })).toString('base64url');
+  await refused(t, 'acr raised', () =>
+    http.call('GET', CASES, { assertion: `${header}.${risen}.${signature}` }),
+  );
+  await refused(t, 'no signature', () => http.call('GET', CASES, { assertion: `${header}.${payload}.` }));
+  await refused(t, 'no token', () => http.call('GET', CASES, { assertion: 'hello' }));
+  t.equal((await http.call('GET', CASES, { assertion })).status, 200, 'the right one was not used up');
+});
+
+void t.test('no log line holds an assertion', async (t) => {
+  await sandbox.stop();
+  const written = sandbox.output.join('\n');
+  t.ok(presented.length > 10);
+  t.ok(written.includes('exchange'));
+  for (const assertion of presented) {
+    for (const part of assertion.split('.')) t.notOk(part.length > 40 && written.includes(part));
+  }
+});
