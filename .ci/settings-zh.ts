@@ -25,6 +25,7 @@ export const SETTINGS_ZH: Readonly<Record<string, string>> = {
   'registry.reloadSeconds': '多久檢查一次名冊檔案是否更新。',
   'keys.message.file': 'PEM 檔：簽署交換訊息的私鑰（Ed25519、P-256 或 RSA）。',
   'keys.message.kid': '金鑰識別碼；未設定時為「閘道名稱#公鑰的 SHA-256」。',
+  'keys.assertion': 'PEM 檔：身分提供者據以加密使用者身分聲明的 P-256 私鑰。',
   'keys.log': 'PEM 檔：簽署日誌檢查點的 Ed25519 私鑰。',
   'log.dir': '證據日誌的資料夾：須為本機磁碟，不可為網路檔案系統。',
   'log.segmentMiB': '單一日誌檔的大小；隨時預先配置兩個。',
