@@ -37,8 +37,8 @@ const standIn = (size: number, status: number): string => `
   const [, , command, , dir] = process.argv;
   if (command === 'audit') process.exit(${status});
   const logs = [dir + '/c', dir + '/p'];
-  const checkpoint = (size) => logs.forEach((log) => writeFileSync(log + '/checkpoint', 'origin\\n' + size + '\\nroot\\n'));
-  logs.forEach((log) => mkdirSync(log, { recursive: true }));
+  const checkpoint = (size) => logs.forEach((log) => writeFileSync(log + '/epoch-1/checkpoint', 'origin\\n' + size + '\\nroot\\n'));
+  logs.forEach((log) => mkdirSync(log + '/epoch-1', { recursive: true }));
   checkpoint(3);
   const idle = logs.map(() => spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']));
   process.on('SIGTERM', () => { checkpoint(${size}); idle.forEach((child) => child.kill()); process.exit(0); });

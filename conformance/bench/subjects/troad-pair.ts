@@ -50,7 +50,9 @@ export function parseTreeSize(checkpoint: string): number {
   return Number(size);
 }
 
-const treeSize = (log: string): number => parseTreeSize(readFileSync(join(log, 'checkpoint'), 'utf8'));
+/** A log is a folder of epochs; the sandbox's has one. */
+const treeSize = (log: string): number =>
+  parseTreeSize(readFileSync(join(log, 'epoch-1', 'checkpoint'), 'utf8'));
 
 const FILE_SYSTEMS: Readonly<Record<number, string>> = {
   0xef53: 'ext4',
