@@ -20,9 +20,12 @@ import { createLinkServer } from './link/server.ts';
 import { REPLAY_WINDOW_MS } from './message/profile.ts';
 import { ReplayStore } from './message/replay.ts';
 import { metricSources, reasonsOf, refusalOf, type Readiness } from './node/health.ts';
+import { openUsers, ASSERTION_WINDOW_MS } from './node/users.ts';
 import { addressesOf, localService, readBundle, readSigningKey, subsystemsOf } from './node/parts.ts';
 import { RegistryFile } from './registry/file.ts';
+import { JwksCache } from './registry/jwks.ts';
 import type { Registry } from './registry/registry.ts';
+import { fetchJwks } from './server/fetch-jwks.ts';
 import { AdminListener, parseToken } from './server/admin.ts';
 import { Front, type FrontOptions } from './server/front.ts';
 import { openOperatorLog } from './telemetry/log.ts';
@@ -124,6 +127,12 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
     onEvent: telemetry.link('client'),
   });
   const services = new Map(config.services.map((service) => [service.id, localService(service, config)]));
+  const jwks = new JwksCache({
+    fetch: fetchJwks,
+    clock,
+    onProblem: (detail) => emit('identity.problem', { detail }),
+  });
+  const users = openUsers(config, clock, registry, jwks, await log.recentExchanges(ASSERTION_WINDOW_MS));
   const gateway: Gateway = {
     name,
     member,
@@ -140,6 +149,7 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
     link,
     services,
     subsystems: subsystemsOf(config),
+    users,
     quarantine,
     limits: {
       bodyIdleMs: config.limits.bodyIdleMs,
@@ -185,7 +195,10 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
     checkpoint: () => log.checkpoint(),
   });
   registryFile.watch(config.registry.reloadMs);
+  const identityProviders = () => registryFile.current.document.identityProviders ?? [];
+  await jwks.refresh(identityProviders());
   const housekeeping = setInterval(() => {
+    void jwks.refresh(identityProviders());
     telemetry.tick();
     telemetry.readiness(reasonsOf(readiness, registryFile, clock.now()));
     // Peers may have expired, been dropped from the registry or set apart: their sessions end now.

@@ -59,7 +59,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
     },
     admin: { host: '127.0.0.1', port: 5580 },
     registry: { file: join(dir, 'registry.json'), rootKeys: [join(dir, 'root.pem')], reloadMs: 30_000 },
-    keys: { message: { file: join(dir, 'message.key') }, log: { file: join(dir, 'log.key') } },
+    keys: { message: { file: join(dir, 'message.key') }, log: { file: join(dir, 'log.key') }, assertion: [] },
     log: {
       dir: join(dir, 'log'),
       segmentBytes: 64 * 1024 * 1024,

@@ -15,7 +15,12 @@ export interface GatewayConfig {
   readonly link: LinkConfig;
   readonly admin: Endpoint & { readonly tokenFile?: string };
   readonly registry: RegistryConfig;
-  readonly keys: { readonly message: MessageKey; readonly log: { readonly file: string } };
+  readonly keys: {
+    readonly message: MessageKey;
+    readonly log: { readonly file: string };
+    /** What assertions may be encrypted to: more than one while a key is being replaced. */
+    readonly assertion: readonly { readonly file: string }[];
+  };
   readonly log: LogConfig;
   readonly policy: { readonly bundle: string };
   readonly subsystems: readonly SubsystemConfig[];

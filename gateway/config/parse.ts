@@ -172,6 +172,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
         ...(keys.message.kid !== undefined && { kid: keys.message.kid }),
       },
       log: { file: files.secret('/keys/log', keys.log) },
+      assertion: keys.assertion.map((path, i) => ({ file: files.secret(`/keys/assertion/${i}`, path) })),
     },
     log: assembleLog(document, files),
     policy: { bundle: files.folder('/policy/bundle', document.policy.bundle) },

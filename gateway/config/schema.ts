@@ -122,6 +122,11 @@ const keys = z.strictObject({
       .describe('Key id, where it is not name#SHA-256 of the public key.'),
   }),
   log: path.describe('PEM file: private Ed25519 key that signs checkpoints of the log.'),
+  assertion: z
+    .array(path)
+    .max(4)
+    .default([])
+    .describe('PEM files: private P-256 keys that identity providers encrypt user assertions to.'),
 });
 
 const log = z.strictObject({

@@ -7,7 +7,8 @@ export const MAX_CORE_BYTES = 65_535;
 export const MAX_PART_BYTES = 1 << 18;
 export const SALT_BYTES = 16;
 
-export const PART_CLASSES = ['meta', 'input'] as const satisfies readonly PartClass[];
+/** In the order of their numbers on disk: new ones go to the end. */
+export const PART_CLASSES = ['meta', 'input', 'subject'] as const satisfies readonly PartClass[];
 
 /** Bytes of a part with the salt that keeps its commitment from being guessed. */
 export interface SaltedPart {
@@ -29,7 +30,7 @@ export function encodeCore(draft: RecordDraft, parts: SaltedParts): string {
     const part = parts[name];
     if (part !== undefined) commitments[name] = commitmentOf(part);
   }
-  const hasParts = parts.meta !== undefined || parts.input !== undefined;
+  const hasParts = PART_CLASSES.some((name) => parts[name] !== undefined);
   const core: CoreRecord = hasParts ? { v: 1, ...draft, parts: commitments } : { v: 1, ...draft };
   return JSON.stringify(core);
 }

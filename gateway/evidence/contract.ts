@@ -20,6 +20,8 @@ export interface SeenExchange {
   readonly role: 'c' | 'p';
   readonly peer?: string;
   readonly kid?: string;
+  /** Hashes of ids of the user's assertion and proof that it used up. */
+  readonly once?: readonly string[];
 }
 
 /**

@@ -36,13 +36,14 @@ function seenIn(bytes: Buffer, since: EpochMs): { seen: SeenExchange[]; older: b
       const record = decodeCore(coreOf(prefixed));
       if (record.at < since) older = true;
       else if (record.k === 'open' || record.k === 'req.final') {
-        const { x, role, peer, kid } = record;
+        const { x, role, peer, kid, usr } = record;
         seen.push({
           x,
           at: record.at,
           role,
           ...(peer === undefined ? {} : { peer }),
           ...(kid === undefined ? {} : { kid }),
+          ...(usr === undefined ? {} : { once: usr.once }),
         });
       }
     });

@@ -1,4 +1,4 @@
-import type { EpochMs } from '../core/clock.ts';
+import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 
@@ -28,8 +28,8 @@ export type RecordKind =
   | 'boot'
   | 'seal';
 
-/** Parts of a record by retention class: signature bases and fields; the policy's input. */
-export type PartClass = 'meta' | 'input';
+/** Parts of a record by retention class: signature bases and fields; the policy's input; the user's assertion and its proof. */
+export type PartClass = 'meta' | 'input' | 'subject';
 
 /** Facts of one exchange as one gateway saw them. Absent means not known at that point, never "empty". */
 export interface ExchangeFacts {
@@ -60,6 +60,7 @@ export interface ExchangeFacts {
   readonly kid?: string;
   readonly tls?: TlsFacts;
   readonly pol?: PolicyFacts;
+  readonly usr?: UserFacts;
   /** `ok`, or the refusal code. */
   readonly out: 'ok' | RefusalCode;
   /** How many bytes had gone on when an exchange was aborted, per direction. */
@@ -73,6 +74,23 @@ export interface TlsFacts {
   readonly g: string;
   /** SHA-256 of the peer's certificate, base64url. */
   readonly peer: string;
+}
+
+/** How the user was shown to be who it is. Who that is stands in the `subject` part, to which its commitment binds this. */
+export interface UserFacts {
+  /** Issuer. */
+  readonly iss: string;
+  /** SP 800-63 levels. */
+  readonly ial: number;
+  readonly aal: number;
+  readonly fal: number;
+  readonly acr: string;
+  readonly amr: readonly string[];
+  /** When the user authenticated, seconds since 1970. */
+  readonly at: EpochSeconds;
+  readonly by: 'dpop' | 'certificate' | 'none';
+  /** Hashes of the ids this request used up (`jti` of an unbound assertion or of a proof), base64url. */
+  readonly once: readonly string[];
 }
 
 export interface PolicyFacts {

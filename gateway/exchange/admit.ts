@@ -2,8 +2,8 @@ import { Denied, Unavailable } from '../core/errors.ts';
 import { base64 } from '../core/bytes.ts';
 import { fieldValue, type Field } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
-import { parseSubsystemId, subsystemOf } from '../core/ids.ts';
-import { ClientSystem } from '../identity/client-system.ts';
+import { memberOf, parseSubsystemId, subsystemOf } from '../core/ids.ts';
+import { certificateSha256, ClientSystem } from '../identity/client-system.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkSession, LinkTarget } from '../link/link.ts';
 import { SignedHead } from '../message/signed-head.ts';
@@ -15,11 +15,14 @@ import { readClientRequest, type ClientRequest } from './client-request.ts';
 import { decide } from './decide.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway, LocalService } from './gateway.ts';
+import { carriedFields, presentedUser, relayedUser, type PresentedUser } from './users.ts';
 
 /** A client system's request that may be carried. */
 export interface Admitted {
   readonly request: ClientRequest;
   readonly target: LinkTarget;
+  /** Undefined where systems talk without a user. */
+  readonly user: PresentedUser | undefined;
   readonly grant: Grant;
   readonly policyField: Field;
   /** `x-road-client` as the client wrote it, for the answer. */
@@ -34,6 +37,7 @@ export interface Demand {
   readonly route: Route;
   readonly query: string;
   readonly service: LocalService;
+  readonly user: PresentedUser | undefined;
   readonly grant: Grant;
   readonly agreementId: string;
 }
@@ -43,7 +47,7 @@ export interface Demand {
  * of the body was asked for.
  * @throws Denied, Unavailable
  */
-export function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossier): Admitted {
+export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossier): Promise<Admitted> {
   requireReady(gateway);
   const registry = gateway.registry();
   const request = readClientRequest(
@@ -57,8 +61,10 @@ export function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossi
   dossier.target = request.target;
   dossier.learn({ xid: request.xid, client: claimed, svc: route.service, op: method });
   const client = ClientSystem.identify(arrival.connection, claimed, gateway.subsystems);
-  // Place of the user's assertion (identity/): verified here, presented to policy below as a proof.
-  // Place of the endpoint's attestation result (device/): likewise.
+  const certificate = certificateSha256(arrival.connection);
+  const user = await presentedUser(request, certificate, memberOf(client.subsystem), gateway);
+  dossier.user(user);
+  // Place of the endpoint's attestation result (device/): verified here, presented to policy below as a proof.
   const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
   if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
@@ -69,11 +75,21 @@ export function admitConsumer(arrival: Arrival, gateway: Gateway, dossier: Dossi
     gateway,
     dossier,
     registry.agreementsFor(client.subsystem, route.service),
-    (agreement) => PolicyInput.forConsumer({ exchange: dossier.id, now, client, request: asked, agreement }),
+    (agreement) =>
+      PolicyInput.forConsumer({
+        exchange: dossier.id,
+        now,
+        client,
+        user: user?.assertion,
+        request: asked,
+        agreement,
+      }),
+    { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
   return {
-    request,
+    request: { ...request, fields: carriedFields(request.fields, user) },
     target,
+    user,
     grant,
     policyField: policyField(grant),
     clientField: fieldValue(request.fields, 'x-road-client') ?? claimed,
@@ -109,12 +125,19 @@ export function admitProvider(
   // A gateway speaks for the subsystems the registry gives it, and for no others.
   if (registry.subsystem(client)?.gateway.name !== peer.name)
     throw new Denied('message.inconsistent', `${client} is not served by ${peer.name}`);
-  // Place of the relayed assertion and endpoint result: checked again, against this very peer.
+  const user = relayedUser(signed, head, peer, gateway);
+  dossier.user(user);
+  // Place of the relayed endpoint result: checked again, against this very peer.
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
   const now = gateway.clock.now();
-  const grant = decide(gateway, dossier, registry.agreementsFor(client, route.service), (agreement) =>
-    PolicyInput.forProvider({ now, peer, signed, route, client, agreement }),
+  const grant = decide(
+    gateway,
+    dossier,
+    registry.agreementsFor(client, route.service),
+    (agreement) =>
+      PolicyInput.forProvider({ now, peer, signed, route, client, user: user?.assertion, agreement }),
+    { member: peer.member },
   );
   return {
     peer,
@@ -123,6 +146,7 @@ export function admitProvider(
     route,
     query: head.query,
     service,
+    user,
     grant,
     agreementId: grant.agreementId,
   };

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Denied, quoted } from '../core/errors.ts';
 import { fieldValue, type Field, type Fields } from '../core/fields.ts';
 import { parseSubsystemId, toUuid, type ExchangeId, type SubsystemId } from '../core/ids.ts';
+import { originOf } from '../identity/dpop.ts';
 import { clientFields } from '../message/headers.ts';
 import { parseRoute, parseTarget, type Route, type Target } from '../message/target.ts';
 import type { Arrival } from './arrival.ts';
@@ -19,6 +20,8 @@ export interface ClientRequest {
   /** Fields that travel, canonical, X-Road-Id included. */
   readonly fields: Fields;
   readonly length: number | undefined;
+  /** Scheme and authority the client called us by, in one spelling: what `htu` of a proof is compared with. */
+  readonly origin: string;
   readonly hash: RequestHash | undefined;
 }
 
@@ -37,7 +40,7 @@ export function readClientRequest(
   if (!METHODS.has(method)) throw new Denied('framing.method', quoted(method));
   const target = parseTarget(arrival.target);
   const carried = clientFields(rawHeaders);
-  requireOurHost(rawHeaders, hosts);
+  const host = requireOurHost(rawHeaders, hosts);
   const route = parseRoute(target.path);
   const client = parseSubsystemId(fieldValue(carried, 'x-road-client') ?? '');
   if (client === undefined)
@@ -53,21 +56,24 @@ export function readClientRequest(
         ['x-road-request-id', toUuid(id)],
       ])
     : undefined;
+  const origin = originOf(arrival.connection.tls ? 'https' : 'http', host);
   const length = arrival.length === 'chunked' ? undefined : arrival.length;
-  return { method, target, route, client, xid, fields: [...carried, ...madeId], length, hash };
+  return { method, target, route, client, xid, fields: [...carried, ...madeId], length, origin, hash };
 }
 
 /**
  * Only names that are ours: a web page that rebinds its DNS name to this address must not reach the gateway.
  * RFC 9110 §7.4; the port is not compared, it may be mapped on the way.
+ * @returns Host as it was sent
  */
-export function requireOurHost(rawHeaders: readonly string[], hosts: ReadonlySet<string>): void {
+export function requireOurHost(rawHeaders: readonly string[], hosts: ReadonlySet<string>): string {
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     if (rawHeaders[i]?.toLowerCase() !== 'host') continue;
-    const host = HOST.exec((rawHeaders[i + 1] ?? '').toLowerCase())?.[1];
+    const sent = rawHeaders[i + 1] ?? '';
+    const host = HOST.exec(sent.toLowerCase())?.[1];
     if (host === undefined) throw new Denied('header.malformed', 'host');
     if (!hosts.has(host)) throw new Denied('target.misdirected', quoted(host));
-    return;
+    return sent;
   }
   throw new Denied('header.malformed', 'host is missing'); // RFC 9112 §3.2
 }

@@ -24,6 +24,7 @@ import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { readerOf, refusalAnswer, type Reader } from './respond.ts';
 import { answerTerms, uploadTerms } from './terms.ts';
+import type { PresentedUser } from './users.ts';
 
 /** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
 export const consumer =
@@ -46,6 +47,8 @@ class Consumption {
   #answered = false;
   #call: LinkCall | undefined;
   #gone: Error | undefined;
+  #revoked: Error | undefined;
+  #unwatch: () => void = () => undefined;
 
   constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
     this.#arrival = arrival;
@@ -60,13 +63,25 @@ class Consumption {
       this.#call?.abort(this.#gone);
     });
     try {
-      const admitted = admitConsumer(this.#arrival, this.#gateway, this.#dossier);
+      const admitted = await admitConsumer(this.#arrival, this.#gateway, this.#dossier);
+      this.#watch(admitted.user);
       const sent = await this.#send(admitted);
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();
     } catch (thrown) {
-      await this.#refuse(rootCause(thrown, this.#gone));
+      await this.#refuse(this.#revoked ?? rootCause(thrown, this.#gone));
+    } finally {
+      this.#unwatch();
     }
+  }
+
+  /** What was granted for a user ends when the user's session does. */
+  #watch(user: PresentedUser | undefined): void {
+    if (user === undefined) return;
+    this.#unwatch = this.#gateway.users.running.register(user.assertion, (cause) => {
+      this.#revoked = cause;
+      this.#call?.abort(cause);
+    });
   }
 
   /** Decide the mode, sign, record, and only then let the first byte go. */
@@ -238,11 +253,14 @@ class Consumption {
     out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
   }
 
-  #answerFields(head: SignedHead, { request, clientField }: Admitted, sent: Sent): Fields {
+  #answerFields(head: SignedHead, { request, clientField, user }: Admitted, sent: Sent): Fields {
+    const bound = user?.assertion.boundBy === 'dpop';
     const hash =
       sent.upload === undefined || sent.view.trailers !== undefined ? request.hash?.value() : undefined;
     return [
-      ...head.fields.filter(([name]) => !name.startsWith('t-road-')),
+      ...head.fields.filter(([name]) => !name.startsWith('t-road-') && !(bound && name === 'dpop-nonce')),
+      // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
+      ...(bound ? [['dpop-nonce', this.#gateway.users.nonces.current] satisfies Field] : []),
       ['x-road-id', request.xid],
       ['x-road-client', clientField],
       ['x-road-service', request.route.service],
@@ -254,6 +272,7 @@ class Consumption {
 
   #requireClient(): void {
     if (this.#gone !== undefined) throw this.#gone;
+    if (this.#revoked !== undefined) throw this.#revoked;
   }
 
   async #refuse(thrown: unknown): Promise<void> {

@@ -3,22 +3,26 @@ import { Denied } from '../core/errors.ts';
 import { Grant, PolicyDenied } from '../trust/grant.ts';
 import type { Decision } from '../trust/decision.ts';
 import type { AgreementTerms, PolicyInput } from '../trust/input.ts';
+import { challengeFor, type ChallengeContext } from './challenge.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
 
 /**
  * Asks the policy (SP 800-207 PDP) under each agreement between the two, in the registry's order, until one allows.
  * The decision, good or bad, goes into the dossier with the very bytes that were evaluated.
- * @throws Denied `agreement.missing`, `policy.denied`; Unavailable `policy.*`
+ * @throws Denied `agreement.missing`, `policy.denied`, and with a challenge where a better assertion would do:
+ * `assertion.required`, `assertion.insufficient`, `assertion.unprotected`; Unavailable `policy.*`
  */
 export function decide(
   gateway: Gateway,
   dossier: Dossier,
   agreements: readonly AgreementTerms[],
   ask: (agreement: AgreementTerms | undefined) => PolicyInput,
+  users: ChallengeContext,
 ): Grant {
   const engine = gateway.policy();
   let denied: PolicyDenied | undefined;
+  let challenge: Denied | undefined;
   for (const agreement of agreements.length === 0 ? [undefined] : agreements) {
     try {
       const grant = Grant.decide(ask(agreement), engine);
@@ -27,12 +31,13 @@ export function decide(
     } catch (thrown) {
       if (!(thrown instanceof PolicyDenied)) throw thrown;
       denied = thrown;
+      challenge ??= challengeFor(thrown, agreement, gateway, users);
     }
   }
   if (denied === undefined) throw new Error('the policy was not asked'); // the loop above runs at least once
   note(dossier, denied.decision);
   if (agreements.length === 0) throw new Denied('agreement.missing', denied.message, { cause: denied });
-  throw denied;
+  throw challenge ?? denied;
 }
 
 function note(dossier: Dossier, decision: Decision): void {

@@ -3,10 +3,11 @@ import { base64 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
 import type { Receipt } from '../evidence/receipt.ts';
-import type { ExchangeFacts, PolicyFacts, TlsFacts } from '../evidence/record.ts';
+import type { ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
 import type { Mode } from '../message/exchange-field.ts';
 import type { SignatureEvidence } from '../message/signer.ts';
 import type { Gateway } from './gateway.ts';
+import type { PresentedUser } from './users.ts';
 
 type Facts = { -readonly [K in keyof ExchangeFacts]?: ExchangeFacts[K] };
 
@@ -31,6 +32,7 @@ export class Dossier {
   /** Path and query: may be personal, go into the sealed part. */
   target: { readonly path: string; readonly query: string } | undefined;
   policyInput: Uint8Array | undefined;
+  #userField: Uint8Array | undefined;
   #begun = false;
   #over = false;
   readonly sent = { req: 0, res: 0 };
@@ -58,6 +60,22 @@ export class Dossier {
     pol?: PolicyFacts;
   }): void {
     Object.assign(this.#facts, facts);
+  }
+
+  /** Who the user is: what was shown goes into a sealed part; how it was shown, into the record. */
+  user(user: PresentedUser | undefined): void {
+    if (user === undefined) return;
+    const { issuer, level, acr, amr, authTime, boundBy, used } = user.assertion;
+    this.#facts.usr = {
+      iss: issuer,
+      ...level,
+      acr,
+      amr,
+      at: authTime,
+      by: boundBy,
+      once: Object.values(used),
+    };
+    this.#userField = Buffer.from(user.field, 'latin1');
   }
 
   /** A streamed request is admitted on its head. */
@@ -167,11 +185,16 @@ export class Dossier {
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
     this.policyInput = undefined;
+    this.#userField = undefined;
     return receipt;
   }
 
-  #parts(meta: Uint8Array): { meta: Uint8Array; input?: Uint8Array } {
-    return this.policyInput === undefined ? { meta } : { meta, input: this.policyInput };
+  #parts(meta: Uint8Array): { [K in PartClass]?: Uint8Array } {
+    return {
+      meta,
+      ...(this.policyInput === undefined ? {} : { input: this.policyInput }),
+      ...(this.#userField === undefined ? {} : { subject: this.#userField }),
+    };
   }
 
   #known(out: ExchangeFacts['out']): ExchangeFacts {

@@ -11,6 +11,7 @@ import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
 import type { PolicyEngine } from '../trust/engine.ts';
+import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
 export interface Gateway {
@@ -33,6 +34,7 @@ export interface Gateway {
   readonly link: LinkClient;
   readonly services: ReadonlyMap<ServiceId, LocalService>;
   readonly subsystems: SubsystemDirectory;
+  readonly users: UserChecks;
   /** Peers that contradicted themselves. Added to by {@link witness}, read by the registry's directory. */
   readonly quarantine: Set<string>;
   readonly limits: ExchangeLimits;

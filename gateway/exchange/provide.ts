@@ -20,6 +20,7 @@ import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { spool } from './spool.ts';
 import { serviceTerms, uploadTerms } from './terms.ts';
+import { userFacts, type PresentedUser } from './users.ts';
 
 /** The provider's side of the message path: nothing the consumer's gateway decided is trusted; all is checked again. */
 export const provider =
@@ -45,6 +46,8 @@ class Provision {
   readonly #answering: Answering;
   #call: ServiceCall | undefined;
   #gone: Error | undefined;
+  #revoked: Error | undefined;
+  #unwatch: () => void = () => undefined;
 
   constructor(arrival: LinkArrival, gateway: Gateway, dossier: Dossier) {
     this.#arrival = arrival;
@@ -61,6 +64,7 @@ class Provision {
     try {
       const head = this.#readHead();
       const demand = admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
+      this.#watch(demand.user);
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);
       await this.#answerWith(answer, forwarded.permit, demand);
@@ -69,8 +73,19 @@ class Provision {
       if (this.#answering.overtook)
         this.#arrival.inflow.destroy(new Unavailable('service.broken', 'answered early'));
     } catch (thrown) {
-      await this.#refuse(rootCause(thrown, this.#gone));
+      await this.#refuse(this.#revoked ?? rootCause(thrown, this.#gone));
+    } finally {
+      this.#unwatch();
     }
+  }
+
+  /** What was granted for a user ends when the user's session does. */
+  #watch(user: PresentedUser | undefined): void {
+    if (user === undefined) return;
+    this.#unwatch = this.#gateway.users.running.register(user.assertion, (cause) => {
+      this.#revoked = cause;
+      this.#call?.abort(cause);
+    });
   }
 
   #readHead(): RequestHead {
@@ -147,7 +162,8 @@ class Provision {
 
   #callService(demand: Demand, body: ServiceRequest['body']): ServiceCall {
     if (this.#gone !== undefined) throw this.#gone;
-    const { signed, method, route, query, agreementId, peer, service } = demand;
+    if (this.#revoked !== undefined) throw this.#revoked;
+    const { signed, method, route, query, agreementId, peer, service, user } = demand;
     const call = service.hop.call({
       method,
       pathAndQuery: route.rest + query,
@@ -159,6 +175,7 @@ class Provision {
         ['t-road-consumer', peer.member],
         ['t-road-consumer-gateway', peer.name],
         ['t-road-agreement', agreementId],
+        ...userFacts(user),
       ],
       body,
     });

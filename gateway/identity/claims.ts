@@ -48,7 +48,7 @@ export function readClaims(payload: JsonObject): AssertionClaims {
     expiresAt: time(payload, 'exp'),
     authTime: time(payload, 'auth_time'),
     jti: jtiOf(payload),
-    acr: text(payload, 'acr', 200),
+    acr: word(payload['acr']),
     amr: methods(payload['amr']),
     binding: bindingOf(payload['cnf']),
     session: payload['sid'] === undefined ? undefined : text(payload, 'sid', 255),
@@ -73,6 +73,13 @@ function text(payload: JsonObject, name: string, maxLength: number): string {
   if (typeof value !== 'string' || value === '' || value.length > maxLength || /[\p{Cc}\p{Cs}]/u.test(value))
     throw new Denied('assertion.claims', `${name} is not a text of 1 to ${maxLength} characters`);
   return value;
+}
+
+/** It is told to the service in a field, and repeated in challenges. */
+function word(acr: unknown): string {
+  if (typeof acr !== 'string' || !/^[\x21-\x7e]{1,200}$/.test(acr))
+    throw new Denied('assertion.claims', 'acr is not one word');
+  return acr;
 }
 
 function jtiOf(payload: JsonObject): string {

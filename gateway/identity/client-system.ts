@@ -75,6 +75,10 @@ export class ClientSystem {
   }
 }
 
+/** SHA-256 of the client certificate that TLS proved, base64url; undefined without one. */
+export const certificateSha256 = ({ tls, certificate }: ClientConnectionFacts): string | undefined =>
+  tls && certificate !== undefined ? fingerprint(certificate) : undefined;
+
 /** One TLS connection carries many requests with the same certificate object: hash it once. */
 const fingerprints = new WeakMap<Uint8Array, string>();
 

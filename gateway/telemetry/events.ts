@@ -82,6 +82,8 @@ export interface GatewayEvents {
   'evidence.disputed': { readonly peer: string; readonly detail: string };
   'registry.loaded': { readonly version: number; readonly expiresAt: EpochMs };
   'registry.problem': { readonly detail: string };
+  /** Keys of an identity provider could not be fetched, or a security event was not taken. */
+  'identity.problem': { readonly detail: string };
   'policy.loaded': { readonly bundle: string; readonly revision: string };
   'policy.problem': { readonly detail: string };
   /** Whoever reads this log did not keep up. */
@@ -113,6 +115,7 @@ export const EVENT_LEVELS = {
   'evidence.disputed': 'error',
   'registry.loaded': 'info',
   'registry.problem': 'error',
+  'identity.problem': 'warn',
   'policy.loaded': 'info',
   'policy.problem': 'error',
   'log.dropped': 'warn',

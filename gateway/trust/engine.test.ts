@@ -70,8 +70,9 @@ denied('a system proved for another subsystem', 'admission.caller_unproved', () 
     consumerFacts({ client: provedClient('loopback', 'TW/GOV/A11/tax' as SubsystemId) }),
   ),
 );
+const DEMAND = { ial: 2, aal: 2, fal: 1, maxAgeSeconds: 3600, proof: 'optional' } as const;
 denied('an agreement that demands an assertion', 'admission.assertion_required', () =>
-  PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, assertion: 'aal2' } })),
+  PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, assertion: DEMAND } })),
 );
 denied('an agreement that demands an attested device', 'admission.device_required', () =>
   PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, device: 'attested' } })),

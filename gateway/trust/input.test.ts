@@ -81,7 +81,16 @@ void t.test('the text is RFC 8785 whatever it is about', async (t) => {
     methods: fc.array(text),
     paths: fc.array(text),
     id: text,
-    assertion: text,
+    assertion: fc.oneof(
+      fc.constant('none' as const),
+      fc.record({
+        ial: fc.constantFrom(0, 1, 2, 3),
+        aal: fc.constantFrom(0, 1, 2, 3),
+        fal: fc.constantFrom(0, 1, 2, 3),
+        maxAgeSeconds: fc.maxSafeNat(),
+        proof: fc.constantFrom('required', 'optional'),
+      }),
+    ),
     fromMs: fc.maxSafeNat(),
     enabledByConsumer: fc.boolean(),
   });

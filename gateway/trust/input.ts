@@ -5,6 +5,7 @@ import { memberOf, type ExchangeId, type MemberId, type ServiceId, type Subsyste
 import type { ClientSystem } from '../identity/client-system.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
+import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
 
@@ -32,6 +33,8 @@ export interface ConsumerFacts {
   readonly now: EpochMs;
   /** Proof of the local system that asks. */
   readonly client: ClientSystem;
+  /** Proof of the user; undefined when no assertion came with the request. */
+  readonly user: UserAssertion | undefined;
   readonly request: {
     readonly method: string;
     readonly route: Route;
@@ -51,6 +54,8 @@ export interface ProviderFacts {
   /** Parsed from the signed head by the caller, and compared with it here. */
   readonly route: Route;
   readonly client: SubsystemId;
+  /** Proof of the user, verified again with what the peer relayed. */
+  readonly user: UserAssertion | undefined;
   readonly agreement: AgreementTerms | undefined;
 }
 
@@ -82,10 +87,10 @@ export class PolicyInput {
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
-    const { exchange, now, client, request, agreement } = facts;
+    const { exchange, now, client, user, request, agreement } = facts;
     return new PolicyInput({
       agreement: terms(agreement),
-      assertion: null,
+      assertion: shown(user),
       client_system: { method: client.method, subsystem: client.subsystem },
       decision_id: exchange,
       device: null,
@@ -99,7 +104,7 @@ export class PolicyInput {
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const { now, peer, signed, route, client, agreement } = facts;
+    const { now, peer, signed, route, client, user, agreement } = facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -108,9 +113,12 @@ export class PolicyInput {
       throw new Error('policy input: route of another path');
     if (fieldValue(signed.fields, 'x-road-client') !== client)
       throw new Error('policy input: another client');
+    const relayed = fieldValue(signed.fields, 't-road-user');
+    if (user === undefined ? relayed !== undefined : relayed?.startsWith(`assertion="${user.jws}"`) !== true)
+      throw new Error('policy input: another user');
     return new PolicyInput({
       agreement: terms(agreement),
-      assertion: null,
+      assertion: shown(user),
       client_system: null,
       decision_id: exchange.id,
       device: null,
@@ -129,10 +137,10 @@ export class PolicyInput {
  */
 interface Document {
   readonly agreement: ReturnType<typeof terms>;
-  /** Places of the user's assertion, the endpoint's and the peer node's attestation result. null: nothing presented. */
-  readonly assertion: null;
+  readonly assertion: ReturnType<typeof shown>;
   readonly client_system: { readonly method: ClientSystem['method']; readonly subsystem: SubsystemId } | null;
   readonly decision_id: ExchangeId;
+  /** Places of the endpoint's and the peer node's attestation result. null: nothing presented. */
   readonly device: null;
   readonly node: null;
   readonly now_ms: EpochMs;
@@ -173,4 +181,21 @@ function demanded(assertion: 'none' | AssertionDemand) {
   if (assertion === 'none') return assertion;
   const { aal, fal, ial, maxAgeSeconds, proof } = assertion;
   return { aal, fal, ial, max_age_seconds: maxAgeSeconds, proof };
+}
+
+/** What is known about the user's authentication; who it is does not matter here, and does not go into the log this way. */
+function shown(user: UserAssertion | undefined) {
+  if (user === undefined) return null;
+  const { level, acr, amr, authTime, boundBy, issuer, member } = user;
+  return {
+    aal: level.aal,
+    acr,
+    amr,
+    auth_time_ms: authTime * 1000,
+    bound_by: boundBy,
+    fal: level.fal,
+    ial: level.ial,
+    issuer,
+    member,
+  };
 }

@@ -95,6 +95,7 @@ export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFac
     exchange: newExchangeId(),
     now: NOW,
     client: provedClient(),
+    user: undefined,
     request: { method: 'GET', route, client: CLIENT, length: undefined },
     agreement: AGREEMENT,
     ...changes,
@@ -108,6 +109,7 @@ export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFac
     signed: signedRequest(),
     route: { service: SERVICE, rest: '/people/7' },
     client: CLIENT,
+    user: undefined,
     agreement: AGREEMENT,
     ...changes,
   };

@@ -66,7 +66,19 @@ unmet contains "admission.not_enabled_by_provider" if not enabled_by_provider
 
 unmet contains "admission.not_enabled_by_consumer" if not enabled_by_consumer
 
-unmet contains "admission.assertion_required" if not assertion_sufficient
+unmet contains "admission.assertion_required" if not assertion_presented
+
+unmet contains "admission.assertion_foreign" if not assertion_of_member
+
+unmet contains "admission.identity_too_weak" if not identity_proved
+
+unmet contains "admission.authentication_too_weak" if not authenticator_strong
+
+unmet contains "admission.authentication_too_old" if not authenticated_lately
+
+unmet contains "admission.federation_too_weak" if not assertion_protected
+
+unmet contains "admission.possession_unproved" if not possession_proved
 
 unmet contains "admission.device_required" if not device_sufficient
 
@@ -139,10 +151,67 @@ enabled_by_consumer if input.agreement.enabled_by_consumer == true
 # --- What the agreement demands beyond that
 
 # Systems talk without a user, and from machines nobody attested, only where the agreement says "none" in as many words.
-# A demand ("aal2", "attested", …) has no rule that could meet it while well_formed wants input.assertion and
-# input.device to be null; so it refuses, as does an agreement without the word.
-assertion_sufficient if input.agreement.assertion == "none"
+# What was presented although nothing was demanded is still weighed by assertion_of_member.
+no_user if input.agreement.assertion == "none"
 
+assertion_presented if no_user
+
+assertion_presented if {
+	is_object(input.assertion)
+	is_object(input.agreement.assertion)
+}
+
+# An issuer speaks about the users of one member: that of the consumer.
+assertion_of_member if input.assertion == null
+
+assertion_of_member if {
+	parts := split(input.request.client, "/")
+	input.assertion.member == concat("/", array.slice(parts, 0, 3))
+}
+
+# Where there is nothing to compare, assertion_presented has the say: one cause gives one reason. Numbers are compared with numbers: Rego would order 3 before "2".
+unasked if input.assertion == null
+
+unasked if not is_object(input.agreement.assertion)
+
+identity_proved if unasked
+
+identity_proved if at_least(input.assertion.ial, input.agreement.assertion.ial)
+
+authenticator_strong if unasked
+
+authenticator_strong if at_least(input.assertion.aal, input.agreement.assertion.aal)
+
+assertion_protected if unasked
+
+assertion_protected if at_least(input.assertion.fal, input.agreement.assertion.fal)
+
+at_least(shown, demanded) if {
+	is_number(shown)
+	is_number(demanded)
+	shown >= demanded
+}
+
+authenticated_lately if unasked
+
+# A clock that runs ahead of ours may make it negative; the gateway has refused what is too far in the future.
+authenticated_lately if {
+	is_number(input.assertion.auth_time_ms)
+	is_number(input.agreement.assertion.max_age_seconds)
+	input.now_ms - input.assertion.auth_time_ms <= input.agreement.assertion.max_age_seconds * 1000
+}
+
+possession_proved if unasked
+
+possession_proved if input.agreement.assertion.proof == "optional"
+
+possession_proved if {
+	input.agreement.assertion.proof == "required"
+	input.assertion.bound_by in {"certificate", "dpop"}
+}
+
+# A demand on the device has no rule that could meet it while well_formed wants input.device to be null; so it refuses,
+# as does an agreement without the word.
 device_sufficient if input.agreement.device == "none"
 
 # --- The input is exactly what this policy weighs
@@ -157,9 +226,9 @@ well_formed if {
 	input.decision_id != ""
 	is_number(input.now_ms)
 	input.role in {"consumer", "provider"}
-	input.assertion == null
 	input.device == null
 	input.node == null
+	assertion_well_formed
 	request_well_formed
 	peer_well_formed
 	client_system_well_formed
@@ -182,6 +251,25 @@ content_length_well_formed if input.request.content_length == null
 content_length_well_formed if {
 	is_number(input.request.content_length)
 	input.request.content_length >= 0
+}
+
+assertion_well_formed if input.assertion == null
+
+assertion_well_formed if {
+	object.keys(input.assertion) == {
+		"aal", "acr", "amr", "auth_time_ms", "bound_by", "fal",
+		"ial", "issuer", "member",
+	}
+	is_number(input.assertion.aal)
+	is_string(input.assertion.acr)
+	is_array(input.assertion.amr)
+	is_number(input.assertion.auth_time_ms)
+	input.assertion.bound_by in {"certificate", "dpop", "none"}
+	is_number(input.assertion.fal)
+	is_number(input.assertion.ial)
+	is_string(input.assertion.issuer)
+	is_string(input.assertion.member)
+	every method in input.assertion.amr { is_string(method) }
 }
 
 peer_well_formed if input.peer == null
@@ -212,4 +300,12 @@ agreement_well_formed if {
 	is_array(input.agreement.paths)
 	every method in input.agreement.methods { is_string(method) }
 	every pattern in input.agreement.paths { is_string(pattern) }
+	demand_well_formed
+}
+
+# Any word is well-formed, and "none" the only one that is met.
+demand_well_formed if not is_object(input.agreement.assertion)
+
+demand_well_formed if {
+	object.keys(input.agreement.assertion) == {"aal", "fal", "ial", "max_age_seconds", "proof"}
 }

@@ -46,6 +46,22 @@ at_provider := object.union(at_consumer, {
 	"peer": {"gateway": "gw.a11.tw.troad.example", "member": "TW/GOV/A11"},
 })
 
+assertion := {
+	"ial": 2,
+	"aal": 3,
+	"fal": 3,
+	"acr": "urn:troad:acr:aal3",
+	"amr": ["hwk", "pin"],
+	"auth_time_ms": 500,
+	"bound_by": "dpop",
+	"issuer": "https://idp.a11.example",
+	"member": "TW/GOV/A11",
+}
+
+demand := {"ial": 2, "aal": 3, "fal": 2, "max_age_seconds": 1, "proof": "required"}
+
+with_user(facts) := changed(facts, {"/assertion": assertion, "/agreement/assertion": demand})
+
 verdict(facts) := result if result := admission.decision with input as facts
 
 changed(facts, changes) := json.patch(facts, [{"op": "replace", "path": path, "value": value} |
@@ -144,6 +160,77 @@ test_refuses if {
 			result.allow == false
 			result.reasons == [refusal[1]]
 		}
+	}
+}
+
+# --- Users
+
+test_allows_users if {
+	every changes in [
+		{},
+		{"/now_ms": 1500, "/assertion/auth_time_ms": 500},
+		{"/assertion/auth_time_ms": 1600},
+		{"/assertion/bound_by": "certificate"},
+		{"/assertion/bound_by": "none", "/agreement/assertion/proof": "optional"},
+		{"/agreement/assertion/aal": 2, "/agreement/assertion/ial": 1, "/agreement/assertion/fal": 1},
+		{"/agreement/assertion": "none"},
+	] {
+		every facts in [at_consumer, at_provider] { verdict(changed(with_user(facts), changes)).allow == true }
+	}
+}
+
+user_refusals := [
+	[{"/assertion": null}, "admission.assertion_required"],
+	[{"/agreement/assertion": "aal2"}, "admission.assertion_required"],
+	[{"/assertion/member": "TW/GOV/A12"}, "admission.assertion_foreign"],
+	[{"/assertion/member": "TW/GOV/A1"}, "admission.assertion_foreign"],
+	[{"/assertion/member": "TW/GOV/B07"}, "admission.assertion_foreign"],
+	[{"/assertion/member": "TW/GOV/A12", "/agreement/assertion": "none"}, "admission.assertion_foreign"],
+	[{"/assertion/ial": 1}, "admission.identity_too_weak"],
+	[{"/assertion/ial": 0}, "admission.identity_too_weak"],
+	[{"/assertion/aal": 2}, "admission.authentication_too_weak"],
+	[{"/assertion/fal": 1}, "admission.federation_too_weak"],
+	[{"/assertion/auth_time_ms": 499}, "admission.authentication_too_old"],
+	[{"/assertion/bound_by": "none"}, "admission.possession_unproved"],
+	[{"/agreement/assertion/proof": "none"}, "admission.possession_unproved"],
+	[{"/agreement/assertion/aal": "2"}, "admission.authentication_too_weak"],
+	[{"/agreement/assertion/aal": null}, "admission.authentication_too_weak"],
+	[{"/agreement/assertion/ial": "1"}, "admission.identity_too_weak"],
+	[{"/agreement/assertion/fal": false}, "admission.federation_too_weak"],
+	[{"/agreement/assertion/max_age_seconds": "60"}, "admission.authentication_too_old"],
+	[{"/agreement/assertion/max_age_seconds": null}, "admission.authentication_too_old"],
+	[{"/assertion/aal": "3"}, "admission.input_malformed"],
+	[{"/assertion/ial": null}, "admission.input_malformed"],
+	[{"/assertion/fal": [3]}, "admission.input_malformed"],
+	[{"/assertion/auth_time_ms": "500"}, "admission.input_malformed"],
+	[{"/assertion/bound_by": "hope"}, "admission.input_malformed"],
+	[{"/assertion/amr": "hwk"}, "admission.input_malformed"],
+	[{"/assertion/amr": [7]}, "admission.input_malformed"],
+	[{"/assertion/issuer": null}, "admission.input_malformed"],
+	[{"/assertion": {}}, "admission.input_malformed"],
+	[{"/agreement/assertion": {}}, "admission.input_malformed"],
+]
+
+test_refuses_users if {
+	every refusal in user_refusals {
+		every facts in [at_consumer, at_provider] {
+			result := verdict(changed(with_user(facts), refusal[0]))
+			result.allow == false
+			result.reasons == [refusal[1]]
+		}
+	}
+}
+
+test_refuses_users_without_any_one_field if {
+	every facts in [with_user(at_consumer), with_user(at_provider)] {
+		every path in leaves(facts) {
+			admitted := verdict(json.remove(facts, [pointer(path)])).allow
+			admitted == false
+		}
+	}
+	every place in ["/assertion/", "/agreement/assertion/"] {
+		patch := [{"op": "add", "path": concat("", [place, "extra"]), "value": 1}]
+		verdict(json.patch(with_user(at_consumer), patch)).reasons == ["admission.input_malformed"]
 	}
 }
 
@@ -257,8 +344,12 @@ test_refuses_wrong_shapes if {
 # --- The codes
 
 test_every_reason_has_its_texts if {
-	used := {reason | some refusal in refusals; some reason in verdict(changed(at_consumer, refusal[0])).reasons} | {"admission.caller_unproved"}
-	used == object.keys(data.reasons)
+	seen := {reason |
+		some refusal in refusals
+		some reason in verdict(changed(at_consumer, refusal[0])).reasons
+	}
+	of_users := {refusal[1] | some refusal in user_refusals}
+	(seen | of_users) | {"admission.caller_unproved"} == object.keys(data.reasons)
 	every texts in data.reasons {
 		object.keys(texts) == {"en", "zh-TW"}
 		every text in texts { count(text) > 5 }

@@ -1,0 +1,51 @@
+import { Denied } from '../core/errors.ts';
+import type { SecurityEvent } from '../identity/security-event.ts';
+import type { UserAssertion } from '../identity/user-assertion.ts';
+
+type End = (cause: Denied) => void;
+
+/**
+ * The policy administrator's other half (SP 800-207): exchanges under way by the user they run for, so that what was
+ * granted can be taken back while it runs.
+ */
+export class RunningUsers {
+  readonly #byUser = new Map<string, Map<End, UserAssertion>>();
+
+  /** @param end breaks the exchange off; called at most once. @returns to be called when the exchange is over */
+  register(user: UserAssertion, end: End): () => void {
+    const key = keyOf(user.issuer, user.subject);
+    const running = this.#byUser.get(key) ?? new Map<End, UserAssertion>();
+    this.#byUser.set(key, running);
+    running.set(end, user);
+    return () => {
+      running.delete(end);
+      if (running.size === 0 && this.#byUser.get(key) === running) this.#byUser.delete(key);
+    };
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const running of this.#byUser.values()) size += running.size;
+    return size;
+  }
+
+  /** Ends what runs on an authentication that the event has voided. @returns how many exchanges that were */
+  end(event: SecurityEvent): number {
+    if (event.effect !== 'ended') return 0;
+    const candidates =
+      event.subject === undefined
+        ? [...this.#byUser.values()] // a session alone: seldom, and every exchange knows its session
+        : [this.#byUser.get(keyOf(event.issuer, event.subject)) ?? []];
+    const ending: End[] = [];
+    for (const running of candidates) {
+      for (const [end, user] of running) {
+        if (user.issuer !== event.issuer || user.authTime > event.at) continue;
+        if (event.session === undefined || event.session === user.session) ending.push(end);
+      }
+    }
+    for (const end of ending) end(new Denied('assertion.revoked', `${event.type} of ${event.jti}`));
+    return ending.length;
+  }
+}
+
+const keyOf = (issuer: string, subject: string): string => `${issuer}\n${subject}`;

@@ -1,0 +1,217 @@
+import { base64url, sha256 } from '../core/bytes.ts';
+import { toSeconds } from '../core/clock.ts';
+import { Denied } from '../core/errors.ts';
+import { fieldValue, NO_FIELDS, type Fields } from '../core/fields.ts';
+import type { RequestHead } from '../core/head.ts';
+import type { MemberId } from '../core/ids.ts';
+import { REFUSALS } from '../core/refusals.ts';
+import { challengeFields } from '../identity/challenge.ts';
+import { decryptAssertion, MAX_JWE_LENGTH } from '../identity/decrypt.ts';
+import type { DpopNonces } from '../identity/dpop-nonce.ts';
+import type { PeerGateway } from '../identity/peer.ts';
+import type { TokenInputs } from '../identity/token-cache.ts';
+import { VerifiedToken } from '../identity/token.ts';
+import { UserAssertion, type Shown } from '../identity/user-assertion.ts';
+import type { SignedHead } from '../message/signed-head.ts';
+import { formatUser, parseUser, USER } from '../message/user-field.ts';
+import type { ClientRequest } from './client-request.ts';
+import type { Gateway } from './gateway.ts';
+
+/** A user that was proved, and how that travels on. */
+export interface PresentedUser {
+  readonly assertion: UserAssertion;
+  /** `T-Road-User` for the peer; kept sealed as evidence. */
+  readonly field: string;
+}
+
+export const ASSERTION = 't-road-assertion';
+export const PROOF = 'dpop';
+
+/** URI that assertions for a gateway name as their audience. */
+export const audienceOf = (gateway: string): string => `https://${gateway}`;
+
+/**
+ * Consumer's gateway: who the user is, from what the client sent. Undefined when it sent no assertion; whether that will do
+ * is for the policy to say.
+ * @param certificate SHA-256 of the client certificate that TLS proved, base64url
+ * @throws Denied `assertion.*` with a challenge
+ */
+export async function presentedUser(
+  request: Pick<ClientRequest, 'fields' | 'method' | 'origin' | 'target'>,
+  certificate: string | undefined,
+  member: MemberId,
+  gateway: Gateway,
+): Promise<PresentedUser | undefined> {
+  const presented = fieldValue(request.fields, ASSERTION);
+  if (presented === undefined) return undefined;
+  const { users, name, clock } = gateway;
+  try {
+    if (presented.length > MAX_JWE_LENGTH)
+      throw new Denied('assertion.malformed', `${presented.length} characters`);
+    const digest = sha256(presented);
+    const encrypted = presented.split('.', 5).length === 5;
+    const inputs = inputsOf(digest, encrypted, member, audienceOf(name), gateway);
+    const token =
+      users.cache.find(inputs) ??
+      verify(
+        encrypted ? await decryptAssertion(presented, users.decryptionKeys) : presented,
+        inputs,
+        gateway,
+      );
+    const shown = { proof: fieldValue(request.fields, PROOF), certificate, encrypted };
+    const assertion = prove('c', token, shown, gateway, {
+      method: request.method,
+      origin: request.origin,
+      path: request.target.path,
+      assertionSha256: digest,
+      isNonce: users.nonces.isOurs,
+    });
+    users.idle.requireActive(assertion, toSeconds(clock.now()));
+    return { assertion, field: fieldOf(assertion, digest) };
+  } catch (thrown) {
+    throw challenged(thrown, users.nonces);
+  }
+}
+
+/**
+ * Provider's gateway: the same again, from what the peer relayed. The audience is the gateway that the live connection
+ * proved, the keys are those of that gateway's member: a subject of one agency over another's connection is refused.
+ * @throws Denied `assertion.*`, `message.inconsistent`
+ */
+export function relayedUser(
+  signed: SignedHead,
+  head: Pick<RequestHead, 'method' | 'path'>,
+  peer: PeerGateway,
+  gateway: Gateway,
+): PresentedUser | undefined {
+  const field = fieldValue(signed.fields, USER);
+  if (field === undefined) return undefined;
+  const { jws, encrypted, proof, certificate } = parseUser(field);
+  const digest = encrypted ?? sha256(jws);
+  try {
+    // The hash of the JWE is the peer's word. The key of our cache is what we verify: the JWS.
+    const keyed = encrypted === undefined ? digest : sha256(jws);
+    const inputs = inputsOf(keyed, encrypted !== undefined, peer.member, audienceOf(peer.name), gateway);
+    const token = gateway.users.cache.find(inputs) ?? verify(jws, inputs, gateway);
+    const shown = {
+      proof,
+      certificate: certificate === undefined ? undefined : base64url(certificate),
+      encrypted: encrypted !== undefined,
+    };
+    const assertion = prove('p', token, shown, gateway, {
+      method: head.method,
+      origin: undefined,
+      path: head.path,
+      assertionSha256: digest,
+      isNonce: undefined,
+    });
+    return { assertion, field };
+  } catch (thrown) {
+    throw challenged(thrown, undefined);
+  }
+}
+
+/** The client's fields as they travel: the assertion and its proof in one field of ours, or nothing of them. */
+export function carriedFields(fields: Fields, user: PresentedUser | undefined): Fields {
+  // Without an assertion a DPoP field belongs to the service, like Authorization.
+  if (user === undefined) return fields;
+  return [...fields.filter(([name]) => name !== ASSERTION && name !== PROOF), [USER, user.field]];
+}
+
+function inputsOf(
+  presented: Buffer,
+  encrypted: boolean,
+  member: MemberId,
+  audience: string,
+  { users, clock }: Gateway,
+): TokenInputs & { readonly member: MemberId } {
+  const { revision } = users.issuers();
+  return {
+    presented: base64url(presented),
+    encrypted,
+    member,
+    audience,
+    revision,
+    now: toSeconds(clock.now()),
+  };
+}
+
+function verify(
+  jws: string,
+  inputs: TokenInputs & { readonly member: MemberId },
+  { users }: Gateway,
+): VerifiedToken {
+  const token = VerifiedToken.verify(jws, inputs, users.issuers());
+  users.cache.keep(inputs, token);
+  return token;
+}
+
+function prove(
+  role: 'c' | 'p',
+  token: VerifiedToken,
+  shown: Shown,
+  { users, clock }: Gateway,
+  request: Parameters<typeof UserAssertion.prove>[2]['request'],
+): UserAssertion {
+  const { revocations, assertions, proofs } = users;
+  return UserAssertion.prove(token, shown, {
+    request,
+    now: toSeconds(clock.now()),
+    revocations,
+    // A gateway may be both ends of an exchange: each end uses an id once.
+    assertions: { claim: (id) => assertions.claim(role, id) },
+    proofs: { claim: (id) => proofs.claim(role, id) },
+  });
+}
+
+function fieldOf({ jws, shown, boundBy }: UserAssertion, digest: Buffer): string {
+  const { proof, certificate, encrypted } = shown;
+  return formatUser({
+    jws,
+    ...(encrypted ? { encrypted: digest } : {}),
+    ...(boundBy === 'dpop' && proof !== undefined ? { proof } : {}),
+    ...(boundBy === 'certificate' && certificate !== undefined
+      ? { certificate: Buffer.from(certificate, 'base64url') }
+      : {}),
+  });
+}
+
+/** A 401 says what would help (RFC 9110 §15.5.2), and carries a nonce where a proof is the next thing to make. */
+function challenged(thrown: unknown, nonces: DpopNonces | undefined): unknown {
+  if (!(thrown instanceof Denied) || REFUSALS[thrown.code].status !== 401) return thrown;
+  const aboutProof = thrown.code.startsWith('assertion.proof_');
+  const nonce = aboutProof ? nonces?.current : undefined;
+  const made = thrown.answerFields.length > 0 ? thrown.answerFields : undefined;
+  if (made !== undefined && nonce === undefined) return thrown;
+  const error =
+    thrown.code === 'assertion.proof_nonce' || thrown.code === 'assertion.proof_missing'
+      ? 'use_dpop_nonce'
+      : aboutProof
+        ? 'invalid_dpop_proof'
+        : 'invalid_token';
+  const answerFields = challengeFields({
+    error,
+    acrValues: [],
+    bound: aboutProof,
+    ...(nonce === undefined ? {} : { nonce }),
+  });
+  return new Denied(thrown.code, thrown.message.slice(thrown.code.length + 2), {
+    cause: thrown,
+    answerFields,
+  });
+}
+
+/** What the service is told about the user. It can believe these fields: clients cannot set them. */
+export function userFacts(user: PresentedUser | undefined): Fields {
+  if (user === undefined) return NO_FIELDS;
+  const { issuer, subject, level, acr, authTime, boundBy } = user.assertion;
+  return [
+    ['t-road-user-issuer', issuer],
+    // Any text may name a user; in a field it travels percent-encoded.
+    ['t-road-user-subject', encodeURIComponent(subject)],
+    ['t-road-user-level', `ial=${level.ial}, aal=${level.aal}, fal=${level.fal}`],
+    ['t-road-user-acr', acr],
+    ['t-road-user-authenticated', `@${authTime}`],
+    ['t-road-user-bound-by', boundBy],
+  ];
+}
