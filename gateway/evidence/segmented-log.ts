@@ -58,7 +58,10 @@ export class SegmentedLog implements EvidenceLog {
     const { storage, dir, headFile, head, signer } = found;
     const { frontier, running, hashes } = found.recovered;
     if (segmentBytes < MIN_SEGMENT_BYTES) throw new RangeError(`segments of ${segmentBytes} bytes`);
-    const changed = (): void => stats?.health?.(this.health);
+    // An orderly end is no trouble to report.
+    const changed = (): void => {
+      if (!this.#closing) stats?.health?.(this.health);
+    };
     const failed = (cause: unknown): void => {
       this.#failure ??= describe(cause);
       changed();
