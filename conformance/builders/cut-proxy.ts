@@ -35,7 +35,8 @@ export async function makeCutProxy(to: number): Promise<CutProxy> {
 
   const end = (socket: Socket, how: 'fin' | 'rst'): void => {
     if (how === 'fin') socket.end();
-    else if (socket.writableEnded) socket.destroy(); // libuv leaks a handle that is reset while it shuts down
+    else if (socket.writableEnded)
+      socket.destroy(); // libuv leaks a handle that is reset while it shuts down
     else socket.resetAndDestroy();
   };
   const cut = (how: 'fin' | 'rst'): void => {
