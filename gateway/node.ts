@@ -20,12 +20,13 @@ import { createLinkServer } from './link/server.ts';
 import { REPLAY_WINDOW_MS } from './message/profile.ts';
 import { ReplayStore } from './message/replay.ts';
 import { metricSources, reasonsOf, refusalOf, type Readiness } from './node/health.ts';
+import { openSignals } from './node/signals.ts';
 import { openUsers, ASSERTION_WINDOW_MS } from './node/users.ts';
 import { addressesOf, localService, readBundle, readSigningKey, subsystemsOf } from './node/parts.ts';
 import { RegistryFile } from './registry/file.ts';
 import { JwksCache } from './registry/jwks.ts';
 import type { Registry } from './registry/registry.ts';
-import { fetchJwks } from './server/fetch-jwks.ts';
+import { fetchJwks } from './server/fetch-bounded.ts';
 import { AdminListener, parseToken } from './server/admin.ts';
 import { Front, type FrontOptions } from './server/front.ts';
 import { openOperatorLog } from './telemetry/log.ts';
@@ -175,6 +176,8 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
   emit('policy.loaded', { bundle: digest, revision });
   recordTrust(registryFile.current);
 
+  const closeSignals = await openSignals(config, clock, users, emit);
+
   const server = createLinkServer({
     ...linkOptions,
     verifyPeer: (leaf) => {
@@ -235,9 +238,10 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
       await registryFile.close();
       await log.close();
       await admin.close();
+      await closeSignals();
       telemetry.close();
       emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
-      operatorLog.flush();
+      await operatorLog.close();
     },
   };
 }

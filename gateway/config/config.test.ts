@@ -68,6 +68,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
     policy: { bundle: join(dir, 'bundle') },
     subsystems: [],
     services: [],
+    signals: { poll: [] },
     limits: {
       headMs: 10_000,
       bodyIdleMs: 60_000,

@@ -25,6 +25,7 @@ export interface GatewayConfig {
   readonly policy: { readonly bundle: string };
   readonly subsystems: readonly SubsystemConfig[];
   readonly services: readonly ServiceConfig[];
+  readonly signals: SignalsConfig;
   readonly limits: Limits;
   readonly compat: Compat;
 }
@@ -98,6 +99,11 @@ export interface ServiceConfig {
   readonly delivery: 'stream' | 'verified';
   /** PEM file of the only authorities accepted for an https service. */
   readonly ca?: string;
+}
+
+export interface SignalsConfig {
+  readonly push?: Endpoint & { readonly tls?: { readonly cert: string; readonly key: string } };
+  readonly poll: readonly { readonly url: string; readonly tokenFile?: string; readonly pauseMs: number }[];
 }
 
 export interface Limits {

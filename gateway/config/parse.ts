@@ -1,7 +1,7 @@
 import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { ConfigError } from '../core/errors.ts';
 import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
-import type { GatewayConfig, LogConfig, ServiceConfig, SubsystemConfig } from './config.ts';
+import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemConfig } from './config.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
 
@@ -84,7 +84,7 @@ export const isLoopback = (host: string): boolean =>
 
 /** What is wrong although each value by itself is not. */
 function findContradictions(document: ConfigDocument, report: Report): void {
-  const { node, listen, link, admin, subsystems, services } = document;
+  const { node, listen, link, admin, subsystems, services, signals } = document;
   if (!node.member.startsWith(`${node.instance}/`))
     report('/node/member', `is not of instance ${node.instance}`);
   if (listen.http !== undefined && !isLoopback(listen.http.host)) {
@@ -93,12 +93,23 @@ function findContradictions(document: ConfigDocument, report: Report): void {
   if (!isLoopback(admin.host) && admin.tokenFile === undefined) {
     report('/admin/host', 'off loopback the admin listener needs a tokenFile');
   }
+  const { push, poll } = signals;
+  if (push !== undefined && (push.cert === undefined) !== (push.key === undefined))
+    report('/signals/push', 'cert and key come together');
+  if (push !== undefined && push.cert === undefined && !isLoopback(push.host))
+    report('/signals/push/host', 'plain HTTP is served on loopback only; set cert and key');
+  poll.forEach(({ url }, i) => {
+    // A bearer token goes there, and what comes back must not be held up by somebody on the way.
+    if (!url.startsWith('https:') && !isLoopback(new URL(url).hostname))
+      report(`/signals/poll/${i}/url`, 'expected an https URL');
+  });
   const endpoints = new Map<string, string>();
   for (const [name, endpoint] of [
     ['listen/http', listen.http],
     ['listen/https', listen.https],
     ['link', link],
     ['admin', admin],
+    ['signals/push', push],
   ] as const) {
     if (endpoint === undefined || endpoint.port === 0) continue;
     const key = `${endpoint.host} ${endpoint.port}`;
@@ -178,6 +189,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
     policy: { bundle: files.folder('/policy/bundle', document.policy.bundle) },
     subsystems: document.subsystems.map((subsystem, i) => assembleSubsystem(subsystem, i, files)),
     services: document.services.map((service, i) => assembleService(service, i, files)),
+    signals: assembleSignals(document, files),
     limits: {
       headMs: ms(limits.headSeconds),
       bodyIdleMs: ms(limits.bodyIdleSeconds),
@@ -197,6 +209,29 @@ function assembleLog({ log, node }: ConfigDocument, files: ConfigFiles): LogConf
     dir: files.absolute(log.dir), // made by the log itself when it is not there
     segmentBytes: log.segmentMiB * 1024 * 1024,
     origin: log.origin ?? `${node.name}/troad-log`,
+  };
+}
+
+function assembleSignals({ signals: { push, poll } }: ConfigDocument, files: ConfigFiles): SignalsConfig {
+  return {
+    ...(push !== undefined && {
+      push: {
+        host: push.host,
+        port: push.port,
+        ...(push.cert !== undefined &&
+          push.key !== undefined && {
+            tls: {
+              cert: files.readable('/signals/push/cert', push.cert),
+              key: files.secret('/signals/push/key', push.key),
+            },
+          }),
+      },
+    }),
+    poll: poll.map(({ url, tokenFile, pauseSeconds }, i) => ({
+      url,
+      pauseMs: ms(pauseSeconds),
+      ...(tokenFile !== undefined && { tokenFile: files.secret(`/signals/poll/${i}/tokenFile`, tokenFile) }),
+    })),
   };
 }
 

@@ -201,6 +201,31 @@ const limits = z.strictObject({
     .describe('Connections at one time on each listener.'),
 });
 
+const signals = z.strictObject({
+  push: z
+    .strictObject({
+      host: host.default('127.0.0.1').describe('Off loopback a certificate is required.'),
+      port,
+      cert: path.optional().describe('PEM file: certificate chain shown to the identity providers.'),
+      key: path.optional().describe('PEM file: its private key.'),
+    })
+    .optional()
+    .describe('Listener for security events that identity providers push (RFC 8935), at /signals.'),
+  poll: z
+    .array(
+      z.strictObject({
+        url: httpUrl.describe('Polling endpoint of an identity provider (RFC 8936), https.'),
+        tokenFile: path.optional().describe('File with the bearer token for it.'),
+        pauseSeconds: seconds(0.1, 3600)
+          .default(1)
+          .describe('Pause between polls that brought nothing, where the provider does not hold them.'),
+      }),
+    )
+    .max(16)
+    .default([])
+    .describe('Identity providers that are asked for security events.'),
+});
+
 const compat = z.strictObject({
   errorCodes: z
     .enum(['camel', 'snake'])
@@ -230,6 +255,7 @@ export const configSchema = z
       .default([])
       .describe('Information systems that may send through this gateway.'),
     services: z.array(service).max(10_000).default([]).describe('Services this gateway offers.'),
+    signals: signals.prefault({}).describe('Shared signals: sessions that identity providers end.'),
     limits: limits.prefault({}),
     compat: compat.prefault({}),
   })

@@ -22,9 +22,9 @@ import type { Gateway } from './gateway.ts';
 import { HashingMeter } from './hashing-meter.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
-import { readerOf, refusalAnswer, type Reader } from './respond.ts';
+import { acceptFields, readerOf, refusalAnswer, type Reader } from './respond.ts';
 import { answerTerms, uploadTerms } from './terms.ts';
-import type { PresentedUser } from './users.ts';
+import { UserWatch } from './user-watch.ts';
 
 /** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
 export const consumer =
@@ -47,8 +47,7 @@ class Consumption {
   #answered = false;
   #call: LinkCall | undefined;
   #gone: Error | undefined;
-  #revoked: Error | undefined;
-  #unwatch: () => void = () => undefined;
+  readonly #user = new UserWatch();
 
   constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
     this.#arrival = arrival;
@@ -64,24 +63,15 @@ class Consumption {
     });
     try {
       const admitted = await admitConsumer(this.#arrival, this.#gateway, this.#dossier);
-      this.#watch(admitted.user);
+      this.#user.begin(admitted.user, this.#gateway, (cause) => this.#call?.abort(cause));
       const sent = await this.#send(admitted);
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();
     } catch (thrown) {
-      await this.#refuse(this.#revoked ?? rootCause(thrown, this.#gone));
+      await this.#refuse(this.#user.revoked ?? rootCause(thrown, this.#gone));
     } finally {
-      this.#unwatch();
+      this.#user.end();
     }
-  }
-
-  /** What was granted for a user ends when the user's session does. */
-  #watch(user: PresentedUser | undefined): void {
-    if (user === undefined) return;
-    this.#unwatch = this.#gateway.users.running.register(user.assertion, (cause) => {
-      this.#revoked = cause;
-      this.#call?.abort(cause);
-    });
   }
 
   /** Decide the mode, sign, record, and only then let the first byte go. */
@@ -272,7 +262,7 @@ class Consumption {
 
   #requireClient(): void {
     if (this.#gone !== undefined) throw this.#gone;
-    if (this.#revoked !== undefined) throw this.#revoked;
+    if (this.#user.revoked !== undefined) throw this.#user.revoked;
   }
 
   async #refuse(thrown: unknown): Promise<void> {
@@ -296,14 +286,4 @@ interface Sent {
   view: RequestView;
   upload: Promise<void> | undefined;
   uploadFailure: unknown;
-}
-
-/** The two fields a refusal needs even when the rest of the head was not acceptable. */
-function acceptFields(rawHeaders: readonly string[]): Fields {
-  const fields: Field[] = [];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]?.toLowerCase();
-    if (name === 'accept' || name === 'accept-language') fields.push([name, rawHeaders[i + 1] ?? '']);
-  }
-  return fields;
 }

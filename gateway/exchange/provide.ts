@@ -20,7 +20,8 @@ import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { spool } from './spool.ts';
 import { serviceTerms, uploadTerms } from './terms.ts';
-import { userFacts, type PresentedUser } from './users.ts';
+import { UserWatch } from './user-watch.ts';
+import { userFacts } from './users.ts';
 
 /** The provider's side of the message path: nothing the consumer's gateway decided is trusted; all is checked again. */
 export const provider =
@@ -46,8 +47,7 @@ class Provision {
   readonly #answering: Answering;
   #call: ServiceCall | undefined;
   #gone: Error | undefined;
-  #revoked: Error | undefined;
-  #unwatch: () => void = () => undefined;
+  readonly #user = new UserWatch();
 
   constructor(arrival: LinkArrival, gateway: Gateway, dossier: Dossier) {
     this.#arrival = arrival;
@@ -64,7 +64,7 @@ class Provision {
     try {
       const head = this.#readHead();
       const demand = admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
-      this.#watch(demand.user);
+      this.#user.begin(demand.user, this.#gateway, (cause) => this.#call?.abort(cause));
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);
       await this.#answerWith(answer, forwarded.permit, demand);
@@ -73,19 +73,10 @@ class Provision {
       if (this.#answering.overtook)
         this.#arrival.inflow.destroy(new Unavailable('service.broken', 'answered early'));
     } catch (thrown) {
-      await this.#refuse(this.#revoked ?? rootCause(thrown, this.#gone));
+      await this.#refuse(this.#user.revoked ?? rootCause(thrown, this.#gone));
     } finally {
-      this.#unwatch();
+      this.#user.end();
     }
-  }
-
-  /** What was granted for a user ends when the user's session does. */
-  #watch(user: PresentedUser | undefined): void {
-    if (user === undefined) return;
-    this.#unwatch = this.#gateway.users.running.register(user.assertion, (cause) => {
-      this.#revoked = cause;
-      this.#call?.abort(cause);
-    });
   }
 
   #readHead(): RequestHead {
@@ -162,7 +153,7 @@ class Provision {
 
   #callService(demand: Demand, body: ServiceRequest['body']): ServiceCall {
     if (this.#gone !== undefined) throw this.#gone;
-    if (this.#revoked !== undefined) throw this.#revoked;
+    if (this.#user.revoked !== undefined) throw this.#user.revoked;
     const { signed, method, route, query, agreementId, peer, service, user } = demand;
     const call = service.hop.call({
       method,

@@ -23,6 +23,16 @@ export const readerOf = (fields: Fields, spelling: XRoadSpelling): Reader => ({
   spelling,
 });
 
+/** The two fields a refusal needs even when the rest of the head was not acceptable. */
+export function acceptFields(rawHeaders: readonly string[]): Fields {
+  const fields: Field[] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase();
+    if (name === 'accept' || name === 'accept-language') fields.push([name, rawHeaders[i + 1] ?? '']);
+  }
+  return fields;
+}
+
 /**
  * The only place where a thrown value becomes an answer: X-Road's three-member body in JSON, in XML when Accept asks
  * for that (REST protocol 4.6), or RFC 9457 with our own code for clients that accept it.

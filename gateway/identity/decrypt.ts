@@ -49,11 +49,10 @@ export function readDecryptionKey(privateKey: KeyObject): DecryptionKey {
 export async function decryptAssertion(jwe: string, keys: readonly DecryptionKey[]): Promise<string> {
   if (jwe.length > MAX_JWE_LENGTH) throw refused(`${jwe.length} characters`);
   const header = headerOf(jwe);
-  const { kid } = header;
-  // Two while one takes the place of the other; each is tried once at most.
-  const fitting = keys.filter((key) => kid === undefined || key.kid === kid);
-  if (fitting.length === 0) throw refused(keys.length === 0 ? 'no key is configured' : 'to another key');
-  for (const { privateKey } of fitting) {
+  if (keys.length === 0) throw refused('no key is configured');
+  // Two while one takes the place of the other. `kid` only says which to try first: issuers name our key as they like.
+  const first = keys.toSorted((a, b) => Number(b.kid === header['kid']) - Number(a.kid === header['kid']));
+  for (const { privateKey } of first) {
     const plain = await decrypted(jwe, privateKey);
     if (plain === undefined) continue;
     const jws = Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('latin1');

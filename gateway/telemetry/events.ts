@@ -84,6 +84,13 @@ export interface GatewayEvents {
   'registry.problem': { readonly detail: string };
   /** Keys of an identity provider could not be fetched, or a security event was not taken. */
   'identity.problem': { readonly detail: string };
+  /** An identity provider has ended sessions, or might have. */
+  'identity.signal': {
+    readonly issuer: string;
+    readonly type: string;
+    readonly exchanges: number;
+    readonly elapsedMs: number;
+  };
   'policy.loaded': { readonly bundle: string; readonly revision: string };
   'policy.problem': { readonly detail: string };
   /** Whoever reads this log did not keep up. */
@@ -116,6 +123,7 @@ export const EVENT_LEVELS = {
   'registry.loaded': 'info',
   'registry.problem': 'error',
   'identity.problem': 'warn',
+  'identity.signal': 'info',
   'policy.loaded': 'info',
   'policy.problem': 'error',
   'log.dropped': 'warn',
