@@ -83,6 +83,9 @@ export interface MitmKeys {
   readonly provider: { readonly keyPem: string; readonly chainPem: string };
 }
 
+/** Node would add a `Date` of its own. The types do not know the option. */
+const NO_DATE: object = { sendDate: false };
+
 interface Waiting {
   readonly down: ServerHttp2Stream;
   readonly up: ClientHttp2Stream;
@@ -182,15 +185,15 @@ function answer(from: ClientHttp2Stream, into: ServerHttp2Stream, tamper: Messag
     const changed = tamper?.head?.(flat) ?? flat;
     if (into.destroyed) return;
     if ((flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0 && tamper?.append === undefined) {
-      into.respond([...changed], { endStream: true });
+      into.respond([...changed], { endStream: true, ...NO_DATE });
     } else if (lengthOf(flat) !== undefined) {
       void collect(from, tamper).then((bytes) => {
         if (into.destroyed) return;
-        into.respond(withLength(changed, bytes.length));
+        into.respond(withLength(changed, bytes.length), NO_DATE);
         into.end(bytes);
       });
     } else {
-      into.respond([...changed], { waitForTrailers: true });
+      into.respond([...changed], { waitForTrailers: true, ...NO_DATE });
       stream(from, into, tamper);
     }
   });

@@ -23,7 +23,7 @@ const BODYLESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /** Answers that end with their head whatever they announce (RFC 9110 §6.4.1). */
 export function isBodyless(method: string, status: number): boolean {
-  return method === 'HEAD' || status === 204 || status === 304;
+  return method === 'HEAD' || status === 204 || status === 205 || status === 304;
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -148,7 +148,7 @@ class H1Arrival implements LinkArrival {
     const whole = wholeOf(body, bodyless);
     const flat = appendFields([], head.fields);
     if (whole === undefined) flat.push('Transfer-Encoding', 'chunked');
-    else if (!bodyless) flat.push('Content-Length', String(whole.length));
+    else if (!bodyless || head.status === 205) flat.push('Content-Length', String(whole.length));
     this.#answered = true;
     const response = this.#response;
     if (response.destroyed || response.socket === null) return new GoneBody(broken('the other side left'));

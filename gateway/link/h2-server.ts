@@ -16,6 +16,8 @@ const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NG
 /** RFC 9113 §6.8: "no new streams, please", before the number of the last stream that counts is known. */
 const LAST_STREAM_UNKNOWN = 2 ** 31 - 1;
 const FAREWELL_MS = 1000;
+/** Node's own `Date` would be a field that no signature covers. The types do not know the option. */
+const NO_DATE: object = { sendDate: false };
 
 /** Our end of an HTTP/2 session that a consumer's gateway opened. */
 export class H2ServerSession implements ServerSession {
@@ -165,11 +167,7 @@ class H2Arrival implements LinkArrival {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return new GoneBody(broken('the other side left'));
     const empty = whole?.length === 0;
-    stream.respond(flat, {
-      endStream: empty,
-      waitForTrailers: whole === undefined,
-      sendDate: false,
-    } as object);
+    stream.respond(flat, { endStream: empty, waitForTrailers: whole === undefined, ...NO_DATE });
     const sent = new H2Sent(stream, whole === undefined, () => this.#onAnswered());
     this.#sent = sent;
     if (whole !== undefined && !empty) stream.end(whole);

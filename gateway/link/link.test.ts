@@ -106,7 +106,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
       }
     });
 
-    await t.test('ends HEAD, 204 and 304 with the head', async (t) => {
+    await t.test('ends HEAD, 204, 205 and 304 with the head', async (t) => {
       handler = (arrival) => {
         const status = arrival.rawHead.method === 'HEAD' ? 200 : Number(arrival.rawHead.path.slice(1));
         arrival.answer(
@@ -118,6 +118,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
         ['HEAD', '/'],
         ['GET', '/204'],
         ['GET', '/304'],
+        ['GET', '/205'],
         ['HEAD', '/'],
       ] as const) {
         const call = await pair.client.call(pair.target, requestHead(path, { method }), {

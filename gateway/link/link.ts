@@ -93,7 +93,7 @@ export interface LinkArrival {
   /** The head was all: no body and no trailers follow. */
   readonly endsWithHead: boolean;
   /**
-   * Sends the answer's head. Called at most once. To HEAD, and with 204 and 304, no content is sent. When the answer is complete and the request is not, the rest of the
+   * Sends the answer's head. Called at most once. To HEAD, and with 204, 205 and 304, no content is sent. When the answer is complete and the request is not, the rest of the
    * request is refused: its sender stops uploading.
    */
   answer(head: ResponseHead, body: LinkBody): Outflow;
