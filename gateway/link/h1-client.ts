@@ -181,14 +181,13 @@ class H1Call implements LinkCall {
 
   /** The exchange on the connection is over: whatever is open now was broken off. */
   closed(sessionCause: Error | undefined): void {
+    if (this.#inflow !== undefined && this.outflow.settled) return; // the usual case: no error to make
     const cause =
       this.#failure instanceof Denied || this.#failure instanceof Unavailable
         ? this.#failure
         : (sessionCause ?? asBroken('the connection was closed', this.#failure));
     this.#reject(cause);
-    // A complete answer may still wait to be read; a broken one says so itself.
-    if (this.outflow.finished) return;
-    this.outflow.settle(cause);
+    this.outflow.settle(cause); // the answer's body, when there is one, says itself how it ended
   }
 
   abort(cause: Error): void {

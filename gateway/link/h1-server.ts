@@ -187,8 +187,8 @@ class H1Arrival implements LinkArrival {
   }
 
   closed(sessionCause: Error | undefined): void {
-    const cause = sessionCause ?? broken('the connection was closed');
     if (this.#sent?.finished === true) return;
+    const cause = sessionCause ?? broken('the connection was closed');
     this.#received.settle(cause);
     this.#sent?.settle(cause);
     this.#gone.tell(cause);

@@ -18,8 +18,10 @@ export class H2ClientSession implements ClientSession {
   readonly facts: TlsSession;
   readonly #session: ClientHttp2Session;
   readonly #close: () => void;
+  readonly #limits: LinkLimits;
   readonly #watcher: SessionWatcher;
   #active = 0;
+  #started = 0;
   #capacity = 0; // until the other side's SETTINGS came
   #usable = true;
   #cause: Error | undefined;
@@ -34,6 +36,7 @@ export class H2ClientSession implements ClientSession {
     this.#session = session;
     this.#close = session.close.bind(session);
     this.#watcher = watcher;
+    this.#limits = limits;
     session.on('remoteSettings', () => (this.#capacity = capacityOf(session, limits)));
     const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
     session.on('error', (cause) => (this.#cause ??= broken('session', cause)));
@@ -99,6 +102,7 @@ export class H2ClientSession implements ClientSession {
       waitForTrailers: whole === undefined,
     });
     this.#active++;
+    if (++this.#started >= this.#limits.exchangesPerSession) this.#unusable();
     const call = new H2Call(this.facts, stream, head.method, whole === undefined);
     if (whole !== undefined && whole.length > 0) stream.end(whole);
     stream.on('close', () => {
@@ -179,7 +183,7 @@ class H2Call implements LinkCall {
     stream.on('error', (cause) => (this.#failure ??= cause));
     stream.on('response', (_fields, flags, flat) => {
       try {
-        this.#onResponse(method, (flags & END_STREAM) !== 0, flat as unknown as readonly string[]); // typed as one string
+        this.#onResponse(method, (flags & END_STREAM) !== 0, flat);
       } catch (cause) {
         stream.destroy(asBroken('answer', cause));
       }
@@ -200,6 +204,7 @@ class H2Call implements LinkCall {
 
   /** The stream is gone: whatever is open now was broken off. */
   closed(sessionCause: Error | undefined): void {
+    if (this.#inflow?.settled === true && this.outflow.settled) return; // the usual case: no error to make
     const reset = this.#stream.rstCode ?? 0;
     const cause =
       this.#failure instanceof Denied || this.#failure instanceof Unavailable

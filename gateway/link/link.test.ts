@@ -299,7 +299,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
       call.outflow.write(Buffer.from('a'));
       await t.rejects(call.answer);
       while (ends.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
-      t.strictSame(ends.sort(), ['error link.broken', 'gone link.broken']);
+      t.strictSame(ends.toSorted(), ['error link.broken', 'gone link.broken']);
     });
 
     await t.test('a broken answer is an error, with and without data before it', async (t) => {

@@ -173,6 +173,8 @@ export interface LinkLimits {
   readonly connectionsPerPeer: number;
   /** Another session is opened when each open one carries this many exchanges. */
   readonly spreadAt: number;
+  /** After so many a session is replaced: HTTP/2 numbers streams with 31 bits and a busy pair uses them up in days. */
+  readonly exchangesPerSession: number;
   /** Calls that may wait for a session to one peer. */
   readonly waitingPerPeer: number;
   /** TCP, TLS and the other side's greeting together; also the longest wait for a free session. Milliseconds. */
@@ -204,6 +206,7 @@ export const DEFAULT_LIMITS: LinkLimits = Object.freeze({
   sessionsPerPeer: 2,
   connectionsPerPeer: 32,
   spreadAt: 16,
+  exchangesPerSession: 2 ** 29,
   waitingPerPeer: 1024,
   connectMs: 5_000,
   backoffMinMs: 100,

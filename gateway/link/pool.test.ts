@@ -217,6 +217,13 @@ void t.test('sessions to one peer', async (t) => {
   await Promise.all([...bodies, receive((await call.answer).inflow)]);
 });
 
+void t.test('a session is replaced before it runs out of stream numbers', async (t) => {
+  const pair = await pairOf(t, { client: { limits: { exchangesPerSession: 5 } } });
+  for (let i = 0; i < 12; i++) t.equal(await ask(pair), 200);
+  t.equal(opened(pair), 3);
+  while (pair.server.sessions > 1) await tick();
+});
+
 void t.test('calls that wait are bounded', async (t) => {
   const pair = await pairOf(t, {
     onArrival: () => undefined,

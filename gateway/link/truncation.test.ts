@@ -426,11 +426,11 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
       return outcome(body);
     };
     t.equal(await exchange(), 'end', 'uncut');
-    const direction = fc.constantFrom('up' as const, 'down' as const);
-    const how = fc.constantFrom('fin' as const, 'rst' as const, 'flip' as const);
+    const directions = fc.constantFrom('up' as const, 'down' as const);
+    const ways = fc.constantFrom('fin' as const, 'rst' as const, 'flip' as const);
     let cuts = 0;
     await fc.assert(
-      fc.asyncProperty(direction, how, fc.integer({ min: 0, max: 3500 }), async (direction, how, after) => {
+      fc.asyncProperty(directions, ways, fc.integer({ min: 0, max: 3500 }), async (direction, how, after) => {
         proxy.plan({ direction, how, after });
         const outcomes = [await exchange(), ...(await Promise.all(requests.splice(0)))];
         proxy.plan({ direction: 'up', how: 'fin', after: Infinity });
