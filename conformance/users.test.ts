@@ -131,17 +131,27 @@ void t.test('a bound one is good again, with a fresh proof each time', async (t)
 
 void t.test('AAL3, encrypted, with proof of possession: nothing less', async (t) => {
   const key = newKey();
-  await refused(t, 'AAL2', async () => http.call('GET', HOUSEHOLD, await signIn({ key, sealed: true })));
-  await refused(t, 'not encrypted', async () =>
-    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key })),
-  );
-  await refused(t, 'not bound', async () =>
-    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, sealed: true })),
-  );
-  await refused(t, 'too old', async () =>
-    http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key, sealed: true, ageSeconds: 1000 })),
-  );
-  const answer = await http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key, sealed: true }));
+  const full: Made = { acr: ACR.aal3, key, sealed: true };
+  const { key: _, ...unbound } = full;
+  const { sealed: __, ...open } = full;
+  const insufficient = 'insufficient_user_authentication';
+  const nearMisses: readonly (readonly [
+    what: string,
+    made: Made,
+    error: string | undefined,
+    message: RegExp,
+  ])[] = [
+    ['AAL2', { ...full, acr: ACR.aal2 }, insufficient, /level|strong|weak/i],
+    ['too old', { ...full, ageSeconds: 1000 }, insufficient, /ago|old|age/i],
+    ['not encrypted', open, 'invalid_token', /encrypt/i],
+    ['not bound', unbound, 'invalid_token', /proof|bound/i],
+  ];
+  for (const [what, made, error, message] of nearMisses) {
+    const answer = await refused(t, what, async () => http.call('GET', HOUSEHOLD, await signIn(made)));
+    t.equal(stepUpOf(answer)?.error, error, what);
+    t.match(answer.body, message, what);
+  }
+  const answer = await http.call('GET', HOUSEHOLD, await signIn(full));
   t.equal(answer.status, 200, answer.body);
   t.match(JSON.parse(answer.body), { household: 'H-63-000417', head: '張大同' });
 });

@@ -69,7 +69,7 @@ export class AgencyIdp {
         name: audience,
         open: audience,
         sealed,
-        key: { kid: 'assertion', publicKey: agency.assertionKey },
+        key: agency.assertionKey,
       },
       clients: [
         {

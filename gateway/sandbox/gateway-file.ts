@@ -30,7 +30,7 @@ listen:
 link: { host: 127.0.0.1, port: ${ports.link}, cert: link.pem, key: link.key, ca: ca.pem }
 admin: { host: 127.0.0.1, port: ${ports.admin} }
 registry: { file: "${instance.registryFile}", rootKeys: ["${instance.registryRootKey}"], reloadSeconds: 1 }
-keys: { message: { file: message.key }, log: log.key }
+keys: { message: { file: message.key }, log: log.key, assertion: [assertion.key] }
 log: { dir: log, origin: ${agency.origin}, segmentMiB: 16 }
 policy: { bundle: "${bundle}" }
 subsystems:

@@ -5,6 +5,7 @@ import { Authority, type Identity } from '../../pki/authority.ts';
 import { generateKeyPair, readPrivateKey, writePrivateKey, type KeyKind } from '../../pki/keys.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import { readDecryptionKey } from '../identity/decrypt.ts';
 import type {
   AgreementRow,
   GatewayRow,
@@ -27,7 +28,7 @@ export interface Agency {
   readonly linkSpki: string;
   readonly messageKey: KeyObject;
   /** To which identity providers encrypt assertions (FAL2). */
-  readonly assertionKey: KeyObject;
+  readonly assertionKey: { readonly kid: string; readonly publicKey: KeyObject };
   readonly origin: string;
   readonly logVkey: string;
 }
@@ -97,7 +98,10 @@ export class SandboxInstance {
       subsystem: `${member}/${subsystem}` as SubsystemId,
       linkSpki: spkiSha256(link),
       messageKey: createPublicKey(messageKey),
-      assertionKey: createPublicKey(assertionKey),
+      assertionKey: {
+        kid: readDecryptionKey(assertionKey).kid,
+        publicKey: createPublicKey(assertionKey),
+      },
       origin,
       logVkey: verifierKeyOf(`${origin}/1`, createPublicKey(logKey)),
     };

@@ -114,8 +114,11 @@ export class Sandbox {
   /** Drains both gateways, then stops the services. */
   async stop(): Promise<void> {
     await rm(readyFile(this.ready.dir), { force: true });
-    await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
-    await Promise.all([this.#services.close(), this.#idp?.close()]);
+    try {
+      await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
+    } finally {
+      await Promise.all([this.#services.close(), this.#idp?.close()]); // an open listener keeps the process alive
+    }
   }
 }
 
