@@ -3,6 +3,7 @@ import type { Outcome } from './expectations.ts';
 import { sendFrames, type FrameArgs } from './h2-frames.ts';
 import { openSession, sendOver, type Ending } from './link-client.ts';
 import { linkRequest, stolenKeys, type LinkRequestArgs } from './link-request.ts';
+import type { Target } from './raw-socket.ts';
 import type { Subject } from './sandbox.ts';
 import { tamper, type Tampering } from './tamper.ts';
 
@@ -22,9 +23,17 @@ interface LinkArgs extends LinkRequestArgs {
 export const GENERATORS: Readonly<Record<string, Generate>> = {
   'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args, waitMs),
   'h2-frames': (subject, args, waitMs) =>
-    sendFrames(subject.ready.provider.link, stolenKeys(subject), args as unknown as FrameArgs, waitMs),
+    sendFrames(linkTarget(subject), args as unknown as FrameArgs, waitMs),
+  'h2-frames-of-a-client': (subject, args, waitMs) =>
+    sendFrames(subject.consumer.https, args as unknown as FrameArgs, waitMs),
   'signed-h2-frames': (subject, args, waitMs) => sendSignedFrames(subject, args, waitMs),
 };
+
+function linkTarget(subject: Subject): Target {
+  const { tls, provider } = stolenKeys(subject);
+  const [host = '', port] = subject.ready.provider.link.split(':');
+  return { host, port: Number(port), tls: { ...tls, servername: provider } };
+}
 
 interface SignedFramesArgs extends LinkRequestArgs {
   /** Fields put behind the signed ones, whatever they are made of. */
@@ -43,7 +52,7 @@ async function sendSignedFrames(subject: Subject, args: SignedFramesArgs, waitMs
   ] as const;
   const length = ['content-length', String(body.length)] as const;
   const headers = [...pseudo, ...fields, length, ...(args.extra ?? [])];
-  return sendFrames(subject.ready.provider.link, keys, { headers, data: body.toString('latin1') }, waitMs);
+  return sendFrames(linkTarget(subject), { headers, data: body.toString('latin1') }, waitMs);
 }
 
 async function sendLinkRequest(subject: Subject, args: LinkArgs, waitMs: number): Promise<Outcome> {

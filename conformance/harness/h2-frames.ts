@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Outcome } from './expectations.ts';
-import type { StolenKeys } from './link-request.ts';
-import { connect } from './raw-socket.ts';
+import { connect, type Target } from './raw-socket.ts';
 
 /**
  * HTTP/2 by hand (RFC 9113, RFC 7541), for what a library refuses to send. Fields are literals without indexing and
@@ -27,30 +26,31 @@ export interface FrameArgs {
   /** Name and value pairs of the HEADERS frame, pseudo-fields included. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly data?: string;
+  /** Error code of a RST_STREAM behind the data, which then does not end the stream. */
+  readonly reset?: number;
   /** Field section behind the data. */
   readonly trailers?: readonly (readonly [name: string, value: string])[];
 }
 
 /** Sends one request frame by frame on a fresh connection. A stream error or GOAWAY counts as closed. */
-export async function sendFrames(
-  link: string,
-  keys: StolenKeys,
-  args: FrameArgs,
-  waitMs: number,
-): Promise<Outcome> {
-  const [host = '', port] = link.split(':');
-  const tls = { ...keys.tls, servername: keys.provider, ALPNProtocols: ['h2'] };
-  const socket = await connect({ host, port: Number(port), tls });
-  const more = args.data !== undefined || args.trailers !== undefined;
+export async function sendFrames(target: Target, args: FrameArgs, waitMs: number): Promise<Outcome> {
+  const socket = await connect({ ...target, tls: { ...target.tls, ALPNProtocols: ['h2'] } });
+  const more = args.data !== undefined || args.trailers !== undefined; // else END_STREAM stands on the head
   socket.write(Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0, Buffer.alloc(0))]));
   const section = fieldSection(args.headers);
   socket.write(frame(FRAME.headers, END_HEADERS | (more ? 0 : END_STREAM), 1, section));
   if (args.data !== undefined) {
-    const last = args.trailers === undefined;
+    const last = args.trailers === undefined && args.reset === undefined;
     socket.write(frame(FRAME.data, last ? END_STREAM : 0, 1, Buffer.from(args.data, 'latin1')));
   }
   if (args.trailers !== undefined) {
     socket.write(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, fieldSection(args.trailers)));
+  }
+  if (args.reset !== undefined) {
+    await delay(100); // what was sent so far should be seen before
+    const code = Buffer.alloc(4);
+    code.writeUInt32BE(args.reset);
+    socket.write(frame(FRAME.reset, 0, 1, code));
   }
   const { answered, refused, content } = await readFrames(socket, waitMs);
   socket.destroy();

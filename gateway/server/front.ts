@@ -1,5 +1,5 @@
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, Server as TlsServer } from 'node:tls';
+import { createServer as createTlsServer, Server as TlsServer, TLSSocket } from 'node:tls';
 import { constants } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { RefusalCode } from '../core/refusals.ts';
@@ -10,6 +10,7 @@ import {
   type ConnectionLimits,
   type RefusalAnswer,
 } from './http1-connection.ts';
+import { Http2Connection } from './http2-connection.ts';
 
 export type { RefusalAnswer } from './http1-connection.ts';
 
@@ -66,7 +67,7 @@ export class Front {
   readonly #options: FrontOptions;
   /** As accepted: under TLS the ones in a handshake too. */
   readonly #sockets = new Set<Socket>();
-  readonly #connections = new Set<Http1Connection>();
+  readonly #connections = new Set<Http1Connection | Http2Connection>();
   readonly #perAddress = new Map<string, number>();
   readonly #sweeper: NodeJS.Timeout;
   readonly #host: ConnectionHost;
@@ -113,7 +114,7 @@ export class Front {
       ...TLS_CONTEXT,
       key,
       cert,
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: ['h2', 'http/1.1'],
       requestCert: true,
       rejectUnauthorized: false,
       handshakeTimeout: { ...FRONT_LIMITS, ...options.limits }.handshakeMs,
@@ -210,7 +211,10 @@ export class Front {
       remote: remoteAddress,
       ...(certificate === undefined ? {} : { certificate }),
     };
-    const connection = new Http1Connection(socket, facts, this.#host);
+    const connection =
+      protocolOf(socket) === 'h2'
+        ? new Http2Connection(socket, facts, this.#host)
+        : new Http1Connection(socket, facts, this.#host);
     this.#connections.add(connection);
     socket.on('close', () => this.#connections.delete(connection));
     if (this.#draining) connection.drain();
@@ -221,5 +225,8 @@ export class Front {
     for (const connection of this.#connections) connection.sweep(now);
   }
 }
+
+const protocolOf = (socket: Socket): string | false | null =>
+  socket instanceof TLSSocket ? socket.alpnProtocol : null;
 
 const isLoopback = (address: string): boolean => /^(?:::ffff:)?127\.|^::1$/.test(address);

@@ -16,8 +16,16 @@ export interface FramedHead {
   readonly closes: boolean;
 }
 
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
-const BODYLESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+export const METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+]);
+export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 const DELIMITING = new Set(['content-length', 'transfer-encoding']);
 
@@ -25,7 +33,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // Bytes above 0x7e pass: the message path refuses them with a code that says "target", and signs that it did.
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) (HTTP\/\d\.\d)$/;
 // One spelling for each length: no sign, no leading zero, no list; 15 digits stay exact in a double.
-const CONTENT_LENGTH = /^(?:0|[1-9]\d{0,14})$/;
+export const CONTENT_LENGTH = /^(?:0|[1-9]\d{0,14})$/;
 
 export interface HeadLimits {
   readonly targetBytes: number;
@@ -40,7 +48,7 @@ export interface AnswerWishes {
   readonly acceptLanguage: string | undefined;
 }
 
-const NO_WISHES: AnswerWishes = Object.freeze({ accept: undefined, acceptLanguage: undefined });
+export const NO_WISHES: AnswerWishes = Object.freeze({ accept: undefined, acceptLanguage: undefined });
 
 /**
  * Takes the lines of one head. A line that is not HTTP throws at once. A request that is well spelled but not wanted is
