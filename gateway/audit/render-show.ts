@@ -1,4 +1,5 @@
 import { quoted } from '../core/errors.ts';
+import type { UserFacts } from '../evidence/record.ts';
 import { renderSteps } from './report.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
 
@@ -36,12 +37,20 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
         `    signed by  ${signedBy.gateway} (${signedBy.member}), ${signedBy.alg}, key ${text(signedBy.kid, 160)}`,
       );
     }
+    if (record.usr !== undefined) lines.push(`    user       ${text(userOf(record.usr), 400)}`);
     if (record.tls !== undefined) lines.push(`    link       ${text(JSON.stringify(record.tls), 300)}`);
     if (record.pol !== undefined) lines.push(`    decision   ${text(JSON.stringify(record.pol), 400)}`);
     lines.push(`    evidence   record ${shown.index} of ${text(shown.log, 160)}`, '');
   }
   lines.push(...renderSteps(steps), '');
   return lines;
+}
+
+/** How the user was shown to be who it is. Who that is, is sealed: the part of class `subject` holds the assertion. */
+function userOf({ iss, ial, aal, fal, acr, amr, at, by }: UserFacts): string {
+  const when = new Date(at * 1000).toISOString();
+  const proof = by === 'none' ? 'good once' : `bound by ${by}`;
+  return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${amr.join(' ')}), signed in ${when}, ${proof}; name sealed`;
 }
 
 /** Texts in records were chosen by others; this goes to a terminal. */

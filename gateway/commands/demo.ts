@@ -28,6 +28,7 @@ async function runDemo(dir: string): Promise<number> {
   const { Sandbox } = await import('../sandbox/sandbox.ts');
   const { startWire } = await import('../sandbox/wire.ts');
   const { takeTour, TourFailed } = await import('../sandbox/tour.ts');
+  const { takeUserTour } = await import('../sandbox/tour-users.ts');
   const narrator = speaker();
   narrator.step('Starting a T-Road on this machine: two agencies, two gateways, one service host');
   const options = await sandboxOptions(dir);
@@ -45,8 +46,9 @@ async function runDemo(dir: string): Promise<number> {
       `gateway of agency B: ${ready.provider.link} (process ${ready.provider.pid}), the network in between is ours`,
     );
     const found = await takeTour(ready, wire, narrator);
+    const read = await takeUserTour(ready, narrator);
     await sandbox.stop();
-    return await prove(ready, options.run, found, narrator);
+    return await prove(ready, options.run, { ...found, read }, narrator);
   } catch (thrown) {
     await sandbox.stop();
     if (!(thrown instanceof TourFailed)) throw thrown;
@@ -61,7 +63,7 @@ async function runDemo(dir: string): Promise<number> {
 async function prove(
   { consumer, provider, trust, dir }: SandboxReady,
   [program, cli]: readonly [string, ...string[]],
-  found: { readonly aborted: string; readonly uploaded: string },
+  found: { readonly aborted: string; readonly uploaded: string; readonly read: string | undefined },
   narrator: Narrator,
 ): Promise<number> {
   const troad = async (...args: readonly string[]): Promise<number> => {
@@ -72,22 +74,18 @@ async function prove(
   };
   narrator.step('The auditor, offline: both logs, every signature, and whether the two agree');
   const verified = await troad('audit', 'verify', consumer.log, provider.log, '--trust', trust);
+  const logs = ['--log', consumer.log, '--log', provider.log, '--trust', trust];
   narrator.step('The story of the upload');
-  const shown = await troad(
-    'audit',
-    'show',
-    found.uploaded,
-    '--log',
-    consumer.log,
-    '--log',
-    provider.log,
-    '--trust',
-    trust,
-  );
+  const shown = await troad('audit', 'show', found.uploaded, ...logs);
+  let told = 0;
+  if (found.read !== undefined) {
+    narrator.step('Who read the household register: level, methods and time in the open, the name sealed');
+    told = await troad('audit', 'show', found.read, ...logs);
+  }
   narrator.step("Somebody changes one bit in a copy of B's log");
   const forged = await forge(provider.log, join(dir, 'forged-log'));
   const caught = await troad('audit', 'verify', forged, '--trust', trust);
-  const good = verified === 0 && shown === 0 && caught === 1;
+  const good = verified === 0 && shown === 0 && told === 0 && caught === 1;
   narrator.step(good ? 'All as it must be. What to try next' : 'NOT as it must be: see above');
   narrator.line(`npm run -s troad -- sandbox --dir ${dir}        the same T-Road again, to play with`);
   narrator.line(
