@@ -1,0 +1,217 @@
+import t from 'tap';
+import { base64url, sha256 } from '../core/bytes.ts';
+import { fieldValue } from '../core/fields.ts';
+import { Denied } from '../core/errors.ts';
+import { ReplayStore } from '../message/replay.ts';
+import { IdleWatch } from './idle.ts';
+import { Revocations } from './revocations.ts';
+import { UserAssertion, type PossessionContext, type Shown } from './user-assertion.ts';
+import { assertion, NOW, ORIGIN, PATH, proofFor, THUMBPRINT, verified } from './tokens-fixture.ts';
+import type { VerifiedToken } from './token.ts';
+
+const PLAIN: Shown = { proof: undefined, certificate: undefined, encrypted: false };
+const CERTIFICATE = base64url(sha256('a certificate'));
+
+function context(now = NOW): PossessionContext & { now: number } {
+  const clock = { now: () => NOW * 1000, monotonic: () => 0 };
+  const assertions = new ReplayStore(clock, 1000, 10, 'assertion.replayed');
+  const proofs = new ReplayStore(clock, 1000, 10, 'assertion.proof_replayed');
+  return {
+    request: {
+      method: 'GET',
+      origin: ORIGIN,
+      path: PATH,
+      isNonce: (nonce) => nonce === 'nonce-1',
+      assertionSha256: Buffer.alloc(32),
+    },
+    now,
+    revocations: new Revocations(),
+    assertions: { claim: (id) => assertions.claim('c', id) },
+    proofs: { claim: (id) => proofs.claim('c', id) },
+  };
+}
+
+/** A token with a proof, and the context that fits both. */
+async function bound(): Promise<{ token: VerifiedToken; shown: Shown; context: PossessionContext }> {
+  const token = await verified({ cnf: { jkt: THUMBPRINT } });
+  const proof = await proofFor(token.jws);
+  const made = context();
+  return {
+    token,
+    shown: { ...PLAIN, proof },
+    context: { ...made, request: { ...made.request, assertionSha256: sha256(token.jws) } },
+  };
+}
+
+void t.test('an assertion that nothing binds is for one request', async (t) => {
+  const token = await verified();
+  const c = context();
+  const user = UserAssertion.prove(token, PLAIN, c);
+  t.match(user, {
+    issuer: 'https://idp.a11.example',
+    subject: 'u-4711',
+    member: 'TW/GOV/A11',
+    level: { ial: 2, aal: 3, fal: 1 },
+    boundBy: 'none',
+    authTime: NOW - 60,
+  });
+  t.match(user.used, { assertion: /^[A-Za-z0-9_-]{43}$/ });
+  t.throws(() => UserAssertion.prove(token, PLAIN, c), { code: 'assertion.replayed' }, 'J10');
+  t.throws(() => UserAssertion.prove(token, { ...PLAIN, encrypted: true }, c), {
+    code: 'assertion.replayed',
+  });
+});
+
+void t.test('J10 the same id of another issuer, or of a new assertion, is another', async (t) => {
+  const c = context();
+  UserAssertion.prove(await verified(), PLAIN, c);
+  UserAssertion.prove(await verified({ jti: 'another-one-of-16+' }), PLAIN, c);
+  const again = await verified({ sub: 'u-4712' });
+  t.throws(
+    () => UserAssertion.prove(again, PLAIN, c),
+    { code: 'assertion.replayed' },
+    'the id counts, not the bytes',
+  );
+});
+
+void t.test('a bound one comes as often as there are proofs', async (t) => {
+  const { token, shown, context: c } = await bound();
+  const user = UserAssertion.prove(token, shown, c);
+  t.equal(user.boundBy, 'dpop');
+  t.match(user.used, { proof: /^[A-Za-z0-9_-]{43}$/ });
+  t.throws(() => UserAssertion.prove(token, shown, c), { code: 'assertion.proof_replayed' });
+  const second = { ...shown, proof: await proofFor(token.jws) };
+  t.equal(UserAssertion.prove(token, second, c).boundBy, 'dpop');
+});
+
+void t.test('RFC 9449 §7: a bound one is no bearer token', async (t) => {
+  const { token, context: c } = await bound();
+  t.throws(() => UserAssertion.prove(token, PLAIN, c), { code: 'assertion.proof_missing' });
+  t.throws(() => UserAssertion.prove(token, { ...PLAIN, certificate: CERTIFICATE }, c), {
+    code: 'assertion.proof_missing',
+  });
+});
+
+void t.test('a proof that fails was not used up', async (t) => {
+  const { token, shown, context: c } = await bound();
+  const elsewhere = { ...c, request: { ...c.request, path: '/r1/other' } };
+  t.throws(() => UserAssertion.prove(token, shown, elsewhere), { code: 'assertion.proof_invalid' });
+  t.ok(UserAssertion.prove(token, shown, c));
+});
+
+void t.test('RFC 8705: the certificate that TLS proved, and no other', async (t) => {
+  const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE } });
+  const c = context();
+  const shown = { ...PLAIN, certificate: CERTIFICATE };
+  for (let i = 0; i < 3; i++) t.equal(UserAssertion.prove(token, shown, c).boundBy, 'certificate');
+  t.same(UserAssertion.prove(token, shown, c).used, {});
+  for (const certificate of [undefined, base64url(sha256('another'))]) {
+    t.throws(() => UserAssertion.prove(token, { ...PLAIN, certificate }, c), {
+      code: 'assertion.certificate',
+    });
+  }
+  const proof = await proofFor(token.jws);
+  t.throws(() => UserAssertion.prove(token, { ...shown, proof }, c), { code: 'assertion.proof_invalid' });
+});
+
+void t.test('J11 a proof for an assertion whose binding was left out proves nothing', async (t) => {
+  const token = await verified();
+  const proof = await proofFor(token.jws);
+  t.throws(() => UserAssertion.prove(token, { ...PLAIN, proof }, context()), {
+    code: 'assertion.proof_invalid',
+  });
+});
+
+void t.test('12 hours after the authentication it is over, whatever the agreement says', async (t) => {
+  const hours = (h: number, seconds: number) => verified({ auth_time: NOW - h * 3600 - seconds });
+  t.ok(UserAssertion.prove(await hours(11, 59 * 60), PLAIN, context()));
+  t.ok(UserAssertion.prove(await hours(12, 0), PLAIN, context()));
+  const late = await hours(12, 60);
+  try {
+    UserAssertion.prove(late, PLAIN, context());
+    t.fail('was accepted');
+  } catch (thrown) {
+    t.match(thrown, { code: 'assertion.insufficient' });
+    if (!(thrown instanceof Denied)) throw thrown;
+    t.equal(
+      fieldValue(thrown.answerFields, 'www-authenticate'),
+      'Bearer error="insufficient_user_authentication", acr_values="aal3", max_age=43200',
+    );
+  }
+});
+
+void t.test('idle for 15 minutes at AAL3, for 30 below: the user authenticates again', async (t) => {
+  for (const [acr, amr, limit] of [
+    ['aal3', ['hwk', 'pin'], 900],
+    ['aal2', ['pwd', 'otp'], 1800],
+  ] as const) {
+    const token = await verified({
+      acr,
+      amr,
+      cnf: { 'x5t#S256': CERTIFICATE },
+      iat: NOW - 10,
+      exp: NOW + 3500,
+    });
+    const shown = { ...PLAIN, certificate: CERTIFICATE };
+    const at = (now: number) => UserAssertion.prove(token, shown, context(now));
+    const idle = new IdleWatch();
+    idle.requireActive(at(NOW + 100), NOW + 100);
+    idle.requireActive(at(NOW + limit), NOW + limit);
+    idle.requireActive(at(NOW + limit + 600), NOW + limit + 600);
+    const asleep = new IdleWatch();
+    asleep.requireActive(at(NOW + 100), NOW + 100);
+    t.throws(
+      () => asleep.requireActive(at(NOW + 101 + limit), NOW + 101 + limit),
+      {
+        code: 'assertion.insufficient',
+        answerFields: [['www-authenticate', new RegExp(`acr_values="${acr}", max_age=${limit}$`)]],
+      },
+      acr,
+    );
+    const fresh = new IdleWatch();
+    t.doesNotThrow(
+      () => fresh.requireActive(at(NOW - 10 + limit), NOW - 10 + limit),
+      'its issue is activity',
+    );
+    t.throws(() => new IdleWatch().requireActive(at(NOW - 9 + limit), NOW - 9 + limit), {
+      code: 'assertion.insufficient',
+    });
+  }
+});
+
+void t.test('sessions are forgotten rather than remembered without end', async (t) => {
+  const idle = new IdleWatch(1);
+  const shown = { ...PLAIN, certificate: CERTIFICATE };
+  for (const sub of ['a', 'b', 'c']) {
+    const token = await verified({ sub, cnf: { 'x5t#S256': CERTIFICATE } });
+    t.doesNotThrow(() => idle.requireActive(UserAssertion.prove(token, shown, context()), NOW));
+  }
+});
+
+void t.test('time goes on for a token that was verified before', async (t) => {
+  const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE } });
+  const shown = { ...PLAIN, certificate: CERTIFICATE };
+  t.ok(UserAssertion.prove(token, shown, context(NOW + 200)));
+  t.throws(() => UserAssertion.prove(token, shown, context(NOW + 230)), { code: 'assertion.time' });
+});
+
+void t.test('levels: what was sent how', async (t) => {
+  const of = async (changes: Readonly<Record<string, unknown>>, shown: Partial<Shown> = {}) =>
+    UserAssertion.prove(await verified(changes), { ...PLAIN, ...shown }, context()).level;
+  t.same(await of({}), { ial: 2, aal: 3, fal: 1 });
+  t.same(await of({}, { encrypted: true }), { ial: 2, aal: 3, fal: 2 });
+  const cnf = { 'x5t#S256': CERTIFICATE };
+  t.same(await of({ cnf }, { encrypted: true, certificate: CERTIFICATE }), { ial: 2, aal: 3, fal: 3 });
+  t.same(
+    await of({ cnf }, { certificate: CERTIFICATE }),
+    { ial: 2, aal: 3, fal: 1 },
+    'bound, but not encrypted',
+  );
+  t.same(await of({ acr: 'unheard-of' }), { ial: 0, aal: 0, fal: 1 });
+  t.same(await of({ amr: ['pwd'] }), { ial: 2, aal: 1, fal: 1 }, 'the methods bound what the acr says');
+});
+
+void t.test('the assertion itself goes along for the peer', async (t) => {
+  const jws = await assertion();
+  t.equal(UserAssertion.prove(await verified(), PLAIN, context()).jws.split('.')[1], jws.split('.')[1]);
+});
