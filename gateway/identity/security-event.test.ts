@@ -1,0 +1,199 @@
+import { SignJWT } from 'jose';
+import t from 'tap';
+import { Revocations } from './revocations.ts';
+import { SecurityEvent, type SecurityEventError } from './security-event.ts';
+import { assertion, AUDIENCE, ISSUER, keyPair, NOW, verified } from './tokens-fixture.ts';
+
+const KEY = keyPair('RS256'); // what CAEP's interoperability profile asks for
+const ISSUERS = { signalKeys: (name: string) => (name === ISSUER ? new Map([[KEY.kid, KEY]]) : undefined) };
+const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
+const USER = { format: 'iss_sub', iss: ISSUER, sub: 'u-4711' };
+
+let count = 0;
+function set(
+  changes: Readonly<Record<string, unknown>> = {},
+  header: Readonly<Record<string, unknown>> = {},
+  key = KEY,
+): Promise<string> {
+  const claims: Record<string, unknown> = {
+    iss: ISSUER,
+    iat: NOW,
+    jti: `event-${++count}`,
+    aud: AUDIENCE,
+    sub_id: USER,
+    events: { [`${CAEP}session-revoked`]: { event_timestamp: NOW - 1 } },
+    ...changes,
+  };
+  for (const [name, value] of Object.entries(claims)) if (value === undefined) delete claims[name];
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: key.algorithm, kid: key.kid, typ: 'secevent+jwt', ...header })
+    .sign(key.privateKey);
+}
+const verify = (text: string, now = NOW) => SecurityEvent.verify(text, AUDIENCE, ISSUERS, now);
+const event = (type: string, content: object = {}) => ({ events: { [CAEP + type]: content } });
+
+void t.test('reads the events that end sessions', async (t) => {
+  for (const [changes, facts] of [
+    [{}, { type: 'session-revoked', effect: 'ended', subject: 'u-4711', session: undefined, at: NOW - 1 }],
+    [
+      event('credential-change', { change_type: 'revoke', credential_type: 'fido2-roaming' }),
+      { type: 'credential-change', effect: 'ended', at: NOW },
+    ],
+    [
+      event('assurance-level-change', {
+        namespace: 'NIST-AAL',
+        current_level: 'nist-aal1',
+        previous_level: 'nist-aal3',
+        change_direction: 'decrease',
+      }),
+      { effect: 'ended' },
+    ],
+    [event('assurance-level-change', { current_level: 'nist-aal1' }), { effect: 'ended' }],
+    [event('assurance-level-change', { change_direction: 'increase' }), { effect: 'nothing' }],
+    [event('token-claims-change', {}), { effect: 'nothing', type: 'token-claims-change' }],
+    [{ events: { 'https://example.org/unheard-of': {} } }, { effect: 'nothing', type: 'unknown' }],
+    [{ aud: [AUDIENCE, 'https://gw.b07.tw.troad.example'] }, { effect: 'ended' }],
+    [
+      { sub_id: { format: 'complex', user: USER, session: { format: 'opaque', id: 's-1' } } },
+      { subject: 'u-4711', session: 's-1' },
+    ],
+    [
+      { sub_id: { format: 'complex', session: { format: 'opaque', id: 's-1' } } },
+      { subject: undefined, session: 's-1' },
+    ],
+    [{ sub_id: undefined, ...event('session-revoked', { subject: USER }) }, { subject: 'u-4711' }],
+    [{ txn: 'a', toe: NOW, unknown: 1 }, { effect: 'ended' }],
+    [
+      {
+        sub_id: undefined,
+        events: { 'https://schemas.openid.net/secevent/ssf/event-type/verification': { state: 'x' } },
+      },
+      { type: 'verification', effect: 'nothing' },
+    ],
+  ] as const) {
+    t.match(verify(await set(changes)), facts, JSON.stringify(changes));
+  }
+});
+
+void t.test('what happened did not happen in the future', async (t) => {
+  t.equal(verify(await set(event('session-revoked', { event_timestamp: NOW + 9_000_000 }))).at, NOW);
+  t.equal(
+    verify(await set(event('session-revoked', { event_timestamp: 'soon' }))).at,
+    NOW,
+    'else when it was said',
+  );
+  t.equal(verify(await set(event('session-revoked', { event_timestamp: NOW - 99.5 }))).at, NOW - 99);
+});
+
+const other = keyPair('RS256', KEY.kid);
+const nearMisses: readonly (readonly [
+  what: string,
+  token: string | Promise<string>,
+  code: SecurityEventError,
+])[] = [
+  ['typ JWT', set({}, { typ: 'JWT' }), 'invalid_request'],
+  ['an assertion', assertion(), 'invalid_request'],
+  ['no typ', set({}, { typ: undefined }), 'invalid_request'],
+  ['jku', set({}, { jku: 'https://evil.example' }), 'invalid_request'],
+  ['exp', set({ exp: NOW + 60 }), 'invalid_request'],
+  ['sub', set({ sub: 'u-4711' }), 'invalid_request'],
+  ['another iss', set({ iss: 'https://evil.example' }), 'invalid_issuer'],
+  ['iss as a list', set({ iss: [ISSUER] }), 'invalid_issuer'],
+  ["another's key", set({}, {}, other), 'invalid_key'],
+  ['an unknown key', set({}, { kid: 'k' }), 'invalid_key'],
+  ['another algorithm with the same key', set({}, {}, { ...KEY, algorithm: 'PS256' }), 'invalid_key'],
+  ['another aud', set({ aud: 'https://gw.b07.tw.troad.example' }), 'invalid_audience'],
+  ['a list without us', set({ aud: [] }), 'invalid_audience'],
+  ['no aud', set({ aud: undefined }), 'invalid_audience'],
+  ['no jti', set({ jti: undefined }), 'invalid_request'],
+  ['no iat', set({ iat: undefined }), 'invalid_request'],
+  ['iat in the future', set({ iat: NOW + 31 }), 'invalid_request'],
+  ['iat half a day ago', set({ iat: NOW - 12 * 3600 - 1 }), 'invalid_request'],
+  ['no event', set({ events: {} }), 'invalid_request'],
+  ['two events', set({ events: { [`${CAEP}a`]: {}, [`${CAEP}b`]: {} } }), 'invalid_request'],
+  ['an event that is text', set({ events: { [`${CAEP}session-revoked`]: 'now' } }), 'invalid_request'],
+  ['no subject', set({ sub_id: undefined }), 'invalid_request'],
+  [
+    'a subject of another issuer',
+    set({ sub_id: { ...USER, iss: 'https://idp.b07.example' } }),
+    'invalid_request',
+  ],
+  [
+    'a subject that is an address',
+    set({ sub_id: { format: 'email', email: 'a@b.example' } }),
+    'invalid_request',
+  ],
+  [
+    'a complex subject of members nobody knows',
+    set({ sub_id: { format: 'complex', tenant: USER } }),
+    'invalid_request',
+  ],
+  ['nothing', '', 'invalid_request'],
+  ['more than anybody needs', 'A'.repeat(20_000), 'invalid_request'],
+];
+for (const [what, token, code] of nearMisses) {
+  void t.test(`refuses ${what} with ${code}`, async (t) => {
+    const text = await token;
+    t.throws(() => verify(text), { name: 'SecurityEventRefused', code });
+  });
+}
+
+void t.test('whoever authenticated before is out, whoever does after is in', async (t) => {
+  const revocations = new Revocations();
+  const before = await verified({ auth_time: NOW - 60 });
+  const at = await verified({ auth_time: NOW - 1 });
+  const after = await verified({ auth_time: NOW, iat: NOW });
+  const somebody = await verified({ sub: 'u-4712' });
+  revocations.requireValid(before);
+  t.equal(revocations.add(verify(await set()), NOW), true);
+  t.throws(() => revocations.requireValid(before), { code: 'assertion.revoked' });
+  t.throws(() => revocations.requireValid(at), { code: 'assertion.revoked' }, 'in the very second');
+  revocations.requireValid(after);
+  revocations.requireValid(somebody);
+  t.pass();
+});
+
+void t.test('one session of a user ends, the other goes on', async (t) => {
+  const revocations = new Revocations();
+  const sub_id = { format: 'complex', user: USER, session: { format: 'opaque', id: 's-1' } };
+  revocations.add(verify(await set({ sub_id })), NOW);
+  const first = await verified({ sid: 's-1' });
+  t.throws(() => revocations.requireValid(first), { code: 'assertion.revoked' });
+  revocations.requireValid(await verified({ sid: 's-2' }));
+  revocations.requireValid(await verified());
+});
+
+void t.test('an event that came before is not taken again; an older one takes nothing back', async (t) => {
+  const revocations = new Revocations();
+  const text = await set();
+  t.equal(revocations.add(verify(text), NOW), true);
+  t.equal(revocations.add(verify(text), NOW), false, 'the same jti');
+  revocations.add(verify(await set(event('session-revoked', { event_timestamp: NOW - 600 }))), NOW);
+  const token = await verified({ auth_time: NOW - 60 });
+  t.throws(() => revocations.requireValid(token), { code: 'assertion.revoked' });
+});
+
+void t.test('survives a restart, and is forgotten when nothing can be as old', async (t) => {
+  const revocations = new Revocations();
+  revocations.add(verify(await set()), NOW);
+  const restarted = new Revocations();
+  restarted.restore(revocations.list());
+  const token = await verified();
+  t.throws(() => restarted.requireValid(token), { code: 'assertion.revoked' });
+  const much = NOW + 13 * 3600;
+  restarted.add(verify(await set({ iat: much, sub_id: { ...USER, sub: 'another' } }), much), much);
+  t.equal(restarted.size, 1);
+});
+
+void t.test('what cannot be kept is not taken', async (t) => {
+  const revocations = new Revocations(1);
+  revocations.add(verify(await set()), NOW);
+  const next = verify(await set());
+  t.throws(() => revocations.add(next, NOW), { name: 'Unavailable', code: 'gateway.overloaded' });
+});
+
+void t.test('an increase changes nothing', async (t) => {
+  const revocations = new Revocations();
+  revocations.add(verify(await set(event('assurance-level-change', { change_direction: 'increase' }))), NOW);
+  t.equal(revocations.size, 0);
+});
