@@ -1,5 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { CLIENT_ID, SCRIPT_REDIRECT } from '../gateway/sandbox/agency-idp.ts';
 import { DpopKey } from '../gateway/sandbox/client/dpop.ts';
@@ -8,8 +12,10 @@ import { ask, type Answer } from '../gateway/sandbox/client/http.ts';
 import type { RelyingParty } from '../gateway/sandbox/client/relying-party.ts';
 import { ScriptedPerson } from '../gateway/sandbox/client/scripted-person.ts';
 import { ACR, LADDER, type Acr } from '../gateway/sandbox/idp/levels.ts';
+import { personOf } from '../gateway/sandbox/idp/people.ts';
 import { startSandbox } from './harness/sandbox.ts';
 
+const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 const HOUSING = '/r1/TW/GOV/B07/housing';
 const CASES = `${HOUSING}/cases`;
 const HOUSEHOLD = `${HOUSING}/registry/households/H-63-000417`;
@@ -56,6 +62,7 @@ async function signIn({ acr = ACR.aal2, key, sealed, ageSeconds }: Made = {}): P
   return { assertion, key };
 }
 
+const SUBJECT = personOf('lin.meihua')?.subject ?? '';
 const newKey = (): DpopKey => DpopKey.create(Date.now);
 const served = async (): Promise<unknown> => JSON.parse((await ask(`${service.url}/__seen`)).body);
 
@@ -97,9 +104,9 @@ void t.test('too old: refused, and a newer sign-in succeeds', async (t) => {
 });
 
 void t.test('an assertion that nothing binds is good once', async (t) => {
-  const once = await signIn();
-  t.equal((await http.call('GET', CASES, once)).status, 200);
-  await refused(t, 'replayed', () => http.call('GET', CASES, once));
+  const loose = await signIn();
+  t.equal((await http.call('GET', CASES, loose)).status, 200);
+  await refused(t, 'replayed', () => http.call('GET', CASES, loose));
 });
 
 void t.test('a bound one is good again, with a fresh proof each time', async (t) => {
@@ -178,12 +185,95 @@ void t.test('a changed assertion, or none of ours', async (t) => {
   t.equal((await http.call('GET', CASES, { assertion })).status, 200, 'the right one was not used up');
 });
 
+/** `troad …` as somebody types it. */
+const troad = async (...args: string[]): Promise<{ out: string; status: number | null; err: string }> => {
+  const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [out, err, [status]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit') as Promise<[number | null]>, // the event's arguments
+  ]);
+  return { out, err, status };
+};
+
+void t.test('troad sandbox assertion: for scripts and curl', async (t) => {
+  const assertion = (...args: string[]): ReturnType<typeof troad> =>
+    troad('sandbox', 'assertion', '--dir', dir, ...args);
+  const headersOf = (out: string): Record<string, string> =>
+    Object.fromEntries(
+      out
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(': ', 2) as [string, string]),
+    );
+  const get = (url: string, headers: Record<string, string>): Promise<Answer> =>
+    ask(url, { headers: { 'x-road-client': client, ...headers } });
+
+  const plain = await assertion();
+  t.equal(plain.status, 0, plain.err);
+  t.match(plain.out, /^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+  t.equal((await get(consumer.url + CASES, { 't-road-assertion': plain.out.trim() })).status, 200);
+
+  const url = consumer.url + HOUSEHOLD;
+  const keyFile = join(dir, 'dpop.pem');
+  const strong = ['--subject', 'chen.zhiming', '--acr', 'aal3', '--encrypt', '--dpop-key', keyFile];
+  const proof = ['--dpop-proof', 'GET', url];
+  const both = await assertion(...strong, '--headers', ...proof);
+  t.equal((await get(url, headersOf(both.out))).status, 200, both.err);
+  t.equal(statSync(keyFile).mode & 0o777, 0o600);
+
+  const bound = (await assertion(...strong)).out.trim();
+  const alone = await assertion('--dpop-key', keyFile, '--assertion', bound, ...proof);
+  t.equal((await get(url, { 't-road-assertion': bound, dpop: alone.out.trim() })).status, 200, alone.err);
+
+  const old = await assertion('--age', '13h');
+  t.equal((await get(consumer.url + CASES, { 't-road-assertion': old.out.trim() })).status, 401);
+  const mtls = await assertion('--certificate');
+  t.equal((await https.call('GET', CASES, { assertion: mtls.out.trim() })).status, 200);
+  presented.push(plain.out, bound, old.out, mtls.out);
+
+  for (const [args, why] of [
+    [['--subject', 'nobody'], /nobody of that name/],
+    [['--acr', 'aal9'], /expected aal1, aal2, aal3/],
+    [['--age', 'yesterday'], /Expected 90/],
+    [['--dpop-proof', 'GET', url], /needs METHOD, URL and --dpop-key/],
+    [['--certificate', '--dpop-key', keyFile], /choose one/],
+  ] as const) {
+    const { status, err, out } = await assertion(...args);
+    t.not(status, 0);
+    t.match(err, why);
+    t.equal(out, '');
+  }
+  const nowhere = await troad('sandbox', 'assertion', '--dir', join(dir, 'nowhere'));
+  t.match(nowhere.err, /no sandbox is running/);
+  t.equal(nowhere.status, 1);
+});
+
+void t.test('the auditor sees how the user was shown, not who it is', async (t) => {
+  const key = newKey();
+  const read = await http.call('GET', HOUSEHOLD, await signIn({ acr: ACR.aal3, key, sealed: true }));
+  const exchange = String(read.headers['x-road-request-id']);
+  const logs = ['--log', consumer.log, '--log', sandbox.ready.provider.log, '--trust', sandbox.ready.trust];
+  const { out, status } = await troad('audit', 'show', exchange, ...logs);
+  t.equal(status, 0, out);
+  // Four records, two of each gateway, and each gateway checked for itself.
+  const told = out.match(
+    /user +of https:\/\/localhost:\d+, IAL2 AAL3 FAL3 \(urn:troad:aal3; hwk pin user mfa\)/g,
+  );
+  t.equal(told?.length, 4, out);
+  t.notOk(out.includes(SUBJECT));
+});
+
 void t.test('no log line holds an assertion', async (t) => {
   await sandbox.stop();
   const written = sandbox.output.join('\n');
   t.ok(presented.length > 10);
   t.ok(written.includes('exchange'));
   for (const assertion of presented) {
-    for (const part of assertion.split('.')) t.notOk(part.length > 40 && written.includes(part));
+    for (const part of assertion.trim().split('.')) {
+      // Heads of tokens are the same for all and tell nothing.
+      if (part.length > 40) t.notOk(written.includes(part));
+    }
   }
+  t.notOk(written.includes(SUBJECT));
 });

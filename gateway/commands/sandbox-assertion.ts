@@ -79,14 +79,14 @@ async function signIn(
   ]);
   const level: Acr | undefined = Object.entries(ACR).find((entry) => entry.includes(acr))?.[1];
   if (level === undefined) throw new Error(`--acr ${acr}: expected ${Object.keys(ACR).join(', ')}`);
-  if (personOf(subject) === undefined)
-    throw new Error(`--subject ${subject}: nobody of that name can sign in`);
+  const someone = personOf(subject);
+  if (someone === undefined) throw new Error(`--subject ${subject}: nobody of that name can sign in`);
   if (certificate === true && key !== undefined) throw new Error('--certificate and --dpop-key: choose one');
   const { identity, consumer } = await readReady(dir);
   if (identity === undefined) throw new Error('this sandbox has no identity provider');
   const ca = await readFile(identity.ca, 'utf8');
-  const pocket = join(resolve(dir), 'agencies', 'a11-people', `${subject}.json`);
-  const person = new ScriptedPerson(subject, pocket, { issuer: identity.issuer, ca });
+  const pocket = join(resolve(dir), 'agencies', 'a11-people', `${someone.login}.json`);
+  const person = new ScriptedPerson(someone.login, pocket, { issuer: identity.issuer, ca });
   const party: RelyingParty = {
     issuer: identity.issuer,
     ca,

@@ -15,7 +15,7 @@ export async function writeGatewayFile(
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-  bundle: string,
+  { bundle, bodyIdleSeconds = 60 }: { readonly bundle: string; readonly bodyIdleSeconds?: number },
 ): Promise<string> {
   const file = join(agency.dir, 'gateway.yaml');
   const offered = services.map(
@@ -36,7 +36,7 @@ policy: { bundle: "${bundle}" }
 subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
-limits: { drainSeconds: 5 }
+limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
 `;
   await writeFile(file, text);
   return file;

@@ -41,6 +41,8 @@ export interface SandboxOptions {
   readonly run: readonly [program: string, ...args: string[]];
   readonly bundle: string;
   readonly now: () => EpochMs;
+  /** Longest silence inside a body before it is ended. Default 60. */
+  readonly bodyIdleSeconds?: number;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
   /** Services beside `echo`, `files` and `events`. */
@@ -198,7 +200,7 @@ async function startGateway(
   ports: Ports,
   services: readonly OfferedService[],
 ): Promise<Child> {
-  const file = await writeGatewayFile(instance, agency, ports, services, options.bundle);
+  const file = await writeGatewayFile(instance, agency, ports, services, options);
   const child = new Child(options, agency, file);
   await child.ready;
   return child;

@@ -24,12 +24,12 @@ const MAX_STEPS = 12;
  * challenges with passkeys in software, which are kept in a file.
  */
 export class ScriptedPerson {
-  readonly #subject: string;
+  readonly #login: string;
   readonly #file: string;
   readonly #idp: { readonly issuer: string; readonly ca: string };
 
-  constructor(subject: string, file: string, idp: { readonly issuer: string; readonly ca: string }) {
-    this.#subject = subject;
+  constructor(login: string, file: string, idp: { readonly issuer: string; readonly ca: string }) {
+    this.#login = login;
     this.#file = file;
     this.#idp = idp;
   }
@@ -76,13 +76,13 @@ export class ScriptedPerson {
     const { issuer } = this.#idp;
     const enrol = async (synced: boolean): Promise<KeptPasskey> => {
       const passkey = SoftwarePasskey.create(synced);
-      const subject = this.#subject;
-      const options = await browser.post(`${issuer}/enrol/options`, { subject });
+      const login = this.#login;
+      const options = await browser.post(`${issuer}/enrol/options`, { login });
       const response = passkey.register(
         options as unknown as EnrolmentOptions, // from the provider we trust
         issuer,
       );
-      await browser.post(`${issuer}/enrol/finish`, { subject, response });
+      await browser.post(`${issuer}/enrol/finish`, { login, response });
       return passkey.kept;
     };
     const pocket: Pocket = { hardware: await enrol(false), synced: await enrol(true) };

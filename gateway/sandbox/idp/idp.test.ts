@@ -14,6 +14,7 @@ import { SoftwarePasskey, type EnrolmentOptions, type SignInOptions } from './au
 import { AUDIENCE, REDIRECT, SEALED, startIdp } from './idp-fixture.ts';
 import { ACR } from './levels.ts';
 import { Passkeys } from './passkeys.ts';
+import { personOf } from './people.ts';
 
 const dir = t.testdir();
 const clock = { ahead: 0 };
@@ -25,6 +26,7 @@ const party: RelyingParty = { issuer, ca, clientId: 'app', redirectUri: REDIRECT
 const certificate = { cert: lab.client.pem, key: lab.client.keyPem };
 const mtls: RelyingParty = { ...party, clientId: 'app-mtls', certificate };
 const lin = new ScriptedPerson('lin.meihua', join(dir, 'lin.json'), { issuer, ca });
+const SUBJECT = personOf('lin.meihua')?.subject;
 const plain = { acr: ACR.aal2, resource: AUDIENCE } as const;
 
 const jwks = async (): Promise<ReturnType<typeof createLocalJWKSet>> => {
@@ -43,7 +45,7 @@ void t.test('an assertion is what the gateways want, and nothing more', async (t
   t.same(Object.keys(protectedHeader).toSorted(), ['alg', 'kid', 'typ']);
   const names = ['acr', 'amr', 'aud', 'auth_time', 'exp', 'iat', 'iss', 'jti', 'sub'];
   t.same(Object.keys(payload).toSorted(), names);
-  t.match(payload, { sub: 'lin.meihua', acr: ACR.aal2, amr: ['swk', 'pin', 'user', 'mfa'], aud: AUDIENCE });
+  t.match(payload, { sub: SUBJECT, acr: ACR.aal2, amr: ['swk', 'pin', 'user', 'mfa'], aud: AUDIENCE });
   t.equal((payload.exp ?? 0) - (payload.iat ?? 0), 300);
   t.ok(Math.abs(Number(payload['auth_time']) - Date.now() / 1000) < 5);
   t.ok((payload.jti ?? '').length >= 16);
@@ -110,7 +112,7 @@ void t.test('FAL2: encrypted to the gateway', async (t) => {
   const { payload } = await jwtVerify(Buffer.from(plaintext).toString(), await jwks(), {
     audience: AUDIENCE,
   });
-  t.match(payload, { sub: 'lin.meihua', acr: ACR.aal3 });
+  t.match(payload, { sub: SUBJECT, acr: ACR.aal3 });
 });
 
 /** Walks to the interaction page. @returns where it is; or the redirect URI, when nobody had to sign in */
@@ -136,11 +138,11 @@ async function signInAt(
   return to;
 }
 
-async function enrolled(subject: string, synced: boolean): Promise<SoftwarePasskey> {
+async function enrolled(login: string, synced: boolean): Promise<SoftwarePasskey> {
   const browser = new Browser(ca);
   const passkey = SoftwarePasskey.create(synced);
-  const options = (await browser.post(`${issuer}/enrol/options`, { subject })) as unknown as EnrolmentOptions;
-  await browser.post(`${issuer}/enrol/finish`, { subject, response: passkey.register(options, issuer) });
+  const options = (await browser.post(`${issuer}/enrol/options`, { login })) as unknown as EnrolmentOptions;
+  await browser.post(`${issuer}/enrol/finish`, { login, response: passkey.register(options, issuer) });
   return passkey;
 }
 
@@ -276,7 +278,7 @@ void t.test('only our own pages, under our own name', async (t) => {
         resolve(answer.statusCode ?? 0);
       });
       outgoing.on('error', reject);
-      outgoing.end(method === 'POST' ? '{"subject":"lin.meihua"}' : undefined);
+      outgoing.end(method === 'POST' ? '{"login":"lin.meihua"}' : undefined);
     });
   const json = { 'content-type': 'application/json' };
   t.equal(await status('/enrol/options', json), 200);
@@ -301,29 +303,29 @@ void t.test(
     const reopened = await Passkeys.open(lab.passkeysFile, [issuer], Date.now);
     const asked = await reopened.signInOptions('x', true);
     t.match(await reopened.signIn('x', passkey.signIn(asked, issuer, true)), {
-      subject: 'lin.meihua',
+      subject: SUBJECT,
       userVerified: true,
       backupEligible: false,
     });
     const options = (await new Browser(ca).post(`${issuer}/enrol/options`, {
-      subject: 'lin.meihua',
+      login: 'lin.meihua',
     })) as unknown as EnrolmentOptions;
     const response = passkey.register(options, issuer);
     await t.rejects(
-      new Browser(ca).post(`${issuer}/enrol/finish`, { subject: 'lin.meihua', response }),
+      new Browser(ca).post(`${issuer}/enrol/finish`, { login: 'lin.meihua', response }),
       /already enrolled/,
     );
     const again = (await new Browser(ca).post(`${issuer}/enrol/options`, {
-      subject: 'lin.meihua',
+      login: 'lin.meihua',
     })) as unknown as EnrolmentOptions;
     await t.rejects(
       new Browser(ca).post(`${issuer}/enrol/finish`, {
-        subject: 'chen.zhiming',
+        login: 'chen.zhiming',
         response: SoftwarePasskey.create(false).register(again, issuer),
       }),
       /challenge/i,
       'a challenge is for one person',
     );
-    await t.rejects(new Browser(ca).post(`${issuer}/enrol/options`, { subject: 'nobody' }), /no such person/);
+    await t.rejects(new Browser(ca).post(`${issuer}/enrol/options`, { login: 'nobody' }), /no such person/);
   },
 );

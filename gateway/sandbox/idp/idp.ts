@@ -250,7 +250,7 @@ function requirePackages(): void {
 }
 
 function personIn(body: Record<string, unknown>): Person {
-  const person = personOf(text(body['subject']) ?? '');
+  const person = personOf(text(body['login']) ?? '');
   if (person === undefined) throw new HttpProblem(404, 'no such person');
   return person;
 }

@@ -32,8 +32,8 @@ ${PEOPLE.map(personRow).join('\n')}
     true,
   );
 
-const personRow = ({ subject, name, zh, role }: Person, index: number): string =>
-  `<label><input type="radio" name="subject" value="${subject}"${index === 0 ? ' checked' : ''}> ${zh} ${name}, ${role}</label>`;
+const personRow = ({ login, name, zh, role }: Person, index: number): string =>
+  `<label><input type="radio" name="login" value="${login}"${index === 0 ? ' checked' : ''}> ${zh} ${name}, ${role}</label>`;
 
 export const signInPage = (
   client: string,
@@ -92,13 +92,13 @@ document.querySelector('#sign-in')?.addEventListener('click', () => attempt(asyn
 }));
 document.querySelector('#enrol')?.addEventListener('submit', (event) => {
   event.preventDefault();
-  const subject = new FormData(event.target).get('subject');
+  const login = new FormData(event.target).get('login');
   attempt(async () => {
-    const options = await post('/enrol/options', { subject });
+    const options = await post('/enrol/options', { login });
     const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
     const credential = await navigator.credentials.create({ publicKey });
-    await post('/enrol/finish', { subject, response: credential.toJSON() });
-    outcome.textContent = 'Enrolled ' + subject;
+    await post('/enrol/finish', { login, response: credential.toJSON() });
+    outcome.textContent = 'Enrolled ' + login;
   });
 });
 `;

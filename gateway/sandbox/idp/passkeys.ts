@@ -63,11 +63,11 @@ export class Passkeys {
     return new Passkeys(file, origins, now, stored, webauthn);
   }
 
-  enrolmentOptions({ subject, name }: Person): Promise<PublicKeyCredentialCreationOptionsJSON> {
+  enrolmentOptions({ login, subject, name }: Person): Promise<PublicKeyCredentialCreationOptionsJSON> {
     return this.#webauthn.generateRegistrationOptions({
       rpName: 'T-Road sandbox',
       rpID: RP_ID,
-      userName: subject,
+      userName: login,
       userDisplayName: name,
       userID: new TextEncoder().encode(subject),
       challenge: this.#challenge(`enrol ${subject}`),

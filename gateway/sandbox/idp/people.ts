@@ -3,18 +3,39 @@
  * agency checks identity (IAL) before it hands out an authenticator.
  */
 export const PEOPLE = [
-  { subject: 'lin.meihua', name: 'Lin Mei-hua', zh: '林美華', role: 'caseworker, welfare' },
-  { subject: 'chen.zhiming', name: 'Chen Zhi-ming', zh: '陳志明', role: 'household registration officer' },
-  { subject: 'wang.yating', name: 'Wang Ya-ting', zh: '王雅婷', role: 'clerk on probation' },
+  {
+    login: 'lin.meihua',
+    subject: 'u-5f0c9a1e7b2d4c38',
+    name: 'Lin Mei-hua',
+    zh: '林美華',
+    role: 'caseworker, welfare',
+  },
+  {
+    login: 'chen.zhiming',
+    subject: 'u-c3d8177f40ae9b62',
+    name: 'Chen Zhi-ming',
+    zh: '陳志明',
+    role: 'household registration officer',
+  },
+  {
+    login: 'wang.yating',
+    subject: 'u-08b6e52dd19f73a4',
+    name: 'Wang Ya-ting',
+    zh: '王雅婷',
+    role: 'clerk on probation',
+  },
 ] as const satisfies readonly Person[];
 
 export interface Person {
-  /** The `sub` of assertions; means somebody only together with the issuer. */
+  /** What the person types, and scripts say. */
+  readonly login: string;
+  /** The `sub` of assertions: no name, since it travels. Means somebody only together with the issuer. */
   readonly subject: string;
   readonly name: string;
   readonly zh: string;
   readonly role: string;
 }
 
-export const personOf = (subject: string): Person | undefined =>
-  PEOPLE.find((person) => person.subject === subject);
+/** @param id login or subject */
+export const personOf = (id: string): Person | undefined =>
+  PEOPLE.find(({ login, subject }) => login === id || subject === id);
