@@ -70,8 +70,8 @@ const TEST_PACKAGES = new Set(['tap', 'fast-check', 'http-message-sig', 'playwri
 const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:http2': ['gateway/link/', 'gateway/server/'],
   'node:tls': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/commands/'],
-  'node:http': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/'],
-  'node:https': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/'],
+  'node:http': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
+  'node:https': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
   'node:child_process': ['gateway/cli.ts', 'gateway/commands/', 'gateway/sandbox/'],
 };
 /** Levels 0 to 3 are pure: what they need of the outside is an argument. */

@@ -527,6 +527,64 @@ export const REFUSALS = {
     zh: '傳輸停滯過久。',
   },
 
+  // The machine behind the request, and the peer's own host (RFC 9334 relying party).
+  'device.required': {
+    status: 401,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'This service demands an attested device, and no attestation result was presented. Attest the device (troad device run) and repeat.',
+    zh: '此服務要求經證明的裝置，但未出示證明結果。請執行裝置證明（troad device run）後重試。',
+  },
+  'device.result': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The attestation result is not acceptable: its form, issuer, signature, audience or certificate is wrong.',
+    zh: '裝置證明結果不被接受：其格式、簽發者、簽章、對象或憑證不符。',
+  },
+  'device.expired': {
+    status: 401,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The attestation result has expired. Attest the device again.',
+    zh: '裝置證明結果已過期，請重新證明。',
+  },
+  'device.binding': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: "The attestation result is not bound to this connection by the device's TPM.",
+    zh: '裝置證明結果未由裝置的 TPM 與此連線綁定。',
+  },
+  'device.superseded': {
+    status: 401,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'A newer result, a reboot or a changed policy has replaced this attestation result. Attest the device again.',
+    zh: '此證明結果已被較新的結果、重新開機或政策變更取代，請重新證明。',
+  },
+  'device.revoked': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The device is suspended or revoked. Ask the administrator of the attestation service.',
+    zh: '此裝置已被停權或撤銷，請洽證明服務管理者。',
+  },
+  'device.insufficient': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The state of the device is below what this service demands.',
+    zh: '裝置狀態低於此服務的要求。',
+  },
+
   // Leave to do it.
   'agreement.missing': {
     status: 403,

@@ -51,6 +51,12 @@ export const EK_POLICIES: readonly EkPolicy[] = [
 export const ekPolicyOf = ({ authPolicy, nameAlg }: PublicArea): EkPolicy | undefined =>
   EK_POLICIES.find((known) => known.hash === nameAlg && known.digest.equals(authPolicy));
 
+/** Attributes of low-range and high-range endorsement keys (EK profile §B.3, §B.4): a key that only protects others. */
+export const RESTRICTED_STORAGE: readonly number[] = [
+  RESIDENT | adminWithPolicy | restricted | decrypt,
+  RESIDENT | adminWithPolicy | userWithAuth | restricted | decrypt,
+];
+
 const EK_COMMON = {
   nameAlg: HASH.sha256,
   attributes: RESIDENT | adminWithPolicy | restricted | decrypt,

@@ -1,0 +1,83 @@
+import type { EpochSeconds } from '../core/clock.ts';
+import { Denied, MalformedBytes } from '../core/errors.ts';
+import type { EarContent } from './ear.ts';
+import { openToken, signToken, type TokenKey, TokenRefused, type TokenSigner } from './token.ts';
+
+/** What is taken back from one device: all results of an older epoch, and all issued before a time. */
+export interface Revocation {
+  readonly device: string;
+  readonly epoch: number;
+  readonly issuedBefore: EpochSeconds;
+}
+
+const MAX_ENTRIES = 100_000;
+
+/** A signed list: everything an attestation service has taken back and whose results could still be alive. */
+export class Revocations {
+  declare protected readonly nominal: never;
+  readonly issuer: string;
+  /** Grows with every change. */
+  readonly sequence: number;
+  readonly issuedAt: EpochSeconds;
+  readonly #byDevice: ReadonlyMap<string, Revocation>;
+
+  private constructor(
+    issuer: string,
+    sequence: number,
+    issuedAt: EpochSeconds,
+    entries: readonly Revocation[],
+  ) {
+    this.issuer = issuer;
+    this.sequence = sequence;
+    this.issuedAt = issuedAt;
+    this.#byDevice = new Map(entries.map((entry) => [entry.device, entry]));
+  }
+
+  /** @throws Denied `device.result` when it is not signed by one of the keys, or is no such list */
+  static open(token: string, keys: readonly TokenKey[]): Revocations {
+    try {
+      const { issuer, payload } = openToken('troad-device-revocations+jwt', token, keys);
+      const { seq, iat, revoked } = payload;
+      if (!isCount(seq) || !isCount(iat) || !Array.isArray(revoked) || revoked.length > MAX_ENTRIES) {
+        throw new MalformedBytes('list of revocations: seq, iat or revoked');
+      }
+      return new Revocations(issuer, seq, iat, (revoked as readonly unknown[]).map(parseEntry));
+    } catch (cause) {
+      if (!(cause instanceof TokenRefused || cause instanceof MalformedBytes)) throw cause;
+      throw new Denied('device.result', cause.message, { cause });
+    }
+  }
+
+  get devices(): Iterable<string> {
+    return this.#byDevice.keys();
+  }
+
+  /** @throws Denied `device.revoked` */
+  requireNotRevoked({ device, epoch, issuedAt }: EarContent): void {
+    const entry = this.#byDevice.get(device);
+    if (entry === undefined) return;
+    if (epoch < entry.epoch || issuedAt < entry.issuedBefore) throw new Denied('device.revoked', device);
+  }
+}
+
+export function signRevocations(
+  entries: readonly Revocation[],
+  sequence: number,
+  issuedAt: EpochSeconds,
+  signer: TokenSigner,
+): string {
+  const revoked = entries.map(({ device, epoch, issuedBefore }) => [device, epoch, issuedBefore]);
+  const payload = { iss: signer.issuer, iat: issuedAt, seq: sequence, revoked };
+  return signToken('troad-device-revocations+jwt', payload, signer);
+}
+
+function parseEntry(entry: unknown): Revocation {
+  const [device, epoch, issuedBefore, ...more] = Array.isArray(entry) ? (entry as readonly unknown[]) : [];
+  if (typeof device !== 'string' || !isCount(epoch) || !isCount(issuedBefore) || more.length > 0) {
+    throw new MalformedBytes('list of revocations: an entry');
+  }
+  return { device, epoch, issuedBefore };
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
