@@ -54,8 +54,23 @@ export class AgencyIdp {
     gatewayUrl: string,
     now: () => EpochMs,
   ): Promise<AgencyIdp> {
-    const { dir, signingKey, secret, tls } = await instance.identityProvider();
     const desk = await Desk.start(now);
+    try {
+      return await AgencyIdp.#startWith(desk, instance, agency, gatewayUrl, now);
+    } catch (thrown) {
+      await desk.close(); // an open listener would keep the process alive
+      throw thrown;
+    }
+  }
+
+  static async #startWith(
+    desk: Desk,
+    instance: SandboxInstance,
+    agency: Agency,
+    gatewayUrl: string,
+    now: () => EpochMs,
+  ): Promise<AgencyIdp> {
+    const { dir, signingKey, secret, tls } = await instance.identityProvider();
     const { kty = '', crv = '', x = '', y = '', d = '' } = signingKey.export({ format: 'jwk' });
     const jwk = { kty, crv, x, y };
     const kid = createHash('sha256')

@@ -7,6 +7,7 @@ export interface Ports {
   readonly https: number;
   readonly link: number;
   readonly admin: number;
+  readonly signals: number;
 }
 
 /** Writes the configuration with which an agency of the sandbox runs its gateway: the same file an operator would write. */
@@ -36,6 +37,7 @@ policy: { bundle: "${bundle}" }
 subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
+signals: { push: { host: 127.0.0.1, port: ${ports.signals} } }
 limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
 `;
   await writeFile(file, text);

@@ -32,6 +32,8 @@ export interface SandboxReady {
 export interface GatewayEnds {
   readonly log: string;
   readonly admin: string;
+  /** Where identity providers push security events (RFC 8935). */
+  readonly signals: string;
   readonly pid: number;
 }
 
@@ -174,6 +176,7 @@ function readyLine(
   const ends = (agency: Agency, ports: Ports, child: Child | undefined): GatewayEnds => ({
     log: join(agency.dir, 'log'),
     admin: `http://127.0.0.1:${ports.admin}`,
+    signals: `http://127.0.0.1:${ports.signals}/signals`,
     pid: child?.pid ?? 0,
   });
   return {
@@ -253,19 +256,19 @@ class Child {
   }
 }
 
-/** Four ports that were free a moment ago. Loopback of one machine: a lost race shows as a start that fails. */
+/** Ports that were free a moment ago. Loopback of one machine: a lost race shows as a start that fails. */
 async function freePorts(): Promise<Ports> {
   const servers = await Promise.all(
-    [0, 1, 2, 3].map(async () => {
+    [0, 1, 2, 3, 4].map(async () => {
       const server = createServer();
       server.listen(0, '127.0.0.1');
       await once(server, 'listening');
       return server;
     }),
   );
-  const [http = 0, https = 0, link = 0, admin = 0] = servers.map(
+  const [http = 0, https = 0, link = 0, admin = 0, signals = 0] = servers.map(
     (server) => (server.address() as AddressInfo).port, // a TCP server's address is one
   );
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return { http, https, link, admin };
+  return { http, https, link, admin, signals };
 }
