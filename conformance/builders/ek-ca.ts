@@ -17,7 +17,7 @@ const EK_USAGE = '2.23.133.8.1';
 
 export interface EkCertificateChanges {
   readonly usages?: readonly string[];
-  readonly flags?: KeyUsageFlags;
+  readonly flags?: 'digitalSignature';
   readonly isCa?: boolean;
   readonly names?: Readonly<Record<string, string>>;
   readonly critical?: string;
@@ -82,7 +82,7 @@ export class EkAuthority {
       signingAlgorithm: SIGNING,
       extensions: [
         new BasicConstraintsExtension(changes.isCa ?? false, undefined, true),
-        new KeyUsagesExtension(changes.flags ?? usage, true),
+        new KeyUsagesExtension(changes.flags === undefined ? usage : KeyUsageFlags[changes.flags], true),
         new ExtendedKeyUsageExtension([...(changes.usages ?? [EK_USAGE])]),
         new SubjectAlternativeNameExtension([{ type: 'dn', value: names }], true),
         ...(changes.critical === undefined ? [] : [new Extension(changes.critical, true, Buffer.of(5, 0))]),
