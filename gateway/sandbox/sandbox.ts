@@ -1,12 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type IdentityEnds } from './agency-idp.ts';
 import { writeGatewayFile, type Ports } from './gateway-file.ts';
+import { GatewayProcess } from './gateway-process.ts';
 import { PackageMissing } from './idp/idp.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
 import { startServices, type SandboxServices } from './services.ts';
@@ -67,13 +66,13 @@ export class Sandbox {
   /** Resolves when a gateway ends that nobody asked to end. */
   readonly broken: Promise<string>;
   readonly #services: SandboxServices;
-  readonly #gateways: readonly Child[];
+  readonly #gateways: readonly GatewayProcess[];
   readonly #idp: AgencyIdp | undefined;
 
   private constructor(
     ready: SandboxReady,
     services: SandboxServices,
-    gateways: readonly Child[],
+    gateways: readonly GatewayProcess[],
     idp: AgencyIdp | undefined,
   ) {
     this.ready = ready;
@@ -84,10 +83,22 @@ export class Sandbox {
   }
 
   static async start(options: SandboxOptions): Promise<Sandbox> {
+    const opened: (() => Promise<unknown>)[] = [];
+    try {
+      return await Sandbox.#start(options, opened);
+    } catch (thrown) {
+      // Half a sandbox is none: a listener or a gateway left behind would keep the process alive.
+      await Promise.allSettled(opened.map((close) => close()));
+      throw thrown;
+    }
+  }
+
+  static async #start(options: SandboxOptions, opened: (() => Promise<unknown>)[]): Promise<Sandbox> {
     const instance = await SandboxInstance.open(options.dir, options.now);
     const a = await instance.agency('a11', 'TW/GOV/A11', 'welfare');
     const b = await instance.agency('b07', 'TW/GOV/B07', 'housing');
     const services = await startServices();
+    opened.push(() => services.close());
     const offered: OfferedService[] = [
       { code: 'echo', url: `${services.url}/echo`, title: TITLES.echo },
       { code: 'files', url: `${services.url}/files`, title: TITLES.files },
@@ -104,10 +115,11 @@ export class Sandbox {
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
     ];
     const idp = await identityProvider(instance, a, `http://127.0.0.1:${portsA.http}`, options);
+    if (idp !== undefined) opened.push(() => idp.close());
     await instance.publish(linked, b, a, offered, idp === undefined ? [] : [idp.row]);
     const gateways = await Promise.all([
-      startGateway(options, instance, a, portsA, []),
-      startGateway(options, instance, b, portsB, offered),
+      startGateway(options, instance, a, portsA, [], opened),
+      startGateway(options, instance, b, portsB, offered, opened),
     ]);
     const ends = readyLine(instance, a, b, portsA, portsB, services, gateways);
     const ready: SandboxReady = { ...ends, ...(idp === undefined ? {} : { identity: idp.ends }) };
@@ -171,9 +183,9 @@ function readyLine(
   portsA: Ports,
   portsB: Ports,
   services: SandboxServices,
-  [gatewayA, gatewayB]: readonly Child[],
+  [gatewayA, gatewayB]: readonly GatewayProcess[],
 ): SandboxReady {
-  const ends = (agency: Agency, ports: Ports, child: Child | undefined): GatewayEnds => ({
+  const ends = (agency: Agency, ports: Ports, child: GatewayProcess | undefined): GatewayEnds => ({
     log: join(agency.dir, 'log'),
     admin: `http://127.0.0.1:${ports.admin}`,
     signals: `http://127.0.0.1:${ports.signals}/signals`,
@@ -202,58 +214,15 @@ async function startGateway(
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-): Promise<Child> {
+  opened: (() => Promise<unknown>)[],
+): Promise<GatewayProcess> {
   const file = await writeGatewayFile(instance, agency, ports, services, options);
-  const child = new Child(options, agency, file);
+  const child = new GatewayProcess(agency.name, options.run, file, (line) => {
+    options.onLine?.(agency.name, line);
+  });
+  opened.push(() => child.stop());
   await child.ready;
   return child;
-}
-
-/** One gateway process. */
-class Child {
-  readonly ready: Promise<void>;
-  readonly unexpectedEnd: Promise<string>;
-  readonly #process: ChildProcess;
-  readonly #name: string;
-  #stopping = false;
-
-  constructor(options: SandboxOptions, agency: Agency, file: string) {
-    const [program, ...args] = options.run;
-    this.#name = agency.name;
-    this.#process = spawn(program, [...args, '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const { stdout } = this.#process;
-    if (stdout === null) throw new Error('gateway without output'); // stdio above asks for a pipe
-    const lines: string[] = [];
-    this.ready = new Promise((resolve, reject) => {
-      createInterface({ input: stdout }).on('line', (line) => {
-        options.onLine?.(agency.name, line);
-        if (lines.length < 20) lines.push(line);
-        if (line.includes('"gateway.started"')) resolve();
-      });
-      this.#process.once('error', reject);
-      this.#process.once('exit', (code, signal) => {
-        reject(new Error(`${agency.name} ended at start (${signal ?? code ?? ''}): ${lines.join('\n')}`));
-      });
-    });
-    this.unexpectedEnd = new Promise((resolve) => {
-      this.#process.once('exit', (code, signal) => {
-        if (!this.#stopping) resolve(`${agency.name} ended: ${signal ?? `status ${code ?? ''}`}`);
-      });
-    });
-  }
-
-  get pid(): number {
-    return this.#process.pid ?? 0;
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    const ended = once(this.#process, 'exit');
-    this.#process.kill('SIGTERM');
-    const [status] = (await ended) as [number | null];
-    if (status !== 0) throw new Error(`${this.#name} did not stop well: status ${status ?? 'none'}`);
-  }
 }
 
 /** Ports that were free a moment ago. Loopback of one machine: a lost race shows as a start that fails. */
