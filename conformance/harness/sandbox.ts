@@ -20,8 +20,8 @@ const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 const READY_MS = 60_000;
 
 /** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
-export async function startSandbox(dir: string): Promise<Subject> {
-  const child = spawn(process.execPath, [CLI, 'sandbox', '--dir', dir, '--json'], {
+export async function startSandbox(dir: string, ...options: readonly string[]): Promise<Subject> {
+  const child = spawn(process.execPath, [CLI, 'sandbox', '--dir', dir, '--json', ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output: string[] = [];

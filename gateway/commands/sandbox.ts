@@ -9,6 +9,7 @@ import { registerSandboxAssertion } from './sandbox-assertion.ts';
 interface Options {
   readonly dir: string;
   readonly json?: true;
+  readonly bodyIdle?: number;
   readonly service: readonly { readonly code: string; readonly url: string }[];
 }
 
@@ -19,11 +20,20 @@ export function registerSandbox(program: Command): void {
     .description('run a whole T-Road on this machine: two agencies, their gateways, services to try')
     .requiredOption('--dir <dir>', 'folder for keys, registry and logs; a second start continues them')
     .option('--json', 'print one line of JSON when ready, and nothing else on standard output')
+    .option('--body-idle <seconds>', 'end a transfer after so long a silence', seconds)
     .option('--service <code=url>', 'offer another service of agency B (repeatable)', collect, [])
     .action(async (options: Options) => {
       process.exitCode = await runSandbox(options);
     });
   registerSandboxAssertion(sandbox);
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 3600) {
+    throw new InvalidArgumentError('Expected whole seconds from 1 to 3600');
+  }
+  return value;
 }
 
 function collect(text: string, all: Options['service']): Options['service'] {
@@ -34,12 +44,13 @@ function collect(text: string, all: Options['service']): Options['service'] {
   return [...all, { code, url }];
 }
 
-async function runSandbox({ dir, json, service }: Options): Promise<number> {
+async function runSandbox({ dir, json, service, bodyIdle }: Options): Promise<number> {
   const { Sandbox } = await import('../sandbox/sandbox.ts');
   const stopped = stopSignal();
   const sandbox = await Sandbox.start({
     ...(await sandboxOptions(dir)),
     extra: service,
+    ...(bodyIdle === undefined ? {} : { bodyIdleSeconds: bodyIdle }),
     onLine: (_, line) => process.stderr.write(`${line}\n`),
   });
   if (json === true) process.stdout.write(`${JSON.stringify(sandbox.ready)}\n`);
@@ -52,7 +63,9 @@ async function runSandbox({ dir, json, service }: Options): Promise<number> {
 }
 
 /** What every start of a sandbox from this program shares. */
-export async function sandboxOptions(dir: string): Promise<Omit<SandboxOptions, 'extra' | 'onLine'>> {
+export async function sandboxOptions(
+  dir: string,
+): Promise<Omit<SandboxOptions, 'extra' | 'onLine' | 'bodyIdleSeconds'>> {
   const absolute = resolve(dir);
   await mkdir(absolute, { recursive: true, mode: 0o700 });
   const cli = fileURLToPath(

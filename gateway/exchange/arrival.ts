@@ -15,7 +15,7 @@ export interface Arrival {
   readonly inflow: Inflow;
   /**
    * Sends the answer's head and gives the way for its body. Called at most once.
-   * `length` undefined = chunked. `none` = HEAD, 204, 304: no body; `length` is then only announced.
+   * `length` undefined = chunked. `none` = HEAD, 204, 205, 304: no body; `length` is then only announced.
    */
   answer(head: ResponseHead, body: AnswerBody): Outflow;
   /** Ends the connection with an error, whatever was sent so far. */

@@ -238,7 +238,7 @@ class Consumption {
 
   #answer(head: { status: number; fields: Fields }, bytes: Buffer, method: string): void {
     this.#answered = true;
-    const bodiless = method === 'HEAD' || head.status === 204 || head.status === 304;
+    const bodiless = method === 'HEAD' || [204, 205, 304].includes(head.status);
     const out = this.#arrival.answer(head, bodiless ? { kind: 'none' } : { kind: 'whole', bytes });
     out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
   }

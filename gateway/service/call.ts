@@ -8,7 +8,7 @@ import type { ServiceAnswer, ServiceCall, ServiceRequest, ServiceTarget } from '
 
 /** RFC 9110 §6.4.1: these answers have no content whatever their header says. */
 const bodiless = (method: string, status: number): boolean =>
-  method === 'HEAD' || status === 204 || status === 304;
+  method === 'HEAD' || [204, 205, 304].includes(status);
 
 /** One request to the service and its answer, as undici tells of it. */
 export class Call implements ServiceCall, Dispatcher.DispatchHandler, Inflow {

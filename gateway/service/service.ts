@@ -31,7 +31,7 @@ export interface ServiceAnswer {
   /** Header lines as they came: name, value, name, value, … */
   readonly rawHeaders: readonly string[];
   readonly length: number | undefined;
-  /** False when the answer cannot have a body (HEAD, 204, 304). */
+  /** False when the answer cannot have a body (HEAD, 204, 205, 304). */
   readonly hasBody: boolean;
   readonly inflow: Inflow;
 }
