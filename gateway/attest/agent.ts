@@ -142,6 +142,11 @@ export class DeviceAgent {
     return base64url(Buffer.concat([leftPad(signature.r, 32), leftPad(signature.s, 32)]));
   }
 
+  /** Takes the keys out of the TPM, which has room for three. */
+  async release(): Promise<void> {
+    for (const key of [this.#binding, this.#ak]) await this.#options.tpm.flush(key);
+  }
+
   /** What the firmware does not log (shim's MOK state, for one) the service compares as values. */
   async #valuesWithoutLog(log: Uint8Array, selection: PcrSelection): Promise<object[]> {
     const logged = new Set(parseEventLog(log).events.map(({ pcr }) => pcr));

@@ -81,13 +81,14 @@ export class AttestorServer {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, answered: Promise<object | string>): void {
+    const { remoteAddress } = request.socket; // Node takes the socket away once the answer is out
     request.on('error', () => undefined); // the other side is gone: the answer finds out
     response.on('error', () => undefined);
     answered.then(
       (body) => answer(response, 200, body),
       (thrown: unknown) => {
         const { code, detail, alert } = answerThrown(response, thrown);
-        this.#events.refused(code, detail, request.socket.remoteAddress, alert);
+        this.#events.refused(code, detail, remoteAddress, alert);
       },
     );
   }

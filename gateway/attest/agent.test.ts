@@ -1,0 +1,332 @@
+// Everything real: swtpm processes, TLS between agent and service, sockets, files.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test as T } from 'tap';
+import { setTimeout as pause } from 'node:timers/promises';
+import { GATEWAY, HEALTHY, policyBytes } from '../../conformance/builders/attestor-lab.ts';
+import { EkAuthority } from '../../conformance/builders/ek-ca.ts';
+import { agileLog, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
+import { type Swtpm, SwtpmLab, swtpmMissing } from '../../conformance/builders/swtpm.ts';
+import { Authority } from '../../pki/authority.ts';
+import { base64url, sha256 } from '../core/bytes.ts';
+import { EndpointDevice } from '../device/attested-device.ts';
+import { DeviceRegister } from '../device/register.ts';
+import { Revocations } from '../device/revocations.ts';
+import { HASH } from '../tpm/algorithm.ts';
+import { pcrExtend } from '../tpm/storage-commands.ts';
+import { DeviceAgent } from './agent.ts';
+import { AgentService } from './agent-service.ts';
+import { administrate, AttestorClient } from './attestor-client.ts';
+import { AttestorServer } from './attestor-server.ts';
+import { Attestor } from './attestor.ts';
+import { Devices } from './devices.ts';
+import { parsePolicy } from './policy.ts';
+import { Tpm } from './tpm.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'troad-agent-'));
+t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+
+const authority = await Authority.create('TW test', Date.now);
+const tls = await authority.issueServer();
+const client = await authority.issueClient('pc-1');
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const keys = [{ issuer: 'attest.tw.troad.example', kid: 'a1', publicKey }];
+const clock = { now: Date.now, monotonic: () => performance.now() };
+
+async function service(t: T, { root, issuer }: { root: Buffer; issuer: Buffer }, softwareTpms = true) {
+  const refusals: string[] = [];
+  const events = {
+    refused: (code: string) => refusals.push(code),
+    enrolled: () => undefined,
+    changed: () => undefined,
+    appraised: () => undefined,
+  };
+  const name = base64url(randomBytes(4));
+  const devices = await Devices.open(join(dir, name, 'devices.journal'));
+  const attestor = new Attestor({
+    trust: {
+      roots: [],
+      testRoots: [root],
+      intermediates: [issuer],
+      softwareTpms,
+      allowed: new Set(),
+      manufacturers: new Set(),
+      revoked: new Set(),
+    },
+    expected: [],
+    devices,
+    clock,
+    random: randomBytes,
+    policy: parsePolicy(policyBytes()),
+    signer: { issuer: 'attest.tw.troad.example', kid: 'a1', privateKey },
+    learning: false,
+    events,
+  });
+  const adminSocket = join(dir, `${name}.sock`);
+  const server = await AttestorServer.start(attestor, {
+    host: '127.0.0.1',
+    port: 0,
+    cert: tls.chainPem,
+    key: tls.keyPem,
+    adminSocket,
+    events,
+  });
+  t.teardown(async () => {
+    await server.stop();
+    await devices.close();
+  });
+  const connect = (): AttestorClient => {
+    const made = new AttestorClient(`https://127.0.0.1:${server.port}`, authority.rootPem);
+    t.teardown(() => made.close());
+    return made;
+  };
+  const admin = (path: string, body?: object) =>
+    administrate(adminSocket, { method: body === undefined ? 'GET' : 'POST', path, ...(body && { body }) });
+  return { attestor, server, connect, admin, refusals };
+}
+
+/** Power on, and measure a boot into the PCRs as firmware would. */
+async function powerOn(device: Swtpm, events = healthyBoot()): Promise<Tpm> {
+  await device.start();
+  const tpm = await Tpm.open(device.address);
+  for (const built of events) {
+    await tpm.run(pcrExtend(built.pcr, [{ hash: HASH.sha256.id, digest: eventDigest(built) }]));
+  }
+  return tpm;
+}
+
+const evidenceOf = (events = healthyBoot()) => ({
+  eventLog: () => Promise.resolve(agileLog(events)),
+  claims: () => Promise.resolve(HEALTHY),
+});
+
+const vendors = new SwtpmLab(dir);
+const denied = (code: string) => Object.assign(new Error(), { name: 'AttestorRefused', code });
+const exporter = randomBytes(32);
+const connection = {
+  certificateSha256: base64url(sha256(client.der)),
+  spkiSha256: 'another',
+  exporter,
+};
+const verify = (token: string, binding: string | undefined, register = new DeviceRegister()) =>
+  EndpointDevice.verify(
+    { token, binding },
+    connection,
+    GATEWAY,
+    { keys, register, maxLifeSeconds: 300 },
+    Date.now(),
+  );
+
+void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
+  const pc = vendors.make('pc1');
+  t.teardown(() => pc.stop());
+  let tpm = await powerOn(pc);
+  const { connect, admin, attestor, refusals } = await service(t, vendors);
+  const folder = join(dir, 'pc1-agent');
+  const { device, state } = await DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-1');
+  t.equal(state, 'pending');
+  const open = (events = healthyBoot()) =>
+    DeviceAgent.open({ tpm, dir: folder, client: connect(), ...evidenceOf(events) });
+  let agent = await open();
+  t.equal(agent.device, device);
+  await t.rejects(agent.attest(GATEWAY, client.pem), denied('evidence.device_inactive'));
+  await admin(`/devices/pc-1/approve`, { class: 'endpoint' });
+
+  const register = new DeviceRegister();
+  let proof: EndpointDevice;
+  await t.test('attests, and binds its connection', async (t) => {
+    const { token, lifeSeconds } = await agent.attest(GATEWAY, client.pem);
+    t.equal(lifeSeconds, 180);
+    proof = verify(token, await agent.bind(exporter, connection.certificateSha256), register);
+    t.match(proof, { device, residency: 'bound', tpmTier: 'affirming', healthTier: 'affirming' });
+    t.equal(verify(token, undefined).residency, 'software');
+    const foreign = await agent.bind(randomBytes(32), connection.certificateSha256);
+    t.throws(
+      () => verify(token, foreign),
+      Object.assign(new Error(), { name: 'Denied', code: 'device.binding' }),
+    );
+  });
+
+  await t.test('25 does not enrol twice by itself', async (t) => {
+    await agent.release();
+    await t.rejects(
+      DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-1'),
+      denied('enrol.device_exists'),
+    );
+    agent = await open();
+    t.equal(agent.device, device, 'its keys are still there');
+  });
+
+  await t.test('a reboot: the same keys, a new boot, an older result ends', async (t) => {
+    await tpm.close({ shutdown: true });
+    await pc.stop();
+    tpm = await powerOn(pc);
+    agent = await open();
+    const { token } = await agent.attest(GATEWAY, client.pem);
+    proof.requireCurrent(Date.now());
+    await pause(1100); // results of one second are told apart by nobody
+    const renewed = verify((await agent.attest(GATEWAY, client.pem)).token, undefined, register);
+    t.ok(token);
+    renewed.requireCurrent(Date.now());
+    t.throws(() => proof.requireCurrent(Date.now()), { message: /superseded/ });
+  });
+
+  await t.test('tampered: a PCR extended after the boot', async (t) => {
+    const list = async () => Revocations.open(await connect().revocations(undefined), keys);
+    const before = (await list()).sequence;
+    await tpm.run(pcrExtend(4, [{ hash: HASH.sha256.id, digest: sha256('bootkit') }]));
+    await t.rejects(agent.attest(GATEWAY, client.pem), denied('evidence.pcr_digest'));
+    t.ok((await list()).sequence > before, 'and what it had is taken back');
+  });
+
+  await t.test('tampered: a boot loader nobody knows', async (t) => {
+    await tpm.close({ shutdown: true });
+    await pc.stop();
+    const events = healthyBoot({ loader: 'bootkit' });
+    tpm = await powerOn(pc, events);
+    agent = await open(events);
+    const { token } = await agent.attest(GATEWAY, client.pem);
+    t.equal(verify(token, undefined).tpmTier, 'contraindicated');
+  });
+
+  await t.test('re-enrolled when an administrator allows it', async (t) => {
+    await admin('/devices/pc-1/re-enrol', {});
+    await agent.release();
+    const former = await readFile(join(folder, 'device.json'));
+    await DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-1');
+    await writeFile(join(folder, 'device.json'), former);
+    agent = await open();
+    await t.rejects(agent.attest(GATEWAY, client.pem), denied('evidence.device_inactive'));
+    await admin('/devices/pc-1/approve', { class: 'endpoint' });
+    await t.rejects(agent.attest(GATEWAY, client.pem), denied('evidence.signature'), 'with the former key');
+  });
+
+  await t.test('revoked: the list is out at once', async (t) => {
+    const reader = connect();
+    const { sequence } = Revocations.open(await reader.revocations(undefined), keys);
+    const waiting = reader.revocations(sequence);
+    const began = performance.now();
+    await admin('/devices/pc-1/revoke', {});
+    const list = Revocations.open(await waiting, keys);
+    t.ok(performance.now() - began < 2000, `${Math.round(performance.now() - began)} ms`);
+    t.same([...list.devices], [device]);
+    t.equal(attestor.list()[0]?.state, 'revoked');
+  });
+  t.ok(refusals.includes('evidence.pcr_digest'));
+  await tpm.close({ shutdown: true });
+});
+
+void t.test('41 a clone is found when one of the two falls behind', { skip: swtpmMissing }, async (t) => {
+  const pc = vendors.make('pc2');
+  t.teardown(() => pc.stop());
+  let tpm = await powerOn(pc);
+  const { connect, admin } = await service(t, vendors);
+  const folder = join(dir, 'pc2-agent');
+  await DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-2');
+  await admin('/devices/pc-2/approve', {});
+  await tpm.close({ shutdown: true });
+  await pc.stop();
+  const copy = vendors.clone(pc, 'pc2x');
+  t.teardown(() => copy.stop());
+
+  const attest = async (on: Tpm): Promise<unknown> => {
+    const agent = await DeviceAgent.open({ tpm: on, dir: folder, client: connect(), ...evidenceOf() });
+    return agent.attest(GATEWAY, client.pem);
+  };
+  const first = await powerOn(copy);
+  t.ok(await attest(first), 'the copy has the same keys: nothing tells it from the original');
+  await first.close({ shutdown: true });
+  await copy.stop();
+  const second = await powerOn(copy);
+  t.ok(await attest(second));
+  tpm = await powerOn(pc);
+  await t.rejects(attest(tpm), denied('evidence.reset_rollback'), 'the original is behind by one start');
+  await second.close({ shutdown: true });
+  await tpm.close({ shutdown: true });
+});
+
+void t.test(
+  '12 a software TPM is refused unless the laboratory setting is on',
+  { skip: swtpmMissing },
+  async (t) => {
+    const pc = vendors.make('pc3');
+    t.teardown(() => pc.stop());
+    const tpm = await powerOn(pc);
+    const { connect } = await service(t, vendors, false);
+    const enrol = DeviceAgent.enrol({ tpm, dir: join(dir, 'pc3-agent'), client: connect() }, 'pc-3');
+    await t.rejects(enrol, denied('ek.test_root'));
+    await tpm.close({ shutdown: true });
+  },
+);
+
+void t.test('the agent renews in time, and does not lengthen what it cannot renew', async (t) => {
+  let time = 0;
+  const asked: string[] = [];
+  const events: string[] = [];
+  let failure: Error | undefined;
+  const runs = new AgentService({
+    agent: {
+      device: 'd',
+      name: 'pc-1',
+      bind: async (value) => base64url(value),
+      attest: async (audience) => {
+        asked.push(audience);
+        if (failure !== undefined) throw failure;
+        return { token: `t${asked.length}`, lifeSeconds: 1 };
+      },
+    },
+    audience: GATEWAY,
+    certificate: client.pem,
+    clock: { now: Date.now, monotonic: () => time },
+    jitter: () => 0.5,
+    events: { attested: () => events.push('attested'), failed: (why) => events.push(why) },
+  });
+  await runs.start();
+  t.teardown(() => runs.stop());
+  t.equal(runs.result, 't1');
+  t.same(await runs.present(Buffer.from('x')), { result: 't1', binding: base64url(Buffer.from('x')) });
+  await pause(700);
+  t.equal(asked.length, 2, 'at 58 % of a second');
+  failure = new Error('the network is down');
+  time = 900;
+  t.equal(runs.result, 't2', 'while it lives');
+  await pause(700);
+  t.match(runs.status, { result: 'current', lastFailure: 'the network is down' });
+  time = 1000;
+  t.equal(runs.result, undefined, 'not a moment longer');
+  await t.rejects(runs.present(Buffer.alloc(32)), { name: 'Refused' });
+  const socket = join(dir, 'agent.sock');
+  await runs.listen(socket);
+  t.match(await administrate(socket, { method: 'GET', path: '/status' }), { result: 'none', name: 'pc-1' });
+  await t.rejects(
+    administrate(socket, { method: 'POST', path: '/present', body: { exporter: 'x' } }),
+    denied('request.malformed'),
+  );
+  await t.rejects(administrate(socket, { method: 'GET', path: '/x' }), denied('request.unknown'));
+  t.same(events.slice(0, 3), ['attested', 'attested', 'the network is down']);
+});
+
+void t.test('the service on the wire', async (t) => {
+  const vendor = await EkAuthority.create('Nobody', Date.now());
+  const { connect, admin, refusals } = await service(t, { root: vendor.root, issuer: vendor.issuing });
+  const client1 = connect();
+  await t.rejects(client1.post('/v1/nothing', {}), denied('request.unknown'));
+  await t.rejects(client1.post('/v1/enrol/start', {}), denied('request.malformed'));
+  await t.rejects(
+    client1.post('/v1/attest/challenge', { device: 'A'.repeat(43) }),
+    denied('evidence.device_unknown'),
+  );
+  await t.rejects(
+    client1.post('/v1/enrol/start', { name: 'x'.repeat(100_000) }),
+    denied('request.too_large'),
+  );
+  await t.rejects(admin('/devices/x/explode', {}), denied('request.unknown'));
+  await t.rejects(admin('/devices/x/revoke', {}), denied('admin.unknown_device'));
+  await t.rejects(admin('/devices/x/approve', { class: 'king' }), denied('request.malformed'));
+  t.same(await admin('/devices'), { devices: [] });
+  t.ok(refusals.length >= 7);
+  t.throws(() => new AttestorClient('http://127.0.0.1:1', authority.rootPem), TypeError);
+});
