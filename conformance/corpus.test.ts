@@ -86,17 +86,17 @@ type Act = () => Promise<Outcome>;
 function waysOf(
   { target, slow }: ConformanceCase,
   { action, expect }: Variant,
-  subject: Subject,
+  victim: Subject,
 ): readonly (readonly [via: string, act: Act])[] {
   const waitMs = slow ? 30_000 : WAIT_MS;
   if ('generator' in action) {
     const { name, args } = action.generator;
     const generate = GENERATORS[name];
     if (generate === undefined) throw new Error(`no generator ${name}`);
-    return [['', () => generate(subject, args, waitMs)]];
+    return [['', () => generate(victim, args, waitMs)]];
   }
   if (target === 'link') throw new Error('a case for the link needs a generator');
-  const { http, https } = subject.consumer;
+  const { http, https } = victim.consumer;
   const variables = variablesFor('localhost', CLIENT, SERVICE);
   return [
     ['', () => play(http, action.send, variables, waitMs, expect.closed === true)],
