@@ -1,6 +1,7 @@
 // Makes the working tree runnable: packages, the plugin set of the test runner, a Node that is new enough.
 //   node .ci/setup.mjs                    quick and offline when nothing is missing
 //   node .ci/setup.mjs --debian bench     also the Debian packages of one purpose (needs root), or says what to install
+//   node .ci/setup.mjs --debian-wished a,b      the same, but what cannot be installed is only said
 // Runs before anything is installed, on whatever Node starts npm (20 or later): no dependencies, no TypeScript.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,6 +16,7 @@ const env = { ...process.env, PATH: at('node_modules', '.bin') + delimiter + (pr
 
 /** Debian packages by purpose: what each brings, as the command that proves it is there. */
 const DEBIAN = {
+  tools: { curl: 'curl', openssl: 'openssl' },
   bench: { nginx: 'nginx-light', wrk: 'wrk' },
   tpm: { swtpm: 'swtpm', tpm2_quote: 'tpm2-tools' },
   policy: { go: 'golang-go' },
@@ -140,6 +142,12 @@ function requireNode() {
   );
 }
 
+/** The comma-separated purposes behind an option. */
+function purposesOf(option) {
+  const at = process.argv.indexOf(option);
+  return at === -1 ? [] : (process.argv[at + 1] ?? '').split(',');
+}
+
 function installDebian(purpose) {
   const wanted = DEBIAN[purpose];
   if (wanted === undefined) {
@@ -204,8 +212,16 @@ try {
     buildPlugins();
   });
   requireNode();
-  const asked = process.argv.indexOf('--debian');
-  if (asked !== -1) installDebian(process.argv[asked + 1]);
+  for (const purpose of purposesOf('--debian')) installDebian(purpose);
+  for (const purpose of purposesOf('--debian-wished')) {
+    try {
+      installDebian(purpose);
+    } catch (error) {
+      if (!(error instanceof SetupError)) throw error;
+      // What needs it is skipped, and says so; nothing else depends on it.
+      process.stderr.write(`setup: ${error.message}\n`);
+    }
+  }
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   process.stderr.write(`setup: ${error.message}\n`);
