@@ -1,5 +1,5 @@
 import { quoted } from '../core/errors.ts';
-import type { UserFacts } from '../evidence/record.ts';
+import type { PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
 import { renderSteps } from './report.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
 
@@ -38,12 +38,23 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
       );
     }
     if (record.usr !== undefined) lines.push(`    user       ${text(userOf(record.usr), 400)}`);
-    if (record.tls !== undefined) lines.push(`    link       ${text(JSON.stringify(record.tls), 300)}`);
-    if (record.pol !== undefined) lines.push(`    decision   ${text(JSON.stringify(record.pol), 400)}`);
+    if (record.tls !== undefined) lines.push(`    link       ${text(linkOf(record.tls), 300)}`);
+    if (record.pol !== undefined) lines.push(`    decision   ${text(decisionOf(record.pol), 400)}`);
     lines.push(`    evidence   record ${shown.index} of ${text(shown.log, 160)}`, '');
   }
   lines.push(...renderSteps(steps), '');
   return lines;
+}
+
+/** The accepting side of TLS cannot see which key-exchange group was negotiated. */
+function linkOf({ v, suite, g, peer }: TlsFacts): string {
+  return `${v}, ${suite}, key exchange ${g === 'unknown' ? 'seen by the other side only' : g}, peer certificate ${peer}`;
+}
+
+function decisionOf({ allow, agreement, reasons = [], b, i }: PolicyFacts): string {
+  const under = agreement === undefined ? 'without an agreement' : `under agreement ${agreement}`;
+  const why = reasons.length === 0 ? '' : ` (${reasons.join(' ')})`;
+  return `${allow ? 'allowed' : 'denied'} ${under}${why}; policy ${b.slice(0, 12)}, input ${i.slice(0, 12)}`;
 }
 
 /** How the user was shown to be who it is. Who that is, is sealed: the part of class `subject` holds the assertion. */
