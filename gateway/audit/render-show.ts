@@ -47,15 +47,27 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
 }
 
 /** The accepting side of TLS cannot see which key-exchange group was negotiated. */
-function linkOf({ v, suite, g, peer }: TlsFacts): string {
-  return `${v}, ${suite}, key exchange ${g === 'unknown' ? 'seen by the other side only' : g}, peer certificate ${peer}`;
+function linkOf(tls: TlsFacts): string {
+  const { v, suite, g, peer } = wordsOf(tls);
+  const exchange = g === 'unknown' ? 'seen by the other side only' : g;
+  return `${v}, ${suite}, key exchange ${exchange}, peer certificate ${peer}`;
 }
 
-function decisionOf({ allow, agreement, reasons = [], b, i }: PolicyFacts): string {
+function decisionOf(pol: PolicyFacts): string {
+  const { allow, agreement, reasons, b = '', i = '' } = wordsOf(pol);
   const under = agreement === undefined ? 'without an agreement' : `under agreement ${agreement}`;
-  const why = reasons.length === 0 ? '' : ` (${reasons.join(' ')})`;
-  return `${allow ? 'allowed' : 'denied'} ${under}${why}; policy ${b.slice(0, 12)}, input ${i.slice(0, 12)}`;
+  const why = reasons === undefined ? '' : ` (${reasons})`;
+  return `${allow === 'true' ? 'allowed' : 'denied'} ${under}${why}; policy ${b.slice(0, 12)}, input ${i.slice(0, 12)}`;
 }
+
+/** A gateway can sign nonsense of any type into its own log; telling it must not stop the auditor. */
+const wordsOf = (facts: unknown): Readonly<Record<string, string | undefined>> =>
+  Object.fromEntries(
+    Object.entries(Object(facts) as object).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ]),
+  );
 
 /** How the user was shown to be who it is. Who that is, is sealed: the part of class `subject` holds the assertion. */
 function userOf({ iss, ial, aal, fal, acr, amr, at, by }: UserFacts): string {
