@@ -17,6 +17,9 @@ import { formatUser, parseUser, USER } from '../message/user-field.ts';
 import type { ClientRequest } from './client-request.ts';
 import type { Gateway } from './gateway.ts';
 
+/** What is asked of the gateway here. */
+type Context = Pick<Gateway, 'users' | 'name' | 'clock'>;
+
 /** A user that was proved, and how that travels on. */
 export interface PresentedUser {
   readonly assertion: UserAssertion;
@@ -40,7 +43,7 @@ export async function presentedUser(
   request: Pick<ClientRequest, 'fields' | 'method' | 'origin' | 'target'>,
   certificate: string | undefined,
   member: MemberId,
-  gateway: Gateway,
+  gateway: Context,
 ): Promise<PresentedUser | undefined> {
   const presented = fieldValue(request.fields, ASSERTION);
   if (presented === undefined) return undefined;
@@ -79,10 +82,10 @@ export async function presentedUser(
  * @throws Denied `assertion.*`, `message.inconsistent`
  */
 export function relayedUser(
-  signed: SignedHead,
+  signed: Pick<SignedHead, 'fields'>,
   head: Pick<RequestHead, 'method' | 'path'>,
   peer: PeerGateway,
-  gateway: Gateway,
+  gateway: Context,
 ): PresentedUser | undefined {
   const field = fieldValue(signed.fields, USER);
   if (field === undefined) return undefined;
@@ -123,7 +126,7 @@ function inputsOf(
   encrypted: boolean,
   member: MemberId,
   audience: string,
-  { users, clock }: Gateway,
+  { users, clock }: Context,
 ): TokenInputs & { readonly member: MemberId } {
   const { revision } = users.issuers();
   return {
@@ -139,7 +142,7 @@ function inputsOf(
 function verify(
   jws: string,
   inputs: TokenInputs & { readonly member: MemberId },
-  { users }: Gateway,
+  { users }: Context,
 ): VerifiedToken {
   const token = VerifiedToken.verify(jws, inputs, users.issuers());
   users.cache.keep(inputs, token);
@@ -150,7 +153,7 @@ function prove(
   role: 'c' | 'p',
   token: VerifiedToken,
   shown: Shown,
-  { users, clock }: Gateway,
+  { users, clock }: Context,
   request: Parameters<typeof UserAssertion.prove>[2]['request'],
 ): UserAssertion {
   const { revocations, assertions, proofs } = users;

@@ -1,0 +1,92 @@
+import t from 'tap';
+import type { MemberId } from '../core/ids.ts';
+import type { AgreementTerms } from '../trust/input.ts';
+import { PolicyDenied } from '../trust/grant.ts';
+import { AGREEMENT } from '../trust/proofs-fixture.ts';
+import { challengeFor } from './challenge.ts';
+import { provider, registryOf } from './users-fixture.ts';
+
+const MEMBER = 'TW/GOV/A11' as MemberId; // the tests' own constants
+const gateway = {
+  registry: () =>
+    registryOf([provider(MEMBER, 'https://idp.a11.example'), provider('TW/GOV/B07', 'https://x.example')]),
+};
+const DEMAND = { ial: 2, aal: 3, fal: 2, maxAgeSeconds: 900, proof: 'required' } as const;
+
+function challenge(
+  reasons: readonly string[],
+  assertion: AgreementTerms['assertion'] = DEMAND,
+  nonce?: () => string,
+) {
+  const denied = new PolicyDenied({
+    allow: false,
+    reasons: reasons.map((reason) => `admission.${reason}`),
+    obligations: {},
+    resultDigest: '',
+    decisionId: 'x',
+    agreementId: AGREEMENT.id,
+    bundleDigest: '',
+    entrypoint: '',
+    inputBytes: Buffer.alloc(0),
+  });
+  const made = challengeFor(denied, { ...AGREEMENT, assertion }, gateway, {
+    member: MEMBER,
+    ...(nonce === undefined ? {} : { nonce }),
+  });
+  return made === undefined ? undefined : { code: made.code, fields: Object.fromEntries(made.answerFields) };
+}
+const ALGS = 'algs="ES256 EdDSA Ed25519 PS256 ML-DSA-65"';
+
+void t.test('RFC 9470: what the agreement asks for, in the words of the instance', async (t) => {
+  t.same(challenge(['authentication_too_weak']), {
+    code: 'assertion.insufficient',
+    fields: {
+      'www-authenticate': `DPoP error="insufficient_user_authentication", acr_values="aal3", max_age=900, ${ALGS}`,
+    },
+  });
+  const optional = { ...DEMAND, aal: 2, proof: 'optional' } as const;
+  t.same(challenge(['authentication_too_old'], optional)?.fields, {
+    'www-authenticate':
+      'Bearer error="insufficient_user_authentication", acr_values="aal2 aal3", max_age=900',
+  });
+  t.equal(
+    challenge(['identity_too_weak'], { ...optional, ial: 3 })?.fields['www-authenticate'],
+    'Bearer error="insufficient_user_authentication", max_age=900',
+    'nobody reaches it: no value is named',
+  );
+});
+
+void t.test('no assertion: no error code (RFC 6750 §3.1), and a nonce for the first proof', async (t) => {
+  t.same(
+    challenge(['assertion_required'], DEMAND, () => 'n'),
+    {
+      code: 'assertion.required',
+      fields: { 'www-authenticate': `DPoP acr_values="aal3", max_age=900, ${ALGS}`, 'dpop-nonce': 'n' },
+    },
+  );
+});
+
+void t.test('sent in too weak a way: that is another code, and not a step-up', async (t) => {
+  for (const reasons of [
+    ['federation_too_weak'],
+    ['possession_unproved'],
+    ['federation_too_weak', 'possession_unproved'],
+  ]) {
+    const made = challenge(reasons);
+    t.equal(made?.code, 'assertion.unprotected');
+    t.match(made?.fields['www-authenticate'], /^DPoP error="invalid_token"/);
+  }
+  t.equal(challenge(['federation_too_weak', 'authentication_too_weak'])?.code, 'assertion.insufficient');
+});
+
+void t.test('where an assertion would not help, none is asked for', async (t) => {
+  for (const reasons of [
+    ['method_not_agreed'],
+    ['assertion_required', 'no_longer_in_force'],
+    ['authentication_too_weak', 'path_not_agreed'],
+    ['assertion_foreign'],
+  ]) {
+    t.equal(challenge(reasons), undefined, reasons.join(' '));
+  }
+  t.equal(challenge(['assertion_required'], 'none'), undefined);
+});
