@@ -11,7 +11,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox, demo, audit, init, doctor, config] = await Promise.all([
+  const [run, sandbox, demo, audit, init, doctor, config, device, attestor] = await Promise.all([
     import('./run.ts'),
     import('./sandbox.ts'),
     import('./demo.ts'),
@@ -19,6 +19,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     import('./init.ts'),
     import('./doctor.ts'),
     import('./config.ts'),
+    import('./device.ts'),
+    import('./attestor.ts'),
   ]);
   run.registerRun(program);
   init.registerInit(program);
@@ -27,6 +29,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   audit.registerAudit(program);
   sandbox.registerSandbox(program);
   demo.registerDemo(program);
+  device.registerDevice(program);
+  attestor.registerAttestor(program);
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.good;

@@ -1,0 +1,120 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { base64url, sha256, view } from '../core/bytes.ts';
+import { ConfigError, MalformedBytes } from '../core/errors.ts';
+import { parsePem } from '../x509/pem.ts';
+import type { EkTrust } from './ek-chain.ts';
+import { type ExpectedDevice, NAME } from './enrolment.ts';
+import { type AppraisalPolicy, parsePolicy } from './policy.ts';
+import { parseObject, Shape } from './shape.ts';
+
+export interface AttestorConfig {
+  /** `iss` of results: the service's name. */
+  readonly issuer: string;
+  readonly host: string;
+  readonly port: number;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** ECDSA P-256; signs results and lists of revocations. */
+  readonly signingKey: KeyObject;
+  /** Names the signing key in tokens: SHA-256 of its public half, base64url. */
+  readonly kid: string;
+  readonly stateDir: string;
+  readonly trust: EkTrust;
+  readonly expected: readonly ExpectedDevice[];
+  readonly policy: AppraisalPolicy;
+}
+
+/** @returns content of a file, given its path as the configuration spells it */
+export type ReadFile = (path: string) => Buffer;
+
+const PATH = /^[^\0]{1,1000}$/;
+const HOST = /^[a-z0-9.-]{1,253}$/;
+const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/;
+
+/**
+ * Reads the configuration of the attestation service, and every file it names.
+ * @param bytes JSON
+ * @throws MalformedBytes, ConfigError
+ */
+export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): AttestorConfig {
+  const file = parseObject(bytes, 'configuration');
+  const parsed = Shape.read(file, (shape) => ({
+    issuer: shape.text('issuer', HOST),
+    ...shape.object('listen', (listen) => ({
+      host: listen.text('host', /^[0-9A-Za-z.:-]{1,253}$/),
+      port: listen.integer('port', 0, 65_535),
+    })),
+    cert: shape.text('cert', PATH),
+    key: shape.text('key', PATH),
+    signingKey: shape.text('signingKey', PATH),
+    stateDir: shape.text('stateDir', PATH),
+    policy: shape.text('policy', PATH),
+    trust: shape.object('trust', (trust) => ({
+      roots: trust.texts('roots', PATH),
+      intermediates: trust.texts('intermediates', PATH),
+      manufacturers: trust.texts('manufacturers', /^id:[0-9A-F]{8}$/),
+      allowed: trust.texts('allowed', FINGERPRINT),
+      revoked: trust.texts('revoked', /^[A-Za-z0-9_-]{43}(?:\/[0-9a-f]{2,40})?$/),
+      // Its presence is the setting: a laboratory, where TPMs may be programs.
+      softwareTpmRoots: trust.has('lab_softwareTpmRoots')
+        ? trust.texts('lab_softwareTpmRoots', PATH)
+        : undefined,
+    })),
+    expected: shape.objects('expected', (device) => ({
+      ek: device.text('ek', FINGERPRINT),
+      name: device.text('name', NAME),
+      class: device.oneOf('class', ['node', 'endpoint']),
+      gateway: device.has('gateway') ? device.text('gateway', HOST) : undefined,
+    })),
+  }));
+  const { trust } = parsed;
+  if (trust.roots.length + (trust.softwareTpmRoots?.length ?? 0) === 0) {
+    throw new ConfigError(['/trust/roots: needs at least one root of a TPM vendor']);
+  }
+  const wrong = parsed.expected.filter(
+    (device) => (device.class === 'node') !== (device.gateway !== undefined),
+  );
+  if (wrong.length > 0) {
+    throw new ConfigError(
+      wrong.map(({ name }) => `/expected: ${name}: a node, and only a node, has a gateway`),
+    );
+  }
+  const certificates = (paths: readonly string[]): readonly Buffer[] =>
+    paths.flatMap((path) => certificatesOf(path, read(path)));
+  const signingKey = signingKeyOf(read(parsed.signingKey));
+  return {
+    ...parsed,
+    cert: read(parsed.cert),
+    key: read(parsed.key),
+    signingKey,
+    kid: base64url(sha256(createPublicKey(signingKey).export({ type: 'spki', format: 'der' }))),
+    trust: {
+      roots: certificates(trust.roots),
+      intermediates: certificates(trust.intermediates),
+      testRoots: certificates(trust.softwareTpmRoots ?? []),
+      softwareTpms: trust.softwareTpmRoots !== undefined,
+      allowed: new Set(trust.allowed),
+      manufacturers: new Set(trust.manufacturers),
+      revoked: new Set(trust.revoked),
+    },
+    policy: parsePolicy(read(parsed.policy)),
+  };
+}
+
+/** A PEM file with one or more certificates, or one in DER as vendors publish them. */
+export function certificatesOf(path: string, bytes: Buffer): readonly Buffer[] {
+  if (bytes[0] === 0x30) return [bytes];
+  try {
+    const all = parsePem('CERTIFICATE', view(bytes).toString('latin1'));
+    if (all.length > 0) return all;
+  } catch (cause) {
+    if (!(cause instanceof MalformedBytes)) throw cause;
+  }
+  throw new ConfigError([`${path}: no certificate in PEM or DER`]);
+}
+
+function signingKeyOf(pem: Buffer): KeyObject {
+  const key = createPrivateKey(pem);
+  if (key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return key;
+  throw new ConfigError(['/signingKey: not an ECDSA key on P-256']);
+}

@@ -1,0 +1,187 @@
+import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Option, type Command } from 'commander';
+import type { AgentOptions } from '../attest/agent.ts';
+import type { Host } from '../attest/collectors.ts';
+import type { HostClaims } from '../attest/health.ts';
+import { stopSignal } from './sandbox.ts';
+
+const FIRMWARE_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
+
+/** How old the health items in evidence may be. */
+const HEALTH_MS = 600_000;
+
+interface ServiceOptions {
+  readonly tpm: string;
+  readonly dir: string;
+  readonly attestor: string;
+  readonly ca: string;
+}
+
+interface AttestOptions extends ServiceOptions {
+  readonly audience: string;
+  readonly certificate: string;
+  readonly eventLog: string;
+  readonly health: boolean;
+}
+
+/** `troad device`: the agent that proves this machine with its TPM. */
+export function registerDevice(program: Command): void {
+  const device = program.command('device').description('prove this machine with its TPM');
+  const service = (command: Command): Command =>
+    command
+      .option('--tpm <address>', 'device:PATH, unix:PATH or tcp:HOST:PORT', 'device:/dev/tpmrm0')
+      .requiredOption('--dir <dir>', 'folder of this agent')
+      .requiredOption('--attestor <url>', 'https URL of the attestation service')
+      .requiredOption('--ca <file>', "authorities that may have issued the service's certificate, PEM");
+  const attesting = (command: Command): Command =>
+    service(command)
+      .requiredOption('--audience <gateway>', 'gateway that the result is for')
+      .requiredOption('--certificate <file>', 'TLS certificate that this machine shows there, PEM')
+      .option('--event-log <file>', "the firmware's event log", FIRMWARE_LOG)
+      .option('--no-health', 'say nothing about updates, antivirus and configuration');
+
+  service(
+    device.command('enroll').alias('enrol').description('make keys in the TPM and register this machine'),
+  )
+    .requiredOption('--name <name>', 'how people call this machine')
+    .option('--issuer <file...>', "certificates of the TPM vendor's authorities, PEM or DER", [])
+    .action(
+      async ({ name, issuer, ...options }: ServiceOptions & { name: string; issuer: readonly string[] }) => {
+        process.exitCode = await withAgent(options, async (parts) => {
+          const [{ DeviceAgent }, { certificatesOf }] = await Promise.all([
+            import('../attest/agent.ts'),
+            import('../attest/attestor-config.ts'),
+          ]);
+          const files = await Promise.all(
+            issuer.map(async (path) => certificatesOf(path, await readFile(path))),
+          );
+          print(await DeviceAgent.enrol(parts, name, files.flat()));
+        });
+      },
+    );
+  attesting(device.command('attest').description('attest once and print the result')).action(
+    async (options: AttestOptions) => {
+      process.exitCode = await withAgent(options, async (parts) => {
+        const { DeviceAgent } = await import('../attest/agent.ts');
+        const agent = await DeviceAgent.open(attester(parts, options));
+        print(await agent.attest(options.audience, await readFile(options.certificate)));
+        await agent.release();
+      });
+    },
+  );
+  attesting(
+    device.command('run').description('keep a result fresh and sign connections, until SIGTERM or SIGINT'),
+  )
+    .option('--json', 'print one line of JSON when ready')
+    .action(async (options: AttestOptions & { json?: true }) => {
+      process.exitCode = await withAgent(options, (parts) => runAgent(options, parts));
+    });
+  device
+    .command('status')
+    .description('what the running agent has')
+    .addOption(new Option('--dir <dir>', 'folder of the agent').makeOptionMandatory())
+    .action(async ({ dir }: { dir: string }) => {
+      const { administrate } = await import('../attest/attestor-client.ts');
+      const status = await administrate(join(dir, 'agent.sock'), { method: 'GET', path: '/status' });
+      print(status);
+      process.exitCode = status['result'] === 'current' ? 0 : 1;
+    });
+}
+
+const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+
+type Parts = Pick<AgentOptions, 'tpm' | 'dir' | 'client'>;
+
+/** Opens TPM and service, and closes them whatever happens. */
+async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise<void>): Promise<number> {
+  const [{ Tpm }, { AttestorClient }] = await Promise.all([
+    import('../attest/tpm.ts'),
+    import('../attest/attestor-client.ts'),
+  ]);
+  const client = new AttestorClient(options.attestor, await readFile(options.ca));
+  const tpm = await Tpm.open(options.tpm);
+  try {
+    await use({ tpm, dir: options.dir, client });
+    return 0;
+  } finally {
+    client.close();
+    await tpm.close();
+  }
+}
+
+/** The log is read each time: firmware ends it, but a kexec or a late launch may go on. */
+function attester(parts: Parts, { eventLog, health }: AttestOptions): AgentOptions {
+  let kept: { readonly claims: Promise<HostClaims>; readonly at: number } | undefined;
+  return {
+    ...parts,
+    eventLog: () => readFile(eventLog),
+    claims: async () => {
+      // Asking the package manager takes a second of processor time, and its answer changes by the hour.
+      if (kept === undefined || performance.now() - kept.at > HEALTH_MS) {
+        const { collect, LINUX, SILENT } = await import('../attest/collectors.ts');
+        kept = { claims: collect(host, 'troad 0.1.0', health ? LINUX : SILENT), at: performance.now() };
+      }
+      return kept.claims;
+    },
+  };
+}
+
+async function runAgent(options: AttestOptions & { json?: true }, parts: Parts): Promise<void> {
+  const [{ DeviceAgent }, { AgentService }] = await Promise.all([
+    import('../attest/agent.ts'),
+    import('../attest/agent-service.ts'),
+  ]);
+  const stopped = stopSignal();
+  const agent = await DeviceAgent.open(attester(parts, options));
+  const service = new AgentService({
+    agent,
+    audience: options.audience,
+    certificate: await readFile(options.certificate),
+    clock: { now: Date.now, monotonic: () => performance.now() },
+    jitter: () => randomInt(1000) / 1000,
+    events: {
+      attested: (lifeSeconds) => log('device.attested', { lifeSeconds }),
+      failed: (why, retryMs) => log('device.failed', { why, retryMs: Math.round(retryMs) }),
+    },
+  });
+  const socket = join(options.dir, 'agent.sock');
+  await rm(socket, { force: true }); // of an agent that was killed
+  await service.listen(socket);
+  await service.start();
+  const ready = { socket, ...service.status };
+  if (options.json === true) print(ready);
+  else log('device.ready', ready);
+  await stopped;
+  await service.stop();
+  await agent.release();
+}
+
+function log(event: string, fields: object): void {
+  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...fields })}\n`);
+}
+
+/** This machine, for the collectors. A missing file or program is an answer, too. */
+const host: Host = {
+  read: (path) => readFile(path, 'latin1').catch(() => undefined),
+  changed: (path) =>
+    stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => undefined,
+    ),
+  run: (command, args) =>
+    new Promise((resolve) => {
+      const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+      execFile(
+        command,
+        args,
+        { timeout: 30_000, maxBuffer: 8 * 1024 * 1024, env: environment },
+        (error, stdout) => {
+          resolve(error === null ? stdout : undefined);
+        },
+      );
+    }),
+  now: Date.now,
+};
