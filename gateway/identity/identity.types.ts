@@ -14,14 +14,19 @@ declare const now: EpochSeconds;
 // @ts-expect-error only VerifiedToken.verify makes one
 void new VerifiedToken('a.b.c', token.claims, issuer);
 
+const shapedToken = { claims: token.claims, issuer, jws: token.jws };
 // @ts-expect-error an object of the same shape is not one
-void ({ ...token } satisfies VerifiedToken);
+void (shapedToken satisfies VerifiedToken);
 
 // @ts-expect-error only UserAssertion.prove makes one
 void new UserAssertion(token, shown, {});
 
-// @ts-expect-error an object of the same shape is not one
-void ({ ...user, level: { ial: 3, aal: 3, fal: 3 } } satisfies UserAssertion);
+// @ts-expect-error one property of it in an object is not it
+void (Object.assign({}, { level: user.level }) satisfies UserAssertion);
+
+declare const lookalike: Omit<UserAssertion, never>;
+// @ts-expect-error nor is an object that has every public property
+void (lookalike satisfies UserAssertion);
 
 // @ts-expect-error claims that nobody verified prove nobody
 void UserAssertion.prove({ claims: token.claims, issuer, jws: 'a.b.c' }, shown, context);

@@ -1,5 +1,5 @@
 /** An identity provider for tests: real keys, and tokens that jose signs, so that what we read is what others write. */
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
 import { CompactEncrypt, SignJWT } from 'jose';
 import { base64url, sha256 } from '../core/bytes.ts';
 import type { MemberId } from '../core/ids.ts';
@@ -131,7 +131,7 @@ export function proofFor(
   { key = CLIENT_KEY, header = {} }: { key?: KeyPair; header?: Readonly<Record<string, unknown>> } = {},
 ): Promise<string> {
   const claims: Record<string, unknown> = {
-    jti: base64url(sha256(String(Math.random()))).slice(0, 22),
+    jti: base64url(randomBytes(16)),
     htm: 'GET',
     htu: ORIGIN + PATH,
     iat: NOW,

@@ -1,5 +1,4 @@
 import { Denied } from '../core/errors.ts';
-import type { Field } from '../core/fields.ts';
 
 /**
  * `T-Road-User`: the user's assertion as the consumer's gateway verified it, for the provider's gateway to verify again. A
@@ -47,5 +46,3 @@ export function parseUser(text: string): UserField {
   if (formatUser(field) !== text) throw new Denied('message.inconsistent', USER);
   return field;
 }
-
-export const userField = (user: UserField): Field => [USER, formatUser(user)];

@@ -32,7 +32,7 @@ async function transmitter(
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/poll`, polls, tokens };
 }
 
-const sets =
+const answering =
   (sets: object, moreAvailable = false): Answer =>
   (_, response) => {
     response.setHeader('content-type', 'application/json');
@@ -62,7 +62,7 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 void t.test('takes what there is, and acknowledges it with the next poll', async (t) => {
-  const { url, polls, tokens } = await transmitter(t, [sets({ a: 'set-a', b: 'set-b' }), sets({})]);
+  const { url, polls, tokens } = await transmitter(t, [answering({ a: 'set-a', b: 'set-b' }), answering({})]);
   const taken: string[] = [];
   poll(t, url, async (set) => void taken.push(set));
   await until(() => polls.length >= 3);
@@ -76,7 +76,7 @@ void t.test('takes what there is, and acknowledges it with the next poll', async
 });
 
 void t.test('refuses by its code; what is ours to mend comes again', async (t) => {
-  const { url, polls } = await transmitter(t, [sets({ a: 'bad', b: 'later', c: 'good' })]);
+  const { url, polls } = await transmitter(t, [answering({ a: 'bad', b: 'later', c: 'good' })]);
   const { problems } = poll(t, url, async (set) => {
     if (set === 'bad') throw new SecurityEventRefused('invalid_key', 'unknown key');
     if (set === 'later') throw new Error('disk full');
