@@ -49,7 +49,9 @@ export function pcrsOf(events: readonly BuiltEvent[]): ReadonlyMap<number, Repla
 /** Text of a policy that expects a healthy boot. Change it with a function before it is parsed. */
 export function policyBytes(change: (draft: PolicyDraft) => void = () => undefined): Buffer {
   // The shape that draftPolicy writes.
-  const draft = draftPolicy('edge', [GATEWAY], SELECTION, pcrsOf(healthyBoot())) as PolicyDraft;
+  const draft = structuredClone(
+    draftPolicy('edge', [GATEWAY], SELECTION, pcrsOf(healthyBoot())),
+  ) as PolicyDraft;
   change(draft);
   return utf8(JSON.stringify(draft));
 }

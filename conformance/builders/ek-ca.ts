@@ -7,6 +7,7 @@ import {
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
+  X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
@@ -69,8 +70,7 @@ export class EkAuthority {
   /** @returns DER */
   async certify(ek: KeyObject, changes: EkCertificateChanges = {}): Promise<Buffer> {
     const usage = ek.asymmetricKeyType === 'rsa' ? KeyUsageFlags.keyEncipherment : KeyUsageFlags.keyAgreement;
-    const names = Object.entries(changes.names ?? TPM_NAMES).map(([oid, text]) => ({ [oid]: [text] }));
-    const { X509Certificate } = await import('@peculiar/x509');
+    const names = Object.entries(changes.names ?? TPM_NAMES).map(([oid, text]) => `${oid}=${text}`);
     const certificate = await X509CertificateGenerator.create({
       notBefore: new Date(changes.notBefore ?? this.#now - DAY),
       notAfter: new Date(changes.notAfter ?? this.#now + 365 * DAY),
@@ -84,7 +84,7 @@ export class EkAuthority {
         new BasicConstraintsExtension(changes.isCa ?? false, undefined, true),
         new KeyUsagesExtension(changes.flags === undefined ? usage : KeyUsageFlags[changes.flags], true),
         new ExtendedKeyUsageExtension([...(changes.usages ?? [EK_USAGE])]),
-        new SubjectAlternativeNameExtension([{ type: 'dn', value: names }], true),
+        new SubjectAlternativeNameExtension([{ type: 'dn', value: names.join(', ') }], true),
         ...(changes.critical === undefined ? [] : [new Extension(changes.critical, true, Buffer.of(5, 0))]),
       ],
     });
