@@ -44,8 +44,7 @@ export const parseSubsystemId = (text: string): SubsystemId | undefined =>
 export const parseServiceId = (text: string): ServiceId | undefined =>
   parseId(text, 5) as ServiceId | undefined;
 
-export const memberOf = (id: SubsystemId | ServiceId): MemberId =>
-  id.split('/', 3).join('/') as MemberId;
+export const memberOf = (id: SubsystemId | ServiceId): MemberId => id.split('/', 3).join('/') as MemberId;
 export const subsystemOf = (id: ServiceId): SubsystemId => id.split('/', 4).join('/') as SubsystemId;
 export const serviceCodeOf = (id: ServiceId): string => id.slice(id.lastIndexOf('/') + 1);
 
