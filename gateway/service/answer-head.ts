@@ -33,7 +33,9 @@ export function translate(error: Error, answered: boolean): Error {
   if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
     return new Unavailable('service.timeout', detail, { cause: error });
   }
-  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
+  // Two lengths, or a length beside chunks: nobody can tell where such an answer ends.
+  const lengths = error instanceof errors.ResponseContentLengthMismatchError && !answered;
+  if (lengths || error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
     return new Unavailable('service.malformed', detail, { cause: error });
   }
   const code = 'code' in error ? error.code : undefined;
