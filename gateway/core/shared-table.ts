@@ -116,8 +116,8 @@ export class SharedTable {
   }
 
   #turn(): void {
-    const generation = Atomics.add(this.#cells, GENERATION, 1) + 1;
-    const next = generation + 1;
+    Atomics.add(this.#cells, GENERATION, 1);
+    const next = this.#generation + 1;
     // Nobody looks here until the next turn, but a thread that slept for a window, and it will notice.
     const from = this.#first(next) * WORDS + HEADER;
     this.#cells.fill(0, from, from + this.#slots * WORDS);
