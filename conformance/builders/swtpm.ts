@@ -17,7 +17,7 @@ export const swtpmMissing: false | string =
 
 /** For tap's `skip` of cross-checks. The tools load the way to swtpm from a package of its own. */
 export const tpm2ToolsMissing: false | string =
-  swtpmMissing === false && found('tpm2') && globSync('/usr/lib/**/libtss2-tcti-swtpm.so*').length > 0
+  swtpmMissing === false && found('tpm2') && globSync('/usr/lib/*/libtss2-tcti-swtpm.so*').length > 0
     ? false
     : 'no swtpm with tpm2-tools and libtss2-tcti-swtpm0: nothing to compare with';
 

@@ -24,6 +24,7 @@ import { AttestorServer } from './attestor-server.ts';
 import { Attestor } from './attestor.ts';
 import { Devices } from './devices.ts';
 import { parsePolicy } from './policy.ts';
+import { RevocationFeed } from './revocation-feed.ts';
 import { Tpm } from './tpm.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'troad-agent-'));
@@ -213,6 +214,23 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
     const list = Revocations.open(await waiting, keys);
     t.ok(performance.now() - began < 2000, `${Math.round(performance.now() - began)} ms`);
     t.same([...list.devices], [device]);
+    const failures: string[] = [];
+    const feed = connect();
+    const { register: watching, proof: watched } = { register, proof };
+    const closed = new Promise<string>((resolve) => watching.watch(watched, (why) => resolve(why.code)));
+    const options = {
+      client: feed,
+      keys,
+      register: watching,
+      now: Date.now,
+      retryMs: 50,
+      failed: (why: string) => failures.push(why),
+    };
+    const following = RevocationFeed.start(options);
+    t.equal(await closed, 'device.revoked', 'a gateway that follows closes what lives by it');
+    feed.close();
+    await following.stop();
+    t.same(failures, []);
     t.equal(attestor.list()[0]?.state, 'revoked');
   });
   t.ok(refusals.includes('evidence.pcr_digest'));
