@@ -116,11 +116,15 @@ export class GoneBody extends SentBody {
 }
 
 /**
- * Trailers as an object for Node.
- * @throws Error when there are none: a streamed message without its closing fields counts as broken off, so sending one
- *   is a mistake of ours
+ * @throws Error when there are no trailers: a streamed message without its closing fields counts as broken off, so
+ *   sending one is a mistake of ours
  */
-export function closingFields(trailers: Fields): Record<string, string> {
+export function requireClosing(trailers: Fields): void {
   if (trailers.length === 0) throw new Error('a streamed message ends with trailers');
+}
+
+/** Trailers as an object for Node. @throws Error when there are none */
+export function closingFields(trailers: Fields): Record<string, string> {
+  requireClosing(trailers);
   return Object.fromEntries(trailers);
 }

@@ -5,6 +5,7 @@ import { connect } from './connect.ts';
 import { broken, connectFailure } from './failures.ts';
 import {
   DEFAULT_LIMITS,
+  PROTOCOLS,
   type LinkBody,
   type LinkCall,
   type LinkClient,
@@ -38,7 +39,7 @@ class PooledClient implements LinkClient {
       random: options.random,
       limits: this.#limits,
       connect: async (target, watcher) => {
-        const { protocols = ['h2', 'http/1.1'], requireHybrid = false, verifyPeer } = options;
+        const { protocols = PROTOCOLS, requireHybrid = false, verifyPeer } = options;
         const nextId = (): string => `out-${++this.#nextId}`;
         const context = this.#context;
         try {

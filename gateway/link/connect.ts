@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { Denied, Unavailable, quoted } from '../core/errors.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { connectFailure } from './failures.ts';
+import { FrameClientSession } from './frame-client.ts';
 import { H1ClientSession } from './h1-client.ts';
 import { H2ClientSession } from './h2-client.ts';
 import type { LinkClientOptions, LinkLimits, LinkTarget } from './link.ts';
@@ -52,14 +53,27 @@ export async function connect(
     requireTarget(facts, target);
     if (options.clock.now() >= facts.expires) throw new Denied('peer.certificate', 'expired');
     options.verifyPeer(facts.peerCertificate, target);
-    return facts.protocol === 'h2'
-      ? await H2ClientSession.open(facts, options.limits, watcher)
-      : new H1ClientSession(facts, options.limits, watcher);
+    return await sessionOn(facts, options, watcher);
   } catch (cause) {
     socket.destroy();
     throw connectFailure(failure ?? cause, where);
   } finally {
     clearTimeout(deadline);
+  }
+}
+
+async function sessionOn(
+  facts: TlsSession,
+  { limits, clock }: ConnectOptions,
+  watcher: SessionWatcher,
+): Promise<ClientSession> {
+  switch (facts.protocol) {
+    case 'troad/1':
+      return FrameClientSession.open(facts, limits, clock, watcher);
+    case 'h2':
+      return H2ClientSession.open(facts, limits, watcher);
+    case 'http/1.1':
+      return new H1ClientSession(facts, limits, watcher);
   }
 }
 

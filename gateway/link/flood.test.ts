@@ -21,7 +21,7 @@ import {
   receive,
   requestHead,
 } from '../../conformance/builders/link-pair.ts';
-import type { LinkArrival, LinkProtocol } from './link.ts';
+import { PROTOCOLS, type LinkArrival } from './link.ts';
 
 const gateways = await makeGateways();
 const WHOLE = { kind: 'whole', bytes: Buffer.from('q') } as const;
@@ -34,7 +34,7 @@ async function pairOf(t: Test, options: Partial<PairOptions>): Promise<LinkPair>
   return pair;
 }
 
-for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
+for (const protocol of PROTOCOLS) {
   void t.test(`${protocol}: a receiver that does not read costs its window and no more`, async (t) => {
     const stalled: LinkArrival[] = [];
     const pair = await pairOf(t, {
@@ -71,7 +71,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
     }
     await tick(300);
     // Window, the sender's own buffer, and on HTTP/1.1 what two kernels hold.
-    const bound = (protocol === 'h2' ? 1 : 8) * MIB;
+    const bound = (protocol === 'http/1.1' ? 8 : 1) * MIB;
     t.ok(Math.max(...accepted) <= bound, `${Math.max(...accepted)} bytes were taken for one stream`);
     const grown = memory() - before;
     t.ok(grown < 20 * 3 * MIB, `memory grew by ${Math.round(grown / MIB)} MiB for 20 streams`);
@@ -110,7 +110,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
     const { inflow } = await call.answer;
     await tick(200);
     const standing = accepted;
-    t.ok(standing <= (protocol === 'h2' ? 1 : 8) * MIB, `${standing} bytes`);
+    t.ok(standing <= (protocol === 'http/1.1' ? 8 : 1) * MIB, `${standing} bytes`);
     let reading = false;
     inflow.start({
       data: () => {

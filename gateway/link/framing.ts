@@ -18,6 +18,9 @@ const TRANSPORT = new Set([
   'content-length',
 ]);
 
+/** True for a field of the connection or of the framing, pseudo-header fields included. */
+export const isTransport = (name: string): boolean => TRANSPORT.has(name) || name.startsWith(':');
+
 /** Methods for which an empty content is not announced on HTTP/1.1 (RFC 9110 §8.6). */
 const BODYLESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
@@ -49,8 +52,7 @@ export function needsLength(method: string): boolean {
  */
 export function appendFields(flat: string[], fields: Fields): string[] {
   for (const [name, value] of fields) {
-    if (TRANSPORT.has(name) || name.startsWith(':'))
-      throw new Error(`field of the transport: ${quoted(name)}`);
+    if (isTransport(name)) throw new Error(`field of the transport: ${quoted(name)}`);
     flat.push(name, value);
   }
   return flat;

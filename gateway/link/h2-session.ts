@@ -48,7 +48,7 @@ export function widenWindow(session: Http2Session, limits: LinkLimits): void {
  * @returns stops it
  */
 export function watchLife(
-  session: Http2Session,
+  session: { readonly destroyed: boolean; ping(answered: () => void): unknown },
   socket: TLSSocket,
   limits: LinkLimits,
   onDead: (cause: Error) => void,

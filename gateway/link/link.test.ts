@@ -45,7 +45,7 @@ function echo(arrival: LinkArrival): void {
   });
 }
 
-for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
+for (const protocol of ['troad/1', 'h2', 'http/1.1'] satisfies LinkProtocol[]) {
   void t.test(protocol, async (t) => {
     let handler: (arrival: LinkArrival) => void = echo;
     const pair = await makePair({
@@ -252,7 +252,7 @@ for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
         seen,
         paths.map((path) => [path, path]),
       );
-      t.ok(pair.server.sessions <= (protocol === 'h2' ? 2 : 32), `${pair.server.sessions} sessions`);
+      t.ok(pair.server.sessions <= (protocol === 'http/1.1' ? 32 : 2), `${pair.server.sessions} sessions`);
     });
 
     await t.test('both ends know the connection', async (t) => {

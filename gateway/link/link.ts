@@ -42,7 +42,10 @@ export interface LinkSession {
   exportKeyingMaterial(label: string, length: number): Buffer;
 }
 
-export type LinkProtocol = 'h2' | 'http/1.1';
+export type LinkProtocol = 'troad/1' | 'h2' | 'http/1.1';
+
+/** What is offered and accepted, the best first. HTTP/2 is the standard that other gateways speak. */
+export const PROTOCOLS: readonly LinkProtocol[] = ['troad/1', 'h2', 'http/1.1'];
 
 /**
  * `whole`: the bytes go with the head, their length announced, no trailers. `stream`: bytes follow through the
@@ -148,7 +151,7 @@ export interface LinkClientOptions extends LinkOptions {
   readonly random: () => number;
   /** Asked on every new session before its first byte of content, and by `recheck`. @throws Denied `peer.*` */
   readonly verifyPeer: (leafDer: Buffer, target: LinkTarget) => void;
-  /** In order of preference. Default: h2, then HTTP/1.1. */
+  /** In order of preference. Default: all, as in {@link PROTOCOLS}. */
   readonly protocols?: readonly LinkProtocol[];
 }
 

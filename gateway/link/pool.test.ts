@@ -11,13 +11,13 @@ import {
   requestHead,
   systemClock,
 } from '../../conformance/builders/link-pair.ts';
-import type { LinkArrival, LinkProtocol, LinkTarget } from './link.ts';
+import { PROTOCOLS, type LinkArrival, type LinkTarget } from './link.ts';
 import { createLinkServer } from './server.ts';
 
 const gateways = await makeGateways();
 const WHOLE = { kind: 'whole', bytes: Buffer.from('q') } as const;
 const END = [['t-road-end', 'x']] as const;
-const PROTOCOLS: readonly LinkProtocol[] = ['h2', 'http/1.1'];
+
 const QUICK = { backoffMinMs: 1, backoffMaxMs: 5, connectMs: 1000 };
 
 const answerAll = (arrival: LinkArrival): void => {

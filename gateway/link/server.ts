@@ -2,10 +2,12 @@ import type { IncomingMessage } from 'node:http';
 import tls from 'node:tls';
 import type { AddressInfo } from 'node:net';
 import { broken } from './failures.ts';
+import { FrameServerSession } from './frame-server.ts';
 import { createH1Server, H1ServerSession } from './h1-server.ts';
 import { H2ServerSession } from './h2-server.ts';
 import {
   DEFAULT_LIMITS,
+  PROTOCOLS,
   type LinkCredentials,
   type LinkLimits,
   type LinkServer,
@@ -33,7 +35,7 @@ class TlsLinkServer implements LinkServer {
   constructor(options: LinkServerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    const { protocols = ['h2', 'http/1.1'] } = options;
+    const { protocols = PROTOCOLS } = options;
     this.#h1 = createH1Server(this.#limits.headBytes, (request) => this.#h1Of(request));
     this.#tls = tls.createServer({
       ...secureContextOptions(options.credentials, options.requireHybrid ?? false),
@@ -94,10 +96,20 @@ class TlsLinkServer implements LinkServer {
       },
     };
     onEvent?.({ kind: 'session.opened', session: facts });
-    const session: ServerSession =
-      facts.protocol === 'h2' ? new H2ServerSession(facts, options) : this.#acceptH1(facts, options);
+    const session = this.#sessionOn(facts, options);
     this.#sessions.add(session);
     if (this.#draining) session.retire(); // its handshake was under way
+  }
+
+  #sessionOn(facts: TlsSession, options: ServerSessionOptions): ServerSession {
+    switch (facts.protocol) {
+      case 'troad/1':
+        return new FrameServerSession(facts, options);
+      case 'h2':
+        return new H2ServerSession(facts, options);
+      case 'http/1.1':
+        return this.#acceptH1(facts, options);
+    }
   }
 
   #acceptH1(facts: TlsSession, options: ServerSessionOptions): ServerSession {

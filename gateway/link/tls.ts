@@ -3,7 +3,14 @@ import tls from 'node:tls';
 import { base64url, sha256 } from '../core/bytes.ts';
 import { Denied, quoted } from '../core/errors.ts';
 import { broken } from './failures.ts';
-import type { LinkCredentials, LinkProtocol, LinkSession, LinkTarget, LinkTls } from './link.ts';
+import {
+  PROTOCOLS,
+  type LinkCredentials,
+  type LinkProtocol,
+  type LinkSession,
+  type LinkTarget,
+  type LinkTls,
+} from './link.ts';
 
 const HYBRID = 'X25519MLKEM768';
 
@@ -58,7 +65,7 @@ export class TlsSession implements LinkSession {
     if (socket.getProtocol() !== 'TLSv1.3' || socket.isSessionReused()) {
       throw new Denied('peer.certificate', 'not a fresh TLS 1.3 handshake');
     }
-    if (protocol !== 'h2' && protocol !== 'http/1.1') {
+    if (!isProtocol(protocol)) {
       throw new Denied('peer.certificate', 'no protocol was agreed by ALPN'); // RFC 9325 §3.7: nothing is guessed
     }
     this.id = id;
@@ -81,6 +88,9 @@ export class TlsSession implements LinkSession {
     return this.socket.exportKeyingMaterial(length, label, Buffer.alloc(0));
   }
 }
+
+const isProtocol = (name: string | false | null): name is LinkProtocol =>
+  PROTOCOLS.some((known) => known === name);
 
 function groupOf(socket: tls.TLSSocket, side: 'client' | 'server', requireHybrid: boolean): string {
   if (requireHybrid) return HYBRID; // the only one that was offered

@@ -386,7 +386,7 @@ void t.test('a request over HTTP/1.1', async (t) => {
   }
 });
 
-for (const protocol of ['h2', 'http/1.1'] satisfies LinkProtocol[]) {
+for (const protocol of ['troad/1', 'h2', 'http/1.1'] satisfies LinkProtocol[]) {
   void t.test(`${protocol}: a wire cut at any byte never makes a complete message of a part`, async (t) => {
     // A flipped bit in the length of a TLS record makes the other end wait for bytes that never come.
     const quick = { connectMs: 300, pingEveryMs: 50, pingTimeoutMs: 100, idleMs: 300 };
