@@ -121,6 +121,7 @@ export class Lab {
       policy: parsePolicy(policyBytes()),
       signer,
       learning: false,
+      deviceCa: undefined,
       events: {
         refused: () => undefined,
         enrolled: () => undefined,

@@ -1,5 +1,5 @@
 // Everything real: swtpm processes, TLS between agent and service, sockets, files.
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,7 @@ import { EndpointDevice } from '../device/attested-device.ts';
 import { DeviceRegister } from '../device/register.ts';
 import { Revocations } from '../device/revocations.ts';
 import { HASH } from '../tpm/algorithm.ts';
+import { readCertificate } from '../x509/certificate.ts';
 import { pcrExtend } from '../tpm/storage-commands.ts';
 import { DeviceAgent } from './agent.ts';
 import { AgentService } from './agent-service.ts';
@@ -33,6 +34,11 @@ t.teardown(() => rmSync(dir, { recursive: true, force: true }));
 const authority = await Authority.create('TW test', Date.now);
 const tls = await authority.issueServer();
 const client = await authority.issueClient('pc-1');
+const devicesAuthority = await Authority.create('TW devices', Date.now);
+const deviceCa = {
+  certificate: new X509Certificate(devicesAuthority.issuingPem).raw,
+  privateKey: devicesAuthority.parts.issuingKey,
+};
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const keys = [{ issuer: 'attest.tw.troad.example', kid: 'a1', publicKey }];
 const clock = { now: Date.now, monotonic: () => performance.now() };
@@ -64,6 +70,7 @@ async function service(t: T, { root, issuer }: { root: Buffer; issuer: Buffer },
     policy: parsePolicy(policyBytes()),
     signer: { issuer: 'attest.tw.troad.example', kid: 'a1', privateKey },
     learning: false,
+    deviceCa,
     events,
   });
   const adminSocket = join(dir, `${name}.sock`);
@@ -129,6 +136,18 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
   const folder = join(dir, 'pc1-agent');
   const { device, state } = await DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-1');
   t.equal(state, 'pending');
+  for (const [file, usage, policies] of [
+    ['ak.pem', '2.23.133.8.3', 3],
+    ['device.pem', '1.3.6.1.5.5.7.3.2', 2],
+  ] as const) {
+    const certificate = new X509Certificate(await readFile(join(folder, file)));
+    t.ok(certificate.verify(new X509Certificate(deviceCa.certificate).publicKey));
+    t.same(certificate.keyUsage, [usage]);
+    t.equal(certificate.subjectAltName, `URI:urn:troad:device:${device}`);
+    const found = certificate.raw.toString('latin1').split('\x06\x06\x67\x81\x05\x0b\x01').length - 1;
+    t.equal(found, policies, 'residency policies of the TCG');
+    t.same(readCertificate(certificate.raw).unknownCritical, []);
+  }
   const open = (events = healthyBoot()) =>
     DeviceAgent.open({ tpm, dir: folder, client: connect(), ...evidenceOf(events) });
   let agent = await open();

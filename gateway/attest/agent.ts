@@ -89,8 +89,9 @@ export class DeviceAgent {
     const ak = await tpm.loadUnder(ek, keys.ak);
     const binding = await tpm.loadUnder(ek, keys.binding);
     try {
-      const { device, state } = await enrolled({ tpm, client, ek, ak, binding, name, issuers });
+      const { device, state, certificates } = await enrolled({ tpm, client, ek, ak, binding, name, issuers });
       await keep(dir, { device, name, ...keys });
+      for (const [file, pem] of Object.entries(certificates ?? {})) await write(dir, file, pem);
       return { device, state };
     } finally {
       for (const key of [binding, ak, ek]) await tpm.flush(key);
@@ -215,16 +216,27 @@ async function enrolled({ tpm, client, ek, ak, binding, name, issuers }: Enrolli
   return Shape.receive(answer, 'enrolment', (shape) => ({
     device: shape.text('device', /^[A-Za-z0-9_-]{43}$/),
     state: shape.oneOf('state', ['active', 'pending']),
+    certificates: shape.optional('certificates', (pair) => ({
+      'ak.pem': pair.text('attestationKey', PEM),
+      'device.pem': pair.text('deviceKey', PEM),
+    })),
   }));
 }
+
+const PEM = /^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8000}\n-----END CERTIFICATE-----\n$/;
 
 async function keep(dir: string, { device, name, ak, binding }: AgentState): Promise<void> {
   const blob = (key: KeyBlob): object => ({ public: base64url(key.public), private: base64url(key.private) });
   const text = JSON.stringify({ device, name, ak: blob(ak), binding: blob(binding) }, undefined, 1);
+  await write(dir, STATE, `${text}\n`);
+}
+
+/** Replaces a file in one step: the old one or the new one, whole. */
+async function write(dir: string, name: string, text: string): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const path = join(dir, STATE);
+  const path = join(dir, name);
   const file = await open(`${path}.new`, 'w', 0o600);
-  await file.writeFile(`${text}\n`);
+  await file.writeFile(text);
   await file.sync();
   await file.close();
   await rename(`${path}.new`, path);

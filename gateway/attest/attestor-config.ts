@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { base64url, sha256, view } from '../core/bytes.ts';
 import { ConfigError, MalformedBytes } from '../core/errors.ts';
 import { parsePem } from '../x509/pem.ts';
+import type { DeviceCa } from './device-certificates.ts';
 import type { EkTrust } from './ek-chain.ts';
 import { type ExpectedDevice, NAME } from './enrolment.ts';
 import { type AppraisalPolicy, parsePolicy } from './policy.ts';
@@ -18,6 +19,7 @@ export interface AttestorConfig {
   readonly signingKey: KeyObject;
   /** Names the signing key in tokens: SHA-256 of its public half, base64url. */
   readonly kid: string;
+  readonly deviceCa: DeviceCa | undefined;
   readonly stateDir: string;
   readonly trust: EkTrust;
   readonly expected: readonly ExpectedDevice[];
@@ -47,6 +49,9 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
     cert: shape.text('cert', PATH),
     key: shape.text('key', PATH),
     signingKey: shape.text('signingKey', PATH),
+    deviceCa: shape.has('deviceCa')
+      ? shape.object('deviceCa', (ca) => ({ cert: ca.text('cert', PATH), key: ca.text('key', PATH) }))
+      : undefined,
     stateDir: shape.text('stateDir', PATH),
     policy: shape.text('policy', PATH),
     trust: shape.object('trust', (trust) => ({
@@ -88,6 +93,7 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
     key: read(parsed.key),
     signingKey,
     kid: base64url(sha256(createPublicKey(signingKey).export({ type: 'spki', format: 'der' }))),
+    deviceCa: parsed.deviceCa && deviceCaOf(parsed.deviceCa, read),
     trust: {
       roots: certificates(trust.roots),
       intermediates: certificates(trust.intermediates),
@@ -99,6 +105,15 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
     },
     policy: parsePolicy(read(parsed.policy)),
   };
+}
+
+function deviceCaOf({ cert, key }: { cert: string; key: string }, read: ReadFile): DeviceCa {
+  const [certificate] = certificatesOf(cert, read(cert));
+  const privateKey = createPrivateKey(read(key));
+  if (certificate === undefined || !new X509Certificate(certificate).checkPrivateKey(privateKey)) {
+    throw new ConfigError(['/deviceCa: the certificate is not that of the key']);
+  }
+  return { certificate, privateKey };
 }
 
 /** A PEM file with one or more certificates, or one in DER as vendors publish them. */

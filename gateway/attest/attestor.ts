@@ -6,6 +6,7 @@ import { signToken, type TokenSigner } from '../device/token.ts';
 import { parsePublic, type PublicArea } from '../tpm/public.ts';
 import { type Appraisal, appraise } from './appraisal.ts';
 import { type AdminAction, type Approval, decided } from './administration.ts';
+import { certifyKeys, type DeviceCa } from './device-certificates.ts';
 import type { DeviceRecord } from './devices.ts';
 import { Enrolment, type EnrolmentOptions } from './enrolment.ts';
 import { type Evidence, parseEvidence } from './evidence.ts';
@@ -27,6 +28,8 @@ export interface AttestorOptions extends EnrolmentOptions {
   readonly policy: AppraisalPolicy;
   readonly signer: TokenSigner;
   readonly events: AttestorEvents;
+  /** Certifies the keys of devices (attestation key, IEEE 802.1AR LDevID); undefined: nobody does. */
+  readonly deviceCa: DeviceCa | undefined;
   /** No results, but a draft policy of what each device shows. */
   readonly learning: boolean;
 }
@@ -87,7 +90,9 @@ export class Attestor {
     // Results of a former enrolment of the same TPM carry an older epoch.
     if (record.epoch > 1) this.#takeBack(record);
     this.#options.events.enrolled(record);
-    return { device: record.id, state: record.state };
+    const { deviceCa, clock } = this.#options;
+    const certificates = await certifyKeys(record, deviceCa, clock.now());
+    return { device: record.id, state: record.state, certificates };
   }
 
   /** @param connection identity of the TLS connection; the evidence must come on the same one */

@@ -132,6 +132,11 @@ export class Shape {
     return result;
   }
 
+  /** An object, or null. */
+  optional<T>(name: string, read: (shape: Shape) => T): T | undefined {
+    return this.#value[name] === null ? void this.#take(name) : this.object(name, read);
+  }
+
   objects<T>(name: string, read: (shape: Shape) => T): readonly T[] {
     const value = this.#take(name);
     if (!Array.isArray(value)) return this.#problem(name, 'not a list', []);

@@ -3,6 +3,7 @@ import 'reflect-metadata'; // the library reads its decorators' metadata while i
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
+  CertificatePolicyExtension,
   ExtendedKeyUsageExtension,
   Extension,
   type JsonGeneralNames,
@@ -47,6 +48,8 @@ export interface CertificateContent {
   readonly keyUsage: readonly KeyUsage[];
   /** Object identifiers. Left out of the certificate when empty. */
   readonly extendedKeyUsage: readonly string[];
+  /** Object identifiers of certificate policies. */
+  readonly policies?: readonly string[];
   /** Makes it a CA certificate; the number is how many CA certificates may follow below it. */
   readonly caPathLength?: number;
 }
@@ -72,6 +75,9 @@ export async function buildCertificate(content: CertificateContent, signer: Sign
   ];
   if (content.extendedKeyUsage.length > 0) {
     extensions.push(new ExtendedKeyUsageExtension([...content.extendedKeyUsage]));
+  }
+  if (content.policies !== undefined) {
+    extensions.push(new CertificatePolicyExtension([...content.policies]));
   }
   const names = generalNames(content.names);
   if (names.length > 0) extensions.push(new SubjectAlternativeNameExtension(names));
