@@ -2,8 +2,10 @@ import { MalformedBytes } from '../core/errors.ts';
 import type { Fields } from '../core/fields.ts';
 import { linkFields } from '../message/headers.ts';
 import { asBroken, broken } from './failures.ts';
-import type { BodyHost, FrameReceived, FrameSent } from './frame-body.ts';
 import { decodeTrailers, type HeadLimits } from './frame-head.ts';
+import type { BodyHost } from './frame-host.ts';
+import type { FrameReceived } from './frame-received.ts';
+import type { FrameSent } from './frame-sent.ts';
 import { CODE, FIRST_CREDIT, KIND, type Code } from './frames.ts';
 import type { TlsSession } from './tls.ts';
 
