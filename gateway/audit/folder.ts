@@ -14,9 +14,27 @@ export interface EpochFolder {
   readonly head: string | undefined;
 }
 
-/** Finds the epochs in a log's folder, oldest first; or the one epoch that the folder itself is. */
+/**
+ * Finds the epochs in a log's folder, oldest first; or the one epoch that the folder itself is. A gateway with several
+ * workers has a log for each, in folders `w1`, `w2` and so on: theirs are found too.
+ */
 export async function findEpochs(storage: ReadStorage, path: string): Promise<EpochFolder[]> {
   const names = await storage.list(path);
+  const workers = names
+    .filter((name) => /^w[1-9]\d?$/.test(name))
+    .toSorted((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const own = await epochsOf(storage, path, names);
+  const theirs = await Promise.all(
+    workers.map(async (name) => epochsOf(storage, `${path}/${name}`, await storage.list(`${path}/${name}`))),
+  );
+  return [...own, ...theirs.flat()];
+}
+
+async function epochsOf(
+  storage: ReadStorage,
+  path: string,
+  names: readonly string[],
+): Promise<EpochFolder[]> {
   const segments = segmentsOf(names, path);
   if (segments.length > 0) return [{ path, segments, keys: `${path}/../keys`, head: undefined }];
   const numbers = names

@@ -1,5 +1,4 @@
 import { base64 } from '../core/bytes.ts';
-import type { EpochMs } from '../core/clock.ts';
 import { describe, MalformedBytes } from '../core/errors.ts';
 import { HASHES_FILE } from '../evidence/hash-store.ts';
 import type { CoreRecord } from '../evidence/record.ts';
@@ -7,6 +6,7 @@ import { readSegmentHead } from '../evidence/segment.ts';
 import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { HASH_BYTES } from '../tlog/hash.ts';
 import { ExchangeBook } from './exchanges.ts';
+import { CoveredUntil } from './coverage.ts';
 import { findEpochs, listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
@@ -52,11 +52,11 @@ export async function auditLogs(options: AuditOptions): Promise<AuditReport> {
     Math.ceil((await sizeOf(audits, options.storage)) / BYTES_PER_RECORD / RECORDS_PER_PASS),
   );
   const exchanges = new Step('both ends of each exchange agree');
-  const lastAt = new Map<string, EpochMs>();
+  const covered = new CoveredUntil();
   for (let pass = 0; pass < passes; pass += 1) {
     const book = new ExchangeBook();
-    for (const audit of audits) await audit.readRecords(pass, passes, book, foreign, lastAt);
-    book.judge(exchanges, { lastAt: (gateway) => lastAt.get(gateway) });
+    for (const audit of audits) await audit.readRecords(pass, passes, book, foreign, covered);
+    book.judge(exchanges, covered);
   }
   for (const audit of audits) await audit.hash(foreign.get(audit.origin ?? '') ?? []);
   const logs = audits.map((audit) => audit.report());
@@ -121,8 +121,9 @@ class EpochAudit {
     passes: number,
     book: ExchangeBook,
     foreign: Map<string, Checkpoint[]>,
-    lastAt: Map<string, EpochMs>,
+    covered: CoveredUntil,
   ): Promise<void> {
+    let last: CoreRecord | undefined;
     await forEachRecord(this.#options.storage, this.epoch, (logged) => {
       try {
         const core = readCore(logged.bytes);
@@ -130,7 +131,7 @@ class EpochAudit {
         if (exchange !== undefined && exchange.x.charCodeAt(0) % passes === pass)
           book.add(logged.index, exchange);
         if (pass > 0) return;
-        if (this.#log !== undefined) lastAt.set(this.#log.gateway.name, core.at);
+        last = core;
         this.#form.checked += 1;
         if (exchange !== undefined) this.#requireOwn(exchange, logged.index);
         if (core.k === 'peer.cp' || core.k === 'dispute') this.#readPeerHeads(core, logged.index, foreign);
@@ -140,6 +141,7 @@ class EpochAudit {
         if (pass === 0) this.#form.find('fail', 'malformed', cause.message, at(logged.index));
       }
     });
+    if (this.#log !== undefined && last !== undefined) covered.note(this.#log, last);
   }
 
   #requireOwn({ me, x }: ExchangeRecord, index: bigint): void {

@@ -47,6 +47,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
   const config = loadConfig(join(dir, 'gateway.yaml'));
   t.strictSame(config, {
     node: { name: 'gw.a11.tw.troad.example', member: 'TW/GOV/A11', instance: 'TW' },
+    workers: 1,
     listen: { hosts: [] },
     link: {
       host: '0.0.0.0',
@@ -76,6 +77,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
       answerMs: 130_000,
       idleConnectionMs: 75_000,
       drainMs: 30_000,
+      policyMs: 500,
       maxInFlight: 4096,
       maxConnections: 8192,
     },
@@ -164,6 +166,12 @@ const contradictions: readonly (readonly [what: string, yaml: string, problems: 
     [/^\/listen\/htp \(line \d+\): unknown setting$/],
   ],
   ['an unknown key at the top', `${minimal}\nlistn: {}`, [/^\/listn .*unknown setting$/]],
+  [
+    'workers that would each choose a port',
+    `${minimal}\nworkers: 2\nlisten: { http: { port: 0 } }`,
+    [/^\/listen\/http\/port .*a port that is named$/],
+  ],
+  ['no worker', `${minimal}\nworkers: 0`, [/^\/workers /]],
   [
     'plain HTTP off loopback',
     `${minimal}\nlisten: { http: { host: 0.0.0.0, port: 80 } }`,

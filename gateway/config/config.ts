@@ -6,6 +6,8 @@ import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
  */
 export interface GatewayConfig {
   readonly node: NodeConfig;
+  /** Threads that carry exchanges. */
+  readonly workers: number;
   readonly listen: {
     /** Names clients may call this gateway by beside `localhost` and the node's own. Lower case, no port. */
     readonly hosts: readonly string[];
@@ -119,6 +121,8 @@ export interface Limits {
   readonly idleConnectionMs: number;
   /** Running exchanges may finish during an orderly stop. */
   readonly drainMs: number;
+  /** One evaluation of the policy. */
+  readonly policyMs: number;
   readonly maxInFlight: number;
   readonly maxConnections: number;
 }

@@ -111,7 +111,14 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     ['admin', admin],
     ['signals/push', push],
   ] as const) {
-    if (endpoint === undefined || endpoint.port === 0) continue;
+    if (endpoint === undefined) continue;
+    const shared = name === 'link' || name.startsWith('listen/');
+    if (endpoint.port === 0) {
+      // Each worker would get a port of its own.
+      if (shared && document.workers > 1)
+        report(`/${name}/port`, 'several workers need a port that is named');
+      continue;
+    }
     const key = `${endpoint.host} ${endpoint.port}`;
     const other = endpoints.get(key);
     if (other !== undefined) report(`/${name}/port`, `is the port of ${other}`);
@@ -149,6 +156,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
       member: node.member as MemberId /* parsed by the schema */,
       instance: node.instance,
     },
+    workers: document.workers,
     listen: {
       hosts: listen.hosts.map((name) => name.toLowerCase()),
       ...(listen.http && { http: listen.http }),
@@ -197,6 +205,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
       answerMs: ms(limits.answerSeconds),
       idleConnectionMs: ms(limits.idleConnectionSeconds),
       drainMs: ms(limits.drainSeconds),
+      policyMs: ms(limits.policySeconds),
       maxInFlight: limits.maxInFlight,
       maxConnections: limits.maxConnections,
     },

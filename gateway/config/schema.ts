@@ -187,18 +187,21 @@ const limits = z.strictObject({
     .default(75)
     .describe('A kept-alive client connection without a request.'),
   drainSeconds: seconds(0, 3600).default(30).describe('Running exchanges may finish during an orderly stop.'),
+  policySeconds: seconds(0.05, 60)
+    .default(0.5)
+    .describe('One evaluation of the policy; a worker that needs longer is ended and replaced.'),
   maxInFlight: z
     .int()
     .min(1)
     .max(1_000_000)
     .default(4096)
-    .describe('Exchanges at one time; more are answered 503.'),
+    .describe('Exchanges at one time in each worker; more are answered 503.'),
   maxConnections: z
     .int()
     .min(1)
     .max(1_000_000)
     .default(8192)
-    .describe('Connections at one time on each listener.'),
+    .describe('Connections at one time on each listener of each worker.'),
 });
 
 const signals = z.strictObject({
@@ -240,6 +243,12 @@ const compat = z.strictObject({
 export const configSchema = z
   .strictObject({
     node,
+    workers: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(1)
+      .describe('Threads that carry exchanges, each with an evidence log of its own.'),
     listen: listen.prefault({}).describe('Where the information systems of this agency connect.'),
     link: link.describe('Where other gateways connect: mutual TLS 1.3 only.'),
     admin: admin
