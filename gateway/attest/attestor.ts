@@ -57,7 +57,8 @@ export class Attestor {
   readonly #options: AttestorOptions;
   readonly #enrolment: Enrolment;
   readonly #nonces = new Tickets<Session>(NONCE_MS, MAX_NONCES);
-  readonly #keys = new WeakMap<DeviceRecord, Keys>();
+  /** By attestation key, as the records spell it: reading one costs more than checking a quote. */
+  readonly #keys = new Map<string, Keys>();
   readonly #revoked = new Map<string, Revocation & { readonly at: EpochSeconds }>();
   readonly #drafts = new Map<string, object>();
   readonly #waiting = new Set<() => void>();
@@ -153,7 +154,7 @@ export class Attestor {
   }
 
   #keysOf(record: DeviceRecord): Keys {
-    let keys = this.#keys.get(record);
+    let keys = this.#keys.get(record.ak);
     if (keys === undefined) {
       const { key } = parsePublic(stored(record.bindingKey));
       if (key.type !== 'ecc') throw new TypeError(`${record.id}: the binding key is not ECC`);
@@ -162,7 +163,7 @@ export class Attestor {
         qualifiedName: stored(record.akQualifiedName),
         bindingKey: { x: base64url(key.x), y: base64url(key.y) },
       };
-      this.#keys.set(record, keys);
+      this.#keys.set(record.ak, keys);
     }
     return keys;
   }
