@@ -71,15 +71,15 @@ export class Lab {
   readonly devices: Devices;
   readonly keys: readonly TokenKey[];
   readonly time: { now: number; monotonic: number };
-  readonly refusals: string[] = [];
   readonly appraisals: Appraisal[] = [];
+  readonly #options: AttestorOptions;
 
   private constructor(parts: Pick<Lab, 'vendor' | 'devices' | 'keys' | 'time'>, options: AttestorOptions) {
     this.vendor = parts.vendor;
     this.devices = parts.devices;
     this.keys = parts.keys;
     this.time = parts.time;
-    this.attestor = new Attestor({
+    this.#options = {
       ...options,
       events: {
         refused: () => undefined,
@@ -87,7 +87,8 @@ export class Lab {
         changed: () => undefined,
         appraised: (_, appraisal) => this.appraisals.push(appraisal),
       },
-    });
+    };
+    this.attestor = new Attestor(this.#options);
   }
 
   static async start(
@@ -132,6 +133,11 @@ export class Lab {
     };
     const keys = [{ issuer: signer.issuer, kid: 'a1', publicKey }];
     return new Lab({ vendor, devices, keys, time }, options);
+  }
+
+  /** Another process on the same journal. */
+  restarted(): Attestor {
+    return new Attestor(this.#options);
   }
 
   wait(ms: number): void {

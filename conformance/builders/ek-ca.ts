@@ -19,6 +19,7 @@ const EK_USAGE = '2.23.133.8.1';
 export interface EkCertificateChanges {
   readonly usages?: readonly string[];
   readonly flags?: 'digitalSignature';
+  readonly sha1?: true;
   readonly isCa?: boolean;
   readonly names?: Readonly<Record<string, string>>;
   readonly critical?: string;
@@ -79,7 +80,7 @@ export class EkAuthority {
       issuer: new X509Certificate(this.issuing).subjectName,
       publicKey: ek.export({ type: 'spki', format: 'der' }),
       signingKey: this.#issuing.privateKey.toCryptoKey(SIGNING, false, ['sign']),
-      signingAlgorithm: SIGNING,
+      signingAlgorithm: changes.sha1 === true ? { ...SIGNING, hash: 'SHA-1' } : SIGNING,
       extensions: [
         new BasicConstraintsExtension(changes.isCa ?? false, undefined, true),
         new KeyUsagesExtension(changes.flags === undefined ? usage : KeyUsageFlags[changes.flags], true),

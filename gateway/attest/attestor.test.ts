@@ -1,4 +1,4 @@
-// Numbers are rows of the list of negative cases in docs/devices.md.
+// Numbers are rows of the list of negative cases in docs/devices.md; A: of the list of attacks, R: of requirements.
 import { createHash } from 'node:crypto';
 import t, { type Test as T } from 'tap';
 import { gzipSync } from 'node:zlib';
@@ -25,6 +25,7 @@ import {
 import { LyingTpm } from '../../conformance/builders/lying-tpm.ts';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { type EarContent, parseEar } from '../device/ear.ts';
+import { Revocations } from '../device/revocations.ts';
 import { openToken } from '../device/token.ts';
 import { HASH } from '../tpm/algorithm.ts';
 import { ATTEST_TYPE } from '../tpm/attest.ts';
@@ -267,7 +268,7 @@ void t.test('41 a clone: whoever is behind is refused', async (t) => {
   t.equal(lab.devices.get(id)?.boot?.resetCount, original.resetCount + 1);
 });
 
-void t.test('15 an unsafe clock is a weakness for a while, then refused', async (t) => {
+void t.test('A15 an unsafe clock is a weakness for a while, then refused', async (t) => {
   const { lab, tpm, attested, refused } = await enrolled(t);
   tpm.boot.safe = 0;
   t.equal((await attested()).tpm.hardware, 32);
@@ -280,7 +281,7 @@ void t.test('15 an unsafe clock is a weakness for a while, then refused', async 
   t.equal((await attested()).tpm.hardware, 2);
 });
 
-void t.test('16 another firmware in the TPM', async (t) => {
+void t.test('A16 another firmware in the TPM', async (t) => {
   const { tpm, attested } = await enrolled(t);
   await attested();
   tpm.boot.firmwareVersion += 1n;
@@ -292,7 +293,7 @@ void t.test('16 another firmware in the TPM', async (t) => {
   t.equal((await strict.attested()).tpm.hardware, 32);
 });
 
-void t.test('42 each health item by itself', async (t) => {
+void t.test('R42 each health item by itself', async (t) => {
   const { attested } = await enrolled(t);
   const { health } = HEALTHY;
   for (const [item, changed, value] of [
@@ -329,6 +330,31 @@ void t.test('an administrator decides, and results end', async (t) => {
   await t.rejects(lab.attestor.administer('pc-1', 'resume'), denied('admin.state'));
   await t.rejects(lab.attestor.administer('pc-9', 'revoke'), denied('admin.unknown_device'));
   await t.rejects(lab.attest(tpm, SESSION), denied('evidence.device_unknown'));
+});
+
+void t.test('a stranger cannot use up the nonces', async (t) => {
+  const { lab, tpm, id, attested } = await enrolled(t);
+  const first = lab.present(tpm, id);
+  const stranger = {};
+  for (let i = 0; i < 30_000; i += 1) lab.attestor.challenge({ device: id }, stranger);
+  t.ok(await lab.attestor.evidence(first, lab));
+  const mine = [1, 2, 3, 4, 5].map(() => lab.present(tpm, id));
+  const [oldest, ...others] = await Promise.allSettled(mine.map((body) => lab.attestor.evidence(body, lab)));
+  t.equal(oldest?.status, 'rejected', 'four on one connection');
+  t.ok(others.every(({ status }) => status === 'fulfilled'));
+  t.ok(await attested());
+});
+
+void t.test('a service that is started anew remembers whom it has revoked', async (t) => {
+  const { lab, id } = await enrolled(t);
+  await lab.attestor.administer('pc-1', 'revoke');
+  lab.wait(1000);
+  const again = lab.restarted();
+  t.ok(again.sequence > lab.attestor.sequence);
+  const list = Revocations.open(again.revocations(), lab.keys);
+  t.same([...list.devices], [id]);
+  lab.wait(400_000);
+  t.same([...Revocations.open(again.revocations(), lab.keys).devices], [], 'as long as a result could live');
 });
 
 void t.test('learning: a draft to review, and no result', async (t) => {

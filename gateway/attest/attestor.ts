@@ -1,7 +1,7 @@
 import { base64url, fromBase64url } from '../core/bytes.ts';
 import { type EpochSeconds, toSeconds } from '../core/clock.ts';
 import { type BindingKey, formatEar } from '../device/ear.ts';
-import { type Revocation, signRevocations } from '../device/revocations.ts';
+import { MAX_RESULT_SECONDS, type Revocation, signRevocations } from '../device/revocations.ts';
 import { signToken, type TokenSigner } from '../device/token.ts';
 import { parsePublic, type PublicArea } from '../tpm/public.ts';
 import { type Appraisal, appraise } from './appraisal.ts';
@@ -41,9 +41,9 @@ interface Session {
 }
 
 const NONCE_MS = 60_000;
-const MAX_NONCES = 10_000;
-/** The longest life a policy can give a result: older entries of the list bind nobody any more. */
-const MAX_RESULT_SECONDS = 300;
+const MAX_NONCES = 20_000;
+/** Unused nonces of one connection: one asks for the next gateway while the last is still judged. */
+const MAX_NONCES_PER_CONNECTION = 4;
 
 type Json = Readonly<Record<string, unknown>>;
 interface Keys {
@@ -60,6 +60,7 @@ export class Attestor {
   /** By attestation key, as the records spell it: reading one costs more than checking a quote. */
   readonly #keys = new Map<string, Keys>();
   readonly #revoked = new Map<string, Revocation & { readonly at: EpochSeconds }>();
+  readonly #ofConnection = new WeakMap<object, string[]>();
   readonly #drafts = new Map<string, object>();
   readonly #waiting = new Set<() => void>();
   #policy: AppraisalPolicy;
@@ -71,6 +72,12 @@ export class Attestor {
     this.#policy = options.policy;
     // Continues above whatever a former process gave out, in milliseconds; gateways take only larger numbers.
     this.#sequence = options.clock.now();
+    // What a former process took back: results of an older epoch, and all of those who may have none.
+    const now = toSeconds(options.clock.now());
+    for (const { id, epoch, state } of options.devices.all()) {
+      if (epoch === 1 && state === 'active') continue;
+      this.#revoked.set(id, { device: id, epoch, issuedBefore: state === 'active' ? 0 : now, at: now });
+    }
   }
 
   get policyId(): string {
@@ -103,7 +110,11 @@ export class Attestor {
     }));
     this.#requireActive(device);
     const { clock, random } = this.#options;
+    // Asking costs a stranger nothing: he gets four nonces a connection, and cannot use up everybody's.
+    const mine = this.#ofConnection.get(connection) ?? [];
+    if (mine.length >= MAX_NONCES_PER_CONNECTION) this.#nonces.take(mine.shift() ?? '', clock.monotonic());
     const nonce = this.#nonces.issue(clock.monotonic(), random, () => ({ device, connection }));
+    this.#ofConnection.set(connection, [...mine, nonce]);
     const { hash, pcrs } = this.#policy.selection;
     return { session: nonce, bank: hash.name, pcrs };
   }

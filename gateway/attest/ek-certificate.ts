@@ -3,6 +3,7 @@
 import { MalformedBytes } from '../core/errors.ts';
 import type { PublicArea } from '../tpm/public.ts';
 import { booleanOf, DerReader, oidText, TAG, timeOf } from '../x509/der.ts';
+import { readSignatureHash, type SignatureHash } from '../x509/key.ts';
 
 /** What matters about an EK certificate. Nothing is proved before the chain is. */
 export interface EkCertificate {
@@ -10,6 +11,8 @@ export interface EkCertificate {
   readonly notAfter: number;
   /** Hexadecimal, as in a revocation list. */
   readonly serial: string;
+  /** Hash in the issuer's signature. */
+  readonly signatureHash: SignatureHash;
   readonly isCa: boolean;
   readonly keyUsage: { readonly keyEncipherment: boolean; readonly keyAgreement: boolean } | undefined;
   readonly extendedKeyUsage: readonly string[];
@@ -44,7 +47,7 @@ export function readEkCertificate(der: Uint8Array): EkCertificate {
   const certificate = outer.enter(TAG.sequence, 'EK certificate');
   outer.finish();
   const tbs = certificate.enter(TAG.sequence, 'tbsCertificate');
-  certificate.take(TAG.sequence);
+  const signatureHash = readSignatureHash(certificate.take(TAG.sequence));
   certificate.take(TAG.bitString);
   certificate.finish();
   tbs.take(0xa0); // version
@@ -61,7 +64,7 @@ export function readEkCertificate(der: Uint8Array): EkCertificate {
   tbs.takeIf(0x82);
   const extensions = readExtensions(tbs.enter(0xa3, 'extensions'));
   tbs.finish();
-  return { notBefore, notAfter, serial, key, ...extensions };
+  return { notBefore, notAfter, serial, key, signatureHash, ...extensions };
 }
 
 function readKey(spki: DerReader): Uint8Array {
@@ -87,7 +90,7 @@ export function certifies({ key: certified }: EkCertificate, { key }: PublicArea
   return Buffer.from(certified).equals(expected);
 }
 
-type Extensions = Omit<EkCertificate, 'notBefore' | 'notAfter' | 'serial' | 'key'>;
+type Extensions = Omit<EkCertificate, 'notBefore' | 'notAfter' | 'serial' | 'key' | 'signatureHash'>;
 
 function readExtensions(wrapper: DerReader): Extensions {
   const list = wrapper.enter(TAG.sequence, 'extensions');

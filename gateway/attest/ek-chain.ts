@@ -63,6 +63,7 @@ export class TrustedEk {
     const certificate = refusing('ek.certificate', malformed, () => readEkCertificate(leaf));
     requireProfile(certificate, area);
     requireTemplate(area);
+    if (certificate.signatureHash === 'sha1') throw new Refused('ek.chain', 'signed with SHA-1');
     if (now < certificate.notBefore || now > certificate.notAfter)
       throw new Refused('ek.not_in_time', 'leaf');
     const chain = buildChain(leaf, brought, trust, now);
@@ -119,7 +120,7 @@ function buildChain(
     const anchor = anchors.find((root) => isIssuer(root, current));
     const issuer = anchor ?? others.find((ca) => isIssuer(ca, current));
     if (issuer === undefined) throw new Refused('ek.chain', 'no path to a trusted root');
-    requireCa(issuer, now);
+    requireCa(issuer, anchor !== undefined, now);
     chain.push(issuer);
     if (anchor !== undefined) return chain;
     current = issuer;
@@ -131,9 +132,12 @@ function isIssuer(ca: X509Certificate, of: X509Certificate): boolean {
   return of.checkIssued(ca) && of.verify(ca.publicKey);
 }
 
-function requireCa(ca: X509Certificate, now: EpochMs): void {
+function requireCa(ca: X509Certificate, isAnchor: boolean, now: EpochMs): void {
   const facts = refusing('ek.chain', ['MalformedBytes'], () => readCertificate(ca.raw));
   if (!facts.isCa || facts.keyUsage?.keyCertSign === false) throw new Refused('ek.chain', 'issuer is no CA');
+  // Of an anchor the signature proves nothing: we hold its very bytes.
+  if (!isAnchor && facts.signatureHash === 'sha1')
+    throw new Refused('ek.chain', 'an authority signed with SHA-1');
   if (facts.unknownCritical.length > 0) throw new Refused('ek.critical', facts.unknownCritical.join(', '));
   if (now < facts.notBefore || now > facts.notAfter) throw new Refused('ek.not_in_time', 'authority');
 }

@@ -59,6 +59,7 @@ for (const ek of Object.keys(EKS) as (keyof typeof EKS)[]) {
 const certificates: readonly (readonly [string, EkCertificateChanges, RefusedCode])[] = [
   ['2 expired', { notAfter: Date.UTC(2026, 10, 21) }, 'ek.not_in_time'],
   ['2 not valid yet', { notBefore: Date.UTC(2027, 0, 1) }, 'ek.not_in_time'],
+  ['signed with SHA-1', { sha1: true }, 'ek.chain'],
   ['4 a CA certificate', { isCa: true }, 'ek.is_ca'],
   ['5 no EK usage', { usages: ['1.3.6.1.5.5.7.3.2'] }, 'ek.usage'],
   ['5 signing instead of key agreement', { flags: 'digitalSignature' }, 'ek.usage'],

@@ -1,4 +1,4 @@
-// Numbers are rows of the list of negative cases in docs/devices.md.
+// Numbers are rows of the list of negative cases in docs/devices.md; R: of the requirements for results.
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
@@ -141,20 +141,20 @@ const changed = (
   return ear;
 };
 for (const [what, payload] of [
-  ['37 no profile', changed((ear) => delete ear['eat_profile'])],
-  ['37 another profile', changed((ear) => (ear['eat_profile'] = 'tag:ietf.org,2026:rats/ear#05'))],
-  ['37 no verifier', changed((ear) => delete ear['ear_verifier_id'])],
-  ['37 no TPM submodule', changed((ear) => delete ear.submods['tpm'])],
-  ['37 no health submodule', changed((ear) => delete ear.submods['health'])],
-  ['37 a fraction of a second', changed((ear) => (ear['iat'] = 1.5))],
-  ['37 time as text', changed((ear) => (ear['exp'] = '1795305600'))],
-  ['37 two audiences', changed((ear) => (ear['aud'] = [AUDIENCE, 'x']))],
-  ['38 a status above its vector', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { executables: 96 } }))],
-  ['38 a status below its vector', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_status: 'warning' }))],
-  ['38 health better than its items', changed((ear) => (ear.troad['health'] = { os: 96, antivirus: 2, applications: 2, configuration: 2 }))],
-  ['38 a status of no tier', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_status: 'good' }))],
-  ['40 a claim of 128', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { executables: 128 } }))],
-  ['41 runtime opaque to its host', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { 'runtime-opaque': 2 } }))],
+  ['R37 no profile', changed((ear) => delete ear['eat_profile'])],
+  ['R37 another profile', changed((ear) => (ear['eat_profile'] = 'tag:ietf.org,2026:rats/ear#05'))],
+  ['R37 no verifier', changed((ear) => delete ear['ear_verifier_id'])],
+  ['R37 no TPM submodule', changed((ear) => delete ear.submods['tpm'])],
+  ['R37 no health submodule', changed((ear) => delete ear.submods['health'])],
+  ['R37 a fraction of a second', changed((ear) => (ear['iat'] = 1.5))],
+  ['R37 time as text', changed((ear) => (ear['exp'] = '1795305600'))],
+  ['R37 two audiences', changed((ear) => (ear['aud'] = [AUDIENCE, 'x']))],
+  ['R38 a status above its vector', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { executables: 96 } }))],
+  ['R38 a status below its vector', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_status: 'warning' }))],
+  ['R38 health better than its items', changed((ear) => (ear.troad['health'] = { os: 96, antivirus: 2, applications: 2, configuration: 2 }))],
+  ['R38 a status of no tier', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_status: 'good' }))],
+  ['R40 a claim of 128', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { executables: 128 } }))],
+  ['R41 runtime opaque to its host', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { 'runtime-opaque': 2 } }))],
   ['an unknown category', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_trustworthiness_vector: { luck: 2 } }))],
   ['two policies', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_appraisal_policy_ids: ['a', 'b'] }))],
   ['different policies', changed((ear) => (ear.submods['tpm'] = { ...ear.submods['tpm'], ear_appraisal_policy_ids: ['a'] }))],
@@ -231,7 +231,7 @@ void t.test('66 the worst claim decides', async (t) => {
   });
 });
 
-void t.test('40 tiers of all values', async (t) => {
+void t.test('R40 tiers of all values', async (t) => {
   const of = (value: number): string => tierOf(value) ?? '-';
   const borders: readonly (readonly [number, string])[] = [
     [-129, '-'], [-128, 'contraindicated'], [-97, 'contraindicated'], [-96, 'warning'], [-33, 'warning'],
@@ -329,6 +329,21 @@ void t.test('60 revocation ends results and connections at once', async (t) => {
     'who enrolled again since then goes on; the former connection is told once more',
   );
   watched();
+});
+
+void t.test('a list of a service that was started anew forgets nothing that is still alive', async (t) => {
+  const register = new DeviceRegister();
+  const revocation = { device: CONTENT.device, epoch: 2, issuedBefore: CONTENT.issuedAt + 1 };
+  const open = (entries: readonly (typeof revocation)[], sequence: number) =>
+    Revocations.open(signRevocations(entries, sequence, 1, SIGNER), KEYS);
+  register.revoke(open([revocation], 5), NOW);
+  register.revoke(open([], 6), NOW + 1000);
+  t.throws(() => verify({ register }), denied('device.revoked'));
+  register.revoke(open([{ ...revocation, epoch: 1, issuedBefore: 0 }], 7), NOW + 2000);
+  t.throws(() => verify({ register }), denied('device.revoked'), 'the stricter of both');
+  register.revoke(open([], 8), NOW + 400_000);
+  const late = { id: 'r9', issuedAt: CONTENT.issuedAt + 400, expiresAt: CONTENT.expiresAt + 400 };
+  t.ok(verify({ register, token: token(late), now: NOW + 400_000 }), 'five minutes later it has served');
 });
 
 for (const [what, payload] of [

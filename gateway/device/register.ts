@@ -1,4 +1,4 @@
-import type { EpochMs, EpochSeconds } from '../core/clock.ts';
+import { type EpochMs, type EpochSeconds, toSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
 import type { EarContent } from './ear.ts';
 import type { Revocations } from './revocations.ts';
@@ -89,7 +89,8 @@ export class DeviceRegister {
   revoke(list: Revocations, now: EpochMs): boolean {
     const known = this.#revocations.get(list.issuer);
     if (known !== undefined && list.sequence <= known.sequence) return false;
-    this.#revocations.set(list.issuer, list);
+    const merged = known === undefined ? list : list.after(known, toSeconds(now));
+    this.#revocations.set(list.issuer, merged);
     for (const device of list.devices) {
       for (const { proof, close } of this.#connections.get(`${list.issuer} ${device}`) ?? []) {
         try {

@@ -11,6 +11,8 @@ export interface Revocation {
 }
 
 const MAX_ENTRIES = 100_000;
+/** The longest that a service gives a result: what was taken back before that binds nobody any more. */
+export const MAX_RESULT_SECONDS = 300;
 
 /** A signed list: everything an attestation service has taken back and whose results could still be alive. */
 export class Revocations {
@@ -50,6 +52,25 @@ export class Revocations {
 
   get devices(): Iterable<string> {
     return this.#byDevice.keys();
+  }
+
+  /**
+   * This list, with what an older one said and this one does not: a service that was started anew has forgotten what it
+   * took back, and results of before are still alive.
+   * @param now entries older than any result can be are dropped
+   */
+  after(older: Revocations, now: EpochSeconds): Revocations {
+    const entries = new Map(this.#byDevice);
+    for (const entry of older.#byDevice.values()) {
+      const mine = entries.get(entry.device);
+      if (mine === undefined && entry.issuedBefore + MAX_RESULT_SECONDS < now) continue;
+      entries.set(entry.device, {
+        device: entry.device,
+        epoch: Math.max(entry.epoch, mine?.epoch ?? 0),
+        issuedBefore: Math.max(entry.issuedBefore, mine?.issuedBefore ?? 0),
+      });
+    }
+    return new Revocations(this.issuer, this.sequence, this.issuedAt, [...entries.values()]);
   }
 
   /** @throws Denied `device.revoked` */
