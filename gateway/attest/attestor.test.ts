@@ -357,6 +357,13 @@ void t.test('a service that is started anew remembers whom it has revoked', asyn
   t.same([...Revocations.open(again.revocations(), lab.keys).devices], [], 'as long as a result could live');
 });
 
+void t.test('A03 does not start with a random generator that repeats itself', async (t) => {
+  await t.rejects(
+    Lab.start(t, () => ({ random: (bytes) => Buffer.alloc(bytes, 7) })),
+    /repeats itself/,
+  );
+});
+
 void t.test('learning: a draft to review, and no result', async (t) => {
   const { lab, refused } = await enrolled(t, () => ({ learning: true }));
   const reinstalled = healthyBoot({ loader: 'shim 15.9' });

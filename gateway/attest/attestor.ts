@@ -67,6 +67,8 @@ export class Attestor {
   #sequence: number;
 
   constructor(options: AttestorOptions) {
+    // Nonces of a generator that repeats itself would let every old quote in again.
+    if (options.random(32).equals(options.random(32))) throw new Error('the random generator repeats itself');
     this.#options = options;
     this.#enrolment = new Enrolment(options);
     this.#policy = options.policy;

@@ -11,7 +11,7 @@ import { SwtpmLab, swtpmMissing, tpm2ToolsMissing } from '../../conformance/buil
 import { HASH } from '../tpm/algorithm.ts';
 import { parseAttest } from '../tpm/attest.ts';
 import { EMPTY_PASSWORD, TpmRefused } from '../tpm/command.ts';
-import { create, readPublic, startPolicySession } from '../tpm/commands.ts';
+import { create, random, readPublic, startPolicySession } from '../tpm/commands.ts';
 import { makeCredential } from '../tpm/credential.ts';
 import { u32 } from '../tpm/cursor.ts';
 import { parseEventLog, replay } from '../tpm/event-log.ts';
@@ -192,6 +192,37 @@ void t.test('kill -9 six times: no lock-out, and the reset count tells', { skip 
   t.ok(after.resetCount >= before.resetCount + 6, `${before.resetCount} → ${after.resetCount}`);
   await tpm.close({ shutdown: true });
 });
+
+void t.test('"not now" is asked again, with the same bytes; any other refusal is final', async (t) => {
+  const asked: string[] = [];
+  const codes = [0x922, 0x908, 0x90a, 0, 0x101];
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      const code = bytes.readUInt32BE(6);
+      if (code !== 0x17b) {
+        socket.write(answerOf(code === 0x17a ? '000000000100000000' : '', 0)); // no handles to sweep
+        return;
+      }
+      asked.push(bytes.toString('hex'));
+      const rc = codes.shift() ?? 0;
+      socket.write(answerOf(rc === 0 ? '0004aabbccdd' : '', rc));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(join(dir, 'fake.sock'), resolve));
+  t.teardown(() => server.close());
+  const tpm = await Tpm.open(`unix:${join(dir, 'fake.sock')}`);
+  t.same(await tpm.run(random(4)), Buffer.from('aabbccdd', 'hex'));
+  t.equal(asked.length, 4);
+  t.equal(new Set(asked).size, 1);
+  await t.rejects(tpm.run(random(4)), new TpmRefused('GetRandom', 0x101));
+  await tpm.close();
+});
+
+const answerOf = (body: string, rc: number): Buffer => {
+  const bytes = Buffer.from(body, 'hex');
+  return Buffer.concat([Buffer.from('8001', 'hex'), u32(10 + bytes.length), u32(rc), bytes]);
+};
 
 void t.test('a TPM that misbehaves on the wire', async (t) => {
   const answers = new Map([
