@@ -11,7 +11,7 @@ import { SwtpmLab, swtpmMissing, tpm2ToolsMissing } from '../../conformance/buil
 import { HASH } from '../tpm/algorithm.ts';
 import { parseAttest } from '../tpm/attest.ts';
 import { EMPTY_PASSWORD, TpmRefused } from '../tpm/command.ts';
-import { create, random, readPublic, startPolicySession } from '../tpm/commands.ts';
+import { create, createPrimary, random, readPublic, startPolicySession } from '../tpm/commands.ts';
 import { makeCredential } from '../tpm/credential.ts';
 import { u32 } from '../tpm/cursor.ts';
 import { parseEventLog, replay } from '../tpm/event-log.ts';
@@ -19,7 +19,7 @@ import { pcrDigest, sameSelection } from '../tpm/pcr.ts';
 import { childQualifiedName, HIERARCHY, parsePublic, primaryQualifiedName } from '../tpm/public.ts';
 import { requireSignature } from '../tpm/signature.ts';
 import { pcrExtend } from '../tpm/storage-commands.ts';
-import { AK_P256, BINDING_P256 } from '../tpm/templates.ts';
+import { AK_P256, BINDING_P256, EK_P256, EK_RSA } from '../tpm/templates.ts';
 import { type EndorsementKey, Tpm } from './tpm.ts';
 
 const skip = swtpmMissing;
@@ -104,6 +104,15 @@ void t.test('one device from its endorsement key to a quote', { skip }, async (t
       });
     }
   }
+
+  await t.test("the profile's template gives the very key that the vendor certified", async (t) => {
+    const made = await tpm.run(createPrimary(HIERARCHY.endorsement, EK_RSA));
+    t.same(made.area.raw, (await tpm.endorsementKey('rsa')).area.raw);
+    await tpm.flush(made);
+    const p256 = await tpm.run(createPrimary(HIERARCHY.endorsement, EK_P256));
+    t.equal(p256.area.publicKey.asymmetricKeyDetails?.namedCurve, 'prime256v1');
+    await tpm.flush(p256);
+  });
 
   await t.test('13, 14 a credential for another key, or changed, is not opened', async (t) => {
     const ek = await tpm.endorsementKey('rsa');

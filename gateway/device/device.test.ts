@@ -285,6 +285,21 @@ void t.test('62, 63 a newer result ends the older one, better or worse', async (
   });
 });
 
+void t.test('memory is bounded: beyond it newcomers are refused until others have expired', async (t) => {
+  const register = new DeviceRegister();
+  const now = CONTENT.issuedAt;
+  const one = (i: number, later = 0): EarContent => ({
+    ...CONTENT,
+    device: `d${i}`,
+    issuedAt: CONTENT.issuedAt + later,
+    expiresAt: CONTENT.expiresAt + later,
+  });
+  for (let i = 0; i < 100_000; i += 1) register.admit(one(i), now);
+  t.throws(() => register.admit(one(100_000), now), denied('device.superseded'));
+  register.admit(one(7), now); // the known ones go on
+  t.doesNotThrow(() => register.admit(one(100_000, 180), now + 180));
+});
+
 void t.test('61 results of a policy that is no longer in force', async (t) => {
   const register = new DeviceRegister();
   const proof = verify({ register });
