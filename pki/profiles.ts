@@ -6,8 +6,10 @@ export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 export const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
 /** What a kind of certificate has in common; key, names and dates come per certificate. */
-export interface Profile
-  extends Pick<CertificateContent, 'keyUsage' | 'extendedKeyUsage' | 'caPathLength' | 'policies'> {
+export interface Profile extends Pick<
+  CertificateContent,
+  'keyUsage' | 'extendedKeyUsage' | 'caPathLength' | 'policies'
+> {
   readonly days: number;
 }
 
