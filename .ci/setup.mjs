@@ -145,8 +145,8 @@ function requireNode() {
 
 /** The comma-separated purposes behind an option. */
 function purposesOf(option) {
-  const at = process.argv.indexOf(option);
-  return at === -1 ? [] : (process.argv[at + 1] ?? '').split(',');
+  const index = process.argv.indexOf(option);
+  return index === -1 ? [] : (process.argv[index + 1] ?? '').split(',');
 }
 
 function installDebian(purpose) {
