@@ -6,8 +6,9 @@ import {
   sign,
   type KeyObject,
 } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { startSandbox } from './harness/sandbox.ts';
@@ -20,9 +21,13 @@ const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
 /** From the transmitter's POST to the client's broken stream; generous for a busy machine. */
 const EFFECT_MS = 1000;
 
-const dir = t.testdir();
+// Not tap's own folder: that may be gone before the gateways have closed their logs in it.
+const dir = mkdtempSync(join(tmpdir(), 'troad-signals-'));
 const sandbox = await startSandbox(dir);
-t.teardown(() => sandbox.stop());
+t.teardown(async () => {
+  await sandbox.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
 const { consumer, provider, identity } = sandbox.ready;
 if (identity === undefined) throw new Error('the identity provider is not installed');
 const { issuer, resource: audience } = identity;

@@ -231,6 +231,7 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
       readiness.stopping = true;
       emit('gateway.stopping', { reason, inFlight: telemetry.inFlight });
       clearInterval(housekeeping);
+      await closeSignals();
       await Promise.all(fronts.map((front) => front.close()));
       // Together: two gateways that stop at once would else wait for each other's sessions.
       await Promise.all([server.drain(), link.drain()]);
@@ -238,7 +239,6 @@ async function startNode(config: GatewayConfig): Promise<{ stop(reason: string):
       await registryFile.close();
       await log.close();
       await admin.close();
-      await closeSignals();
       telemetry.close();
       emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
       await operatorLog.close();
