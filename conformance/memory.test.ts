@@ -14,7 +14,6 @@ const ALLOWED_MIB = 200;
 const HEADER = 'X-Road-Client: TW/GOV/A11/welfare';
 
 const subject = await startSandbox(t.testdir({}));
-t.teardown(() => subject.stop());
 const { consumer, provider } = subject.ready;
 const base = `${consumer.url}/r1/TW/GOV/B07/housing`;
 await (await fetch(`${base}/echo`, { headers: { 'X-Road-Client': 'TW/GOV/A11/welfare' } })).text();
@@ -77,6 +76,11 @@ await t.test('1 GiB up', async (t) => {
   const [, answer] = await Promise.all([pour(), read()]);
   t.same(JSON.parse(answer), { size: GIB, sha256: hash.digest('hex') });
   checkMemory(t, 'up');
+});
+
+// A teardown would wait for the processes that it is to end.
+await t.test('and ends well', async (t) => {
+  t.equal(await subject.stop(), 0);
 });
 
 async function digestOf(size: number, seed: string): Promise<string> {

@@ -21,8 +21,12 @@ interface Manifest {
 // The shape of package.json; npm has read it before us.
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
 
+// Without tap's loader in NODE_OPTIONS: see harness/plain-node.ts.
 function run(command: string, args: readonly string[], cwd: string): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync('env', ['-u', 'NODE_OPTIONS', command, ...args], {
+    cwd,
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stdout}${stderr}`);
   return stdout;
 }
@@ -88,9 +92,13 @@ void t.test('the package', async (t) => {
   });
 
   await t.test('carries a request in its sandbox', async (t) => {
-    const child = spawn(process.execPath, [cli, 'sandbox', '--dir', join(dir, 'x'), '--json'], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    const child = spawn(
+      'env',
+      ['-u', 'NODE_OPTIONS', process.execPath, cli, 'sandbox', '--dir', join(dir, 'x'), '--json'],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
     const exited = once(child, 'exit');
     try {
       // Our own program's one line.
@@ -120,9 +128,13 @@ void t.test('the package', async (t) => {
     if (node === undefined) throw new Error('skipped above');
     t.equal(run(node, [cli, '--version'], dir), `${manifest.version}\n`);
 
-    const child = spawn(node, [cli, 'sandbox', '--dir', join(dir, 'old'), '--json'], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    const child = spawn(
+      'env',
+      ['-u', 'NODE_OPTIONS', node, cli, 'sandbox', '--dir', join(dir, 'old'), '--json'],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
     const exited = once(child, 'exit');
     // Our own program's one line.
     const { consumer, provider } = JSON.parse(await firstLine(child)) as SandboxReady;

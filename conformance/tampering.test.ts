@@ -18,6 +18,7 @@ import {
   type Mitm,
 } from './builders/mitm.ts';
 import { LogTail } from './harness/log-tail.ts';
+import { PLAIN_NODE } from './harness/plain-node.ts';
 
 // Between the gateways sits somebody who holds the TLS keys of both: only the message signatures are left. Nothing that
 // is changed on the way may reach the other side as a complete message, and both logs have to say what happened.
@@ -26,7 +27,7 @@ const dir = t.testdir({});
 let mitm: Mitm | undefined;
 const sandbox = await Sandbox.start({
   dir,
-  run: [process.execPath, fileURLToPath(new URL('../gateway/cli.ts', import.meta.url)), 'run'],
+  run: [...PLAIN_NODE, fileURLToPath(new URL('../gateway/cli.ts', import.meta.url)), 'run'],
   bundle: bundleDir(),
   now: Date.now,
   async linkVia(port) {
@@ -44,10 +45,6 @@ const sandbox = await Sandbox.start({
 });
 const middle: Mitm | undefined = mitm; // set by linkVia
 if (middle === undefined) throw new Error('the sandbox did not ask where its link goes');
-t.teardown(async () => {
-  await sandbox.stop();
-  await middle.close();
-});
 
 const { consumer, provider, service } = sandbox.ready;
 const logs = { a: new LogTail(consumer.log), b: new LogTail(provider.log) };
@@ -185,4 +182,10 @@ await t.test('heads, trailers and answers of others are refused', async (t) => {
   middle.tamper = {};
   t.notOk(one.status === 200 || other.status === 200, 'answers that were swapped');
   t.equal((await exchange('GET', '/echo/after')).status, 200, 'the next exchange works');
+});
+
+// A teardown would wait for the processes that it is to end.
+await t.test('both gateways end well', async () => {
+  await middle.close();
+  await sandbox.stop();
 });

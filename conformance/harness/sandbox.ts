@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { SandboxReady } from '../../gateway/sandbox/sandbox.ts';
+import { PLAIN_NODE } from './plain-node.ts';
 import type { Target } from './raw-socket.ts';
 
 /** A running T-Road to attack: real processes, real sockets. */
@@ -21,7 +22,8 @@ const READY_MS = 60_000;
 
 /** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
 export async function startSandbox(dir: string, ...options: readonly string[]): Promise<Subject> {
-  const child = spawn(process.execPath, [CLI, 'sandbox', '--dir', dir, '--json', ...options], {
+  const [program, ...args] = PLAIN_NODE;
+  const child = spawn(program, [...args, CLI, 'sandbox', '--dir', dir, '--json', ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output: string[] = [];
