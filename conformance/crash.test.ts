@@ -18,15 +18,15 @@ for (const victim of ['consumer', 'provider'] as const) {
     async (t) => {
       const dir = t.testdir({});
       const complete: string[] = [];
-      for (const afterMs of [300, 450]) {
+      for (const enough of [40, 90]) {
         const subject = await startSandbox(dir);
         const loads = Array.from({ length: CLIENTS }, () => load(subject, complete));
-        await delay(afterMs);
+        // In the middle of it, however fast this machine is.
+        while (complete.length < enough) await delay(5);
         process.kill(subject.ready[victim].pid, 'SIGKILL');
         await Promise.all(loads);
         t.equal(await subject.stop(), 1, 'the sandbox says that a gateway ended');
       }
-      t.ok(complete.length > 50, `${complete.length} exchanges were complete`);
 
       const subject = await startSandbox(dir); // recovers both logs
       await load(subject, complete, 1);

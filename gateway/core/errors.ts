@@ -56,11 +56,6 @@ export function refusalCodeOf(thrown: unknown): RefusalCode {
   return 'gateway.internal';
 }
 
-/** True when the requester, not we or the provider, has to change something. */
-export function isRequestersFault(code: RefusalCode): boolean {
-  return REFUSALS[code].fault === 'requester';
-}
-
 /** Text of a thrown value for the operator's log: bounded, one line. */
 export function describe(thrown: unknown): string {
   const text = thrown instanceof Error ? thrown.message : String(thrown);
@@ -71,9 +66,4 @@ export function describe(thrown: unknown): string {
 export function quoted(text: string, maxLength = 80): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…(${text.length})` : text;
   return cut.replaceAll(/[^\x20-\x7e…]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
-}
-
-/** Ends a switch over a union: a case somebody forgot does not compile. */
-export function unreachable(value: never): never {
-  throw new Error(`unreachable: ${String(value)}`);
 }

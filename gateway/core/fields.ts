@@ -12,8 +12,3 @@ export function fieldValue(fields: Fields, name: string): string | undefined {
   for (const field of fields) if (field[0] === name) return field[1];
   return undefined;
 }
-
-/** The list without the named fields. */
-export function withoutFields(fields: Fields, names: ReadonlySet<string>): Fields {
-  return fields.filter(([name]) => !names.has(name));
-}
