@@ -1,5 +1,5 @@
 import { NO_FIELDS, type Fields } from './fields.ts';
-import { REFUSALS, type RefusalCode } from './refusals.ts';
+import type { RefusalCode } from './refusals.ts';
 
 /**
  * The subject's fault, or something only the subject can mend. `detail` stays in the log: it may name what was
