@@ -93,7 +93,12 @@ function waysOf(
     const { name, args } = action.generator;
     const generate = GENERATORS[name];
     if (generate === undefined) throw new Error(`no generator ${name}`);
-    return [['', () => generate(victim, args, waitMs)]];
+    // What is true of a request between gateways is true on every link.
+    const framed = GENERATORS[`${name} over troad/1`];
+    return [
+      ['', () => generate(victim, args, waitMs)],
+      ...(framed === undefined ? [] : [[' (troad/1)', () => framed(victim, args, waitMs)] as const]),
+    ];
   }
   if (target === 'link') throw new Error('a case for the link needs a generator');
   const { http, https } = victim.consumer;

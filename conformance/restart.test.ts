@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { openSession, sendOver } from './harness/link-client.ts';
+import { openSession } from './harness/link-client.ts';
 import { linkRequest, stolenKeys, type LinkRequest } from './harness/link-request.ts';
 import { LogTail } from './harness/log-tail.ts';
 import { startSandbox, type Subject } from './harness/sandbox.ts';
@@ -14,7 +14,7 @@ const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 async function send(subject: Subject, request: LinkRequest): Promise<number | undefined> {
   const session = await openSession(subject.ready.provider.link, stolenKeys(subject));
   try {
-    const { answers } = await sendOver(session, request, 'tidy', 5_000);
+    const { answers } = await session.send(request, 'tidy', 5_000);
     return answers[0]?.status;
   } finally {
     session.destroy();

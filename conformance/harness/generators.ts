@@ -1,11 +1,12 @@
 import type { GeneratorCall } from './cases.ts';
 import type { Outcome } from './expectations.ts';
 import { sendFrames, type FrameArgs } from './h2-frames.ts';
-import { openSession, sendOver, type Ending } from './link-client.ts';
+import { openSession, type Ending } from './link-client.ts';
 import { linkRequest, stolenKeys, type LinkRequestArgs } from './link-request.ts';
 import type { Target } from './raw-socket.ts';
 import type { Subject } from './sandbox.ts';
 import { tamper, type Tampering } from './tamper.ts';
+import { openTroadSession } from './troad-client.ts';
 
 /** Makes what bytes in a file cannot say: signatures of now, frames inside TLS. Named by cases, with arguments as data. */
 type Generate = (subject: Subject, args: GeneratorCall['args'], waitMs: number) => Promise<Outcome>;
@@ -21,7 +22,9 @@ interface LinkArgs extends LinkRequestArgs {
 
 // The arguments come from our own case files; a wrong one shows as a case that does not do what it says.
 export const GENERATORS: Readonly<Record<string, Generate>> = {
-  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args, waitMs),
+  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args, waitMs, openSession),
+  'link-request over troad/1': (subject, args, waitMs) =>
+    sendLinkRequest(subject, args, waitMs, openTroadSession),
   'h2-frames': (subject, args, waitMs) =>
     sendFrames(linkTarget(subject), args as unknown as FrameArgs, waitMs),
   'h2-frames-of-a-client': (subject, args, waitMs) =>
@@ -55,21 +58,26 @@ async function sendSignedFrames(subject: Subject, args: SignedFramesArgs, waitMs
   return sendFrames(linkTarget(subject), { headers, data: body.toString('latin1') }, waitMs);
 }
 
-async function sendLinkRequest(subject: Subject, args: LinkArgs, waitMs: number): Promise<Outcome> {
+async function sendLinkRequest(
+  subject: Subject,
+  args: LinkArgs,
+  waitMs: number,
+  open: typeof openSession,
+): Promise<Outcome> {
   const { tamper: changes = [], ending = 'tidy', times = 1, reconnect = false } = args;
   const keys = stolenKeys(subject);
   const request = linkRequest(args, keys, Date.now());
   for (const change of changes) tamper(request, change);
   const { link } = subject.ready.provider;
-  let session = await openSession(link, keys);
+  let session = await open(link, keys);
   try {
-    let outcome = await sendOver(session, request, ending, waitMs);
+    let outcome = await session.send(request, ending, waitMs);
     for (let sent = 1; sent < times; sent += 1) {
       if (reconnect) {
         session.destroy();
-        session = await openSession(link, keys);
+        session = await open(link, keys);
       }
-      outcome = await sendOver(session, request, ending, waitMs);
+      outcome = await session.send(request, ending, waitMs);
     }
     return outcome;
   } finally {

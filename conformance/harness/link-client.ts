@@ -8,7 +8,17 @@ import type { RawResponse } from './responses.ts';
 export type Ending = 'tidy' | 'reset' | 'cancel' | 'disconnect';
 
 /** A session with the provider's gateway, as an attacker with a stolen link certificate has it. */
-export async function openSession(link: string, keys: StolenKeys): Promise<ClientHttp2Session> {
+export interface LinkSession {
+  /**
+   * Sends one request and says what came back.
+   * @param ending how the request ends: properly, with a reset of one sort or another, or with the connection
+   */
+  send(request: LinkRequest, ending: Ending, waitMs: number): Promise<Outcome>;
+  destroy(): void;
+}
+
+/** Over HTTP/2. */
+export async function openSession(link: string, keys: StolenKeys): Promise<LinkSession> {
   const session = connect(`https://${link}`, {
     ...keys.tls,
     servername: keys.provider,
@@ -16,14 +26,16 @@ export async function openSession(link: string, keys: StolenKeys): Promise<Clien
   });
   session.on('error', () => undefined); // a broken session shows in its streams
   await once(session, 'connect');
-  return session;
+  return {
+    send: (request, ending, waitMs) => sendOver(session, request, ending, waitMs),
+    destroy: () => {
+      session.destroy();
+    },
+  };
 }
 
-/**
- * Sends one request and says what came back.
- * @param ending how the request ends: properly, with RST_STREAM (CANCEL or NO_ERROR), or with the connection
- */
-export async function sendOver(
+/** `reset` and `cancel` are RST_STREAM with NO_ERROR and with CANCEL. */
+async function sendOver(
   session: ClientHttp2Session,
   request: LinkRequest,
   ending: Ending,
