@@ -7,6 +7,8 @@ export interface ClientSession {
   readonly facts: TlsSession;
   /** Exchanges that run now. */
   readonly active: number;
+  /** How busy it is, to choose between sessions: 1 for an exchange that others have to wait for. */
+  readonly load: number;
   /** False when nothing new can start, ever. */
   readonly usable: boolean;
   /** How many more may start. 0 when it is to be closed or already gone. */

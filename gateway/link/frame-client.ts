@@ -14,6 +14,9 @@ import { CODE, KIND, MAX_STREAM } from './frames.ts';
 import type { LinkAnswer, LinkBody, LinkCall, LinkLimits } from './link.ts';
 import type { TlsSession } from './tls.ts';
 
+/** So many small exchanges weigh as much as one that others have to wait for: they share records and system calls. */
+const COMPANY = 8;
+
 /** Our end of a `troad/1` connection to a provider's gateway. */
 export class FrameClientSession implements ClientSession, FrameRole {
   readonly facts: TlsSession;
@@ -64,6 +67,10 @@ export class FrameClientSession implements ClientSession, FrameRole {
     return this.#connection.active;
   }
 
+  get load(): number {
+    return this.#connection.heavy * this.#limits.spreadAt + this.active / COMPANY;
+  }
+
   get usable(): boolean {
     return this.#usable && !this.#connection.destroyed;
   }
@@ -81,6 +88,7 @@ export class FrameClientSession implements ClientSession, FrameRole {
     if (call.id >= Math.min(this.#limits.exchangesPerSession, MAX_STREAM)) this.#unusable();
     connection.output.head(KIND.head, call.id, encoded);
     if (body.kind === 'whole') call.outflow.whole(body.bytes);
+    else call.weigh();
     return call;
   }
 
@@ -164,6 +172,7 @@ class FrameCall extends FrameStream implements LinkCall {
     const { status, fields, length } = decodeAnswer(bytes, from, to, this.connection.limits);
     const inflow = new FrameReceived(this, length, (cause) => this.abandon(cause));
     this.#inflow = inflow;
+    if (length === undefined) this.weigh();
     if (this.#failure !== undefined) inflow.broke(this.#failure);
     else this.#accept(status, fields, length, inflow);
     if (length === 0) this.receivingEnded();

@@ -51,6 +51,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
   accepted: HeadLimits;
   /** The highest stream that was opened. */
   last = 0;
+  heavy = 0;
   readonly #streams = new Map<number, FrameStream>();
   readonly #role: FrameRole;
   readonly #link: LinkLimits;
@@ -105,7 +106,9 @@ export class FrameConnection implements FrameEvents, StreamHost {
   }
 
   forget(stream: FrameStream): void {
-    if (this.#streams.delete(stream.id)) this.#role.forgotten();
+    if (!this.#streams.delete(stream.id)) return;
+    if (stream.heavy) this.heavy--;
+    this.#role.forgotten();
   }
 
   /** Widens the window of one stream, as far as the connection's own bound of memory goes. @returns by how much */

@@ -17,6 +17,8 @@ export type StreamHost = BodyHost['connection'] & {
   readonly facts: TlsSession;
   /** What we take in a head. */
   readonly limits: HeadLimits;
+  /** Streams with a body under way, which small messages should not have to share a connection with. */
+  heavy: number;
   /** The stream is over. */
   forget(stream: FrameStream): void;
 };
@@ -35,6 +37,7 @@ export abstract class FrameStream implements BodyHost {
   sending = true;
   /** The other side's direction is open. */
   receiving = true;
+  heavy = false;
   #abandoned = false;
 
   constructor(id: number, connection: StreamHost) {
@@ -55,6 +58,13 @@ export abstract class FrameStream implements BodyHost {
   abstract finished(): void;
   /** Both directions are broken off. @param theirs by the other side, not by us and not with the connection */
   protected abstract broke(cause: Error, theirs: boolean): void;
+
+  /** A body of any size will pass: it counts for more than a small message. */
+  weigh(): void {
+    if (this.heavy) return;
+    this.heavy = true;
+    this.connection.heavy++;
+  }
 
   grant(bytes: number): void {
     this.connection.output.control(KIND.credit, this.id, bytes);

@@ -45,6 +45,10 @@ export class H1ClientSession implements ClientSession {
     return this.#call === undefined ? 0 : 1;
   }
 
+  get load(): number {
+    return this.active;
+  }
+
   get usable(): boolean {
     return this.#usable;
   }

@@ -84,6 +84,10 @@ export class H2ClientSession implements ClientSession {
     return this.#active;
   }
 
+  get load(): number {
+    return this.active;
+  }
+
   get usable(): boolean {
     // Node tells of a destroyed session only when its socket has closed, which can take long.
     return this.#usable && !this.#session.destroyed && !this.#session.closed;

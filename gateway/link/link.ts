@@ -174,7 +174,10 @@ export interface LinkLimits {
   readonly sessionsPerPeer: number;
   /** HTTP/1.1 connections to one peer; each carries one exchange at a time. */
   readonly connectionsPerPeer: number;
-  /** Another session is opened when each open one carries this many exchanges. */
+  /**
+   * Another session is opened when each open one carries this many exchanges. Of small ones in binary frames it takes
+   * eight times as many, because they gain from each other's company; one body under way is enough.
+   */
   readonly spreadAt: number;
   /** After so many a session is replaced: HTTP/2 numbers streams with 31 bits and a busy pair uses them up in days. */
   readonly exchangesPerSession: number;

@@ -217,6 +217,20 @@ void t.test('sessions to one peer', async (t) => {
   await Promise.all([...bodies, receive((await call.answer).inflow)]);
 });
 
+void t.test('a body under way gets a session that small exchanges leave', async (t) => {
+  const pair = await pairOf(t, { client: { protocols: ['troad/1'] } });
+  for (let i = 0; i < 20; i++) await Promise.all([1, 2, 3, 4].map(() => ask(pair)));
+  t.equal(opened(pair), 1, 'small ones share one');
+  const large = await pair.client.call(pair.target, requestHead('/'), { kind: 'stream' });
+  t.equal(await ask(pair), 200);
+  while (opened(pair) < 2) await tick();
+  const small = await pair.client.call(pair.target, requestHead('/'), WHOLE);
+  t.not(small.session, large.session);
+  await receive((await small.answer).inflow);
+  large.outflow.end(undefined, END);
+  await receive((await large.answer).inflow);
+});
+
 void t.test('a session is replaced before it runs out of stream numbers', async (t) => {
   const pair = await pairOf(t, { client: { limits: { exchangesPerSession: 5 } } });
   for (let i = 0; i < 12; i++) t.equal(await ask(pair), 200);

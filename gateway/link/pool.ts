@@ -85,9 +85,9 @@ export class PeerPool {
     let best: ClientSession | undefined;
     for (const session of this.#sessions) {
       if (session.usable && clock.now() >= session.facts.expires) session.retire();
-      if (session.room > 0 && (best === undefined || session.active < best.active)) best = session;
+      if (session.room > 0 && (best === undefined || session.load < best.load)) best = session;
     }
-    if (best !== undefined && best.active >= limits.spreadAt) this.#open(1);
+    if (best !== undefined && best.load >= limits.spreadAt) this.#open(1);
     return best;
   }
 
