@@ -2,9 +2,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { ask } from '../gateway/sandbox/client/http.ts';
-import { startSandbox } from './harness/sandbox.ts';
+import { PLAIN_NODE } from './harness/plain-node.ts';
+import { startSandboxUnder } from './harness/sandbox.ts';
 
-/** To every process of the sandbox the package is not there, as after `npm install --omit=optional`. */
+/** To the sandbox's process the package is not there, as after `npm install --omit=optional`. */
 const HIDE = `import { registerHooks } from 'node:module';
 registerHooks({
   resolve(specifier, context, next) {
@@ -15,12 +16,8 @@ registerHooks({
 
 void t.test('without the optional packages everything but signing in works, and that is said', async (t) => {
   const dir = t.testdir({});
-  const before = process.env['NODE_OPTIONS'];
-  process.env['NODE_OPTIONS'] = `--import data:text/javascript,${encodeURIComponent(HIDE)}`;
-  const sandbox = await startSandbox(dir).finally(() => {
-    if (before === undefined) delete process.env['NODE_OPTIONS'];
-    else process.env['NODE_OPTIONS'] = before;
-  });
+  const hidden = ['--import', `data:text/javascript,${encodeURIComponent(HIDE)}`];
+  const sandbox = await startSandboxUnder([...PLAIN_NODE, ...hidden], dir);
   try {
     const { identity, consumer } = sandbox.ready;
     t.equal(identity, undefined);

@@ -21,8 +21,15 @@ const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 const READY_MS = 60_000;
 
 /** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
-export async function startSandbox(dir: string, ...options: readonly string[]): Promise<Subject> {
-  const [program, ...args] = PLAIN_NODE;
+export const startSandbox = (dir: string, ...options: readonly string[]): Promise<Subject> =>
+  startSandboxUnder(PLAIN_NODE, dir, ...options);
+
+/** @param node program and arguments that run Node */
+export async function startSandboxUnder(
+  [program, ...args]: readonly [string, ...string[]],
+  dir: string,
+  ...options: readonly string[]
+): Promise<Subject> {
   const child = spawn(program, [...args, CLI, 'sandbox', '--dir', dir, '--json', ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

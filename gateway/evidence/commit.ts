@@ -35,6 +35,8 @@ export interface CommitOptions {
   readonly segmentBytes: number;
   /** Told every settled hash of the tree, in order. */
   readonly settled: (hash: Buffer) => void;
+  /** Brings the settled hashes to disk. Asked for before a segment begins. */
+  readonly syncSettled: () => Promise<void>;
   /** Told after every durable batch. */
   readonly committed: (batch: { records: number; bytes: number; elapsedMs: number }) => void;
   /** Told once: the log takes no more records, ever. */
@@ -137,6 +139,9 @@ export class GroupCommit {
     if (!segments.fits(needed)) {
       await segments.spare();
       if (!segments.canRoll) throw new NoRoom(segments.shortage ?? 'no spare segment');
+      // A restart trusts the stored hashes of all segments before the last: a power failure must not leave those of an
+      // earlier life in their place.
+      await this.#options.syncSettled();
       await segments.roll({ origin, frontier, running: running.list() });
     }
     // From here on the frontier is ahead of the disk: an error leaves a log that must not go on.

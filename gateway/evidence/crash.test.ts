@@ -149,7 +149,8 @@ void t.test('L06: and fails again while the log recovers', async (t) => {
       await requireKept(disk.restarted(coin(step)), promises);
     },
   );
-  await fc.assert(property, { numRuns: 150 });
+  // The example once left hashes of an earlier life among those that a restart trusts.
+  await fc.assert(property, { numRuns: 150, examples: [[110, [[3, 1_455_038_808]]]] });
   t.pass();
 });
 

@@ -56,11 +56,16 @@ export class HashStore {
     if (this.#pending.length * HASH_BYTES >= FLUSH_BYTES) this.#flush();
   };
 
-  /** All on disk when it resolves. */
+  /** All on disk when it resolves, or {@link failure} says why not: records do not wait for what is derived of them. */
   async sync(): Promise<void> {
     this.#flush();
     await this.#writing;
-    if (this.#failure === undefined) await this.#file.sync();
+    if (this.#failure !== undefined) return;
+    try {
+      await this.#file.sync();
+    } catch (cause) {
+      this.#failure = cause;
+    }
   }
 
   async close(): Promise<void> {

@@ -80,6 +80,7 @@ export class SegmentedLog implements EvidenceLog {
       random,
       segmentBytes,
       settled: hashes.add,
+      syncSettled: () => hashes.sync(),
       committed: (batch) => {
         this.#checkpointer.grew();
         stats?.committed?.(batch);
