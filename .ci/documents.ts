@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { configJsonSchema } from '../gateway/config/schema.ts';
 import { REFUSALS, xroadType, type RefusalCode, type RefusalRow } from '../gateway/core/refusals.ts';
 import { EVENT_LEVELS } from '../gateway/telemetry/events.ts';
-import { gatewayMetrics, type MetricSources } from '../gateway/telemetry/gateway-metrics.ts';
+import { processMetrics, workerMetrics } from '../gateway/telemetry/gateway-metrics.ts';
+import { mergeSnapshots } from '../gateway/telemetry/merged-metrics.ts';
+import { renderPage } from '../gateway/telemetry/metrics.ts';
 import { SETTINGS_ZH } from './settings-zh.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -99,21 +101,18 @@ const chinese = (): string =>
   );
 
 function metrics(): string {
-  const nothing: MetricSources = {
-    process: () => ({
-      cpuSeconds: 0,
-      residentBytes: 0,
-      heapBytes: 0,
-      startedAtSeconds: 0,
-      loopDelaySeconds: 0,
-    }),
+  const thread = () => ({ heapBytes: 0, loopDelaySeconds: 0 });
+  const ofWorkers = workerMetrics({ thread, logSize: () => 0n }).page;
+  const ofProcess = processMetrics({
+    thread,
+    process: () => ({ cpuSeconds: 0, residentBytes: 0, startedAtSeconds: 0 }),
     ready: () => true,
-    logSize: () => 0n,
-    registry: () => undefined,
+    workers: () => ({ open: 1, lost: 0 }),
+    registry: () => ({ version: 1, expiresAtMs: 0 }),
     build: () => ({}),
-    policy: () => undefined,
-  };
-  const page = gatewayMetrics(nothing).page.render();
+    policy: () => ({}),
+  });
+  const page = renderPage(mergeSnapshots([ofWorkers.snapshot(), ofProcess.snapshot()]));
   const types = new Map(
     [...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type = '']) => [name, type]),
   );

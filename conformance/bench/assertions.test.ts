@@ -16,7 +16,8 @@ import {
   proofFor,
   THUMBPRINT,
 } from '../../gateway/identity/tokens-fixture.ts';
-import { ReplayStore } from '../../gateway/message/replay.ts';
+import { allocateTable } from '../../gateway/core/shared-table.ts';
+import { ReplayTable } from '../../gateway/message/replay-table.ts';
 import { A } from '../../gateway/trust/proofs-fixture.ts';
 
 const MEMBER = 'TW/GOV/A11' as MemberId; // the tests' own constants
@@ -33,7 +34,10 @@ class NoCache extends TokenCache {
 /** @returns microseconds of CPU a request */
 async function cost(cache: TokenCache, token: string, bound: boolean): Promise<number> {
   const gateway = new TestGateway(A, [provider(MEMBER, ISSUER)]);
-  const proofs = new ReplayStore(gateway.clock, 90_000, 10_000, 'assertion.proof_replayed');
+  const proofs = new ReplayTable(
+    allocateTable({ slots: 1 << 14, windowMs: 90_000, seed: '' }),
+    'assertion.proof_replayed',
+  );
   const checked = { name: gateway.name, clock: gateway.clock, users: { ...gateway.users, cache, proofs } };
   const nonce = gateway.users.nonces.current;
   const requests: Fields[] = [];

@@ -93,11 +93,19 @@ export class SharedTable {
   valueOf(text: string): number {
     this.#hash(text);
     const generation = this.#generation;
-    const before = this.#find(generation - 1) ? Atomics.load(this.#cells, this.#valueAt) : 0;
-    return this.#find(generation) ? Math.max(before, Atomics.load(this.#cells, this.#valueAt)) : before;
+    const before = this.#valueIn(generation - 1);
+    return Math.max(before, this.#valueIn(generation));
   }
 
-  /** Puts a number beside a text and keeps both for a window. @returns false when there is no room */
+  #valueIn(generation: number): number {
+    return this.#find(generation) ? Atomics.load(this.#cells, this.#valueAt) >>> 0 : 0;
+  }
+
+  /**
+   * Puts a number beside a text and keeps both for a window.
+   * @param value unsigned, 32 bits
+   * @returns false when there is no room
+   */
   setValue(text: string, value: number): boolean {
     this.#hash(text);
     if (this.#insert(this.#generation) === 'full') return false;

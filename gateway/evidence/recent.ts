@@ -1,5 +1,6 @@
 import type { EpochMs } from '../core/clock.ts';
-import { coreOf, forEachFrame, readBlock } from './block.ts';
+import { MalformedBytes } from '../core/errors.ts';
+import { coreOf, forEachFrame, readBlock, type Block } from './block.ts';
 import { decodeCore } from './codec.ts';
 import type { SeenExchange } from './contract.ts';
 import { firstOfSegment, readSegmentHead } from './segment.ts';
@@ -23,14 +24,23 @@ export async function recentExchanges(
   return newestFirst.toReversed().flat();
 }
 
+function blockOrNone(bytes: Buffer, at: number): Block | undefined {
+  if (at >= bytes.length || bytes[at] === 0) return undefined;
+  try {
+    return readBlock(bytes, at);
+  } catch (cause) {
+    if (cause instanceof MalformedBytes) return undefined;
+    throw cause;
+  }
+}
+
 /** `older`: something in the segment is older than the time, so nothing before the segment can matter. */
 function seenIn(bytes: Buffer, since: EpochMs): { seen: SeenExchange[]; older: boolean } {
   const seen: SeenExchange[] = [];
   let older = false;
   let at = readSegmentHead(bytes).end;
-  // Behind the last block are zeros, or what is being written this moment: neither is durable.
-  while (at < bytes.length && bytes[at] !== 0) {
-    const block = readBlock(bytes, at);
+  // Behind the last block are zeros, or what was being written: neither is durable.
+  for (let block = blockOrNone(bytes, at); block !== undefined; block = blockOrNone(bytes, at)) {
     at += block.length;
     forEachFrame(block, (prefixed) => {
       const record = decodeCore(coreOf(prefixed));

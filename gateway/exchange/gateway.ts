@@ -5,12 +5,12 @@ import type { EvidenceLog } from '../evidence/log.ts';
 import type { ExchangeFacts } from '../evidence/record.ts';
 import type { SubsystemDirectory } from '../identity/client-system.ts';
 import type { LinkClient } from '../link/link.ts';
-import type { ReplayStore } from '../message/replay.ts';
+import type { ReplayTable } from '../message/replay-table.ts';
 import type { SigningKey } from '../message/signer.ts';
 import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
-import type { PolicyEngine } from '../trust/engine.ts';
+import type { Evaluator } from '../trust/grant.ts';
 import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
@@ -27,10 +27,10 @@ export interface Gateway {
   /** The registry in force now. @throws Unavailable `registry.expired` */
   readonly registry: () => Registry;
   /** The policy in force now; an exchange asks once and keeps what it got. */
-  readonly policy: () => PolicyEngine;
+  readonly policy: () => Evaluator;
   readonly signingKey: SigningKey;
   readonly verifier: VerifierContext;
-  readonly replay: ReplayStore;
+  readonly replay: ReplayTable;
   readonly link: LinkClient;
   readonly services: ReadonlyMap<ServiceId, LocalService>;
   readonly subsystems: SubsystemDirectory;

@@ -31,9 +31,14 @@ export class Issuers implements IssuerDirectory, SignalIssuers {
   }
 
   signalKeys(issuer: string): ReadonlyMap<string, TokenKey> | undefined {
-    const rows = this.#registry.identityProvidersNamed(issuer);
-    return rows.length === 0 ? undefined : new Map(rows.flatMap(({ signalKeys }) => [...signalKeys]));
+    return signalKeysOf(this.#registry, issuer);
   }
+}
+
+/** Keys for shared signals come from the registry alone. @returns undefined when nobody of that name is in it */
+export function signalKeysOf(registry: Registry, issuer: string): ReadonlyMap<string, TokenKey> | undefined {
+  const rows = registry.identityProvidersNamed(issuer);
+  return rows.length === 0 ? undefined : new Map(rows.flatMap(({ signalKeys }) => [...signalKeys]));
 }
 
 const issuerOf = (provider: IdentityProvider, jwks: JwksCache): Issuer => ({

@@ -4,6 +4,9 @@ import type { UserAssertion } from '../identity/user-assertion.ts';
 
 type End = (cause: Denied) => void;
 
+/** What a verified event ends: plain values, which reach the workers of a gateway by message. */
+export type Ending = Pick<SecurityEvent, 'issuer' | 'subject' | 'session' | 'at' | 'effect' | 'type' | 'jti'>;
+
 /**
  * The policy administrator's other half (SP 800-207): exchanges under way by the user they run for, so that what was
  * granted can be taken back while it runs.
@@ -30,7 +33,7 @@ export class RunningUsers {
   }
 
   /** Ends what runs on an authentication that the event has voided. @returns how many exchanges that were */
-  end(event: SecurityEvent): number {
+  end(event: Ending): number {
     if (event.effect !== 'ended') return 0;
     const candidates =
       event.subject === undefined

@@ -1,16 +1,21 @@
 import { toSeconds, type Clock } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
-import type { Revocation } from '../identity/revocations.ts';
-import { SecurityEvent } from '../identity/security-event.ts';
+import type { Revocation, Revocations } from '../identity/revocations.ts';
+import { SecurityEvent, type SignalIssuers } from '../identity/security-event.ts';
 import { replaceFile, type Storage } from '../evidence/storage.ts';
-import type { UserChecks } from './user-checks.ts';
+import type { Ending } from './revoke.ts';
 import { audienceOf } from './users.ts';
 
 export interface SignalsOptions {
   /** Name of this gateway: its audience is that of assertions, too. */
   readonly name: string;
   readonly clock: Clock;
-  readonly users: Pick<UserChecks, 'issuers' | 'revocations' | 'running'>;
+  readonly users: {
+    readonly issuers: () => SignalIssuers;
+    readonly revocations: Revocations;
+    /** Ends what runs. Resolves when it has been ended everywhere. */
+    readonly running: { end(ending: Ending): number | Promise<number> };
+  };
   readonly storage: Storage;
   /** Absolute; what identity providers have ended, over restarts. */
   readonly file: string;
@@ -33,6 +38,7 @@ export interface SignalOutcome {
  */
 export class Signals {
   readonly #options: SignalsOptions;
+  #ending: Promise<void> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
   /** Something was added that is not on disk yet. */
   #dirty = false;
@@ -53,16 +59,24 @@ export class Signals {
    * @throws SecurityEventRefused; Unavailable when no more can be kept; Error when the disk fails: then say it again
    */
   async take(text: string): Promise<void> {
-    const { name, clock, users, onEvent } = this.#options;
+    const { name, clock, users } = this.#options;
     const began = clock.monotonic();
     const now = toSeconds(clock.now());
     const event = SecurityEvent.verify(text, audienceOf(name), users.issuers(), now);
     if (users.revocations.add(event, now)) {
-      const exchanges = users.running.end(event);
-      onEvent({ issuer: event.issuer, type: event.type, exchanges, elapsedMs: clock.monotonic() - began });
       if (event.effect === 'ended') this.#dirty = true;
+      const ended = this.#end(event, began);
+      this.#ending = this.#ending.then(() => ended);
     }
+    // Of an event that comes again meanwhile nobody is told "done" before the first is.
+    await this.#ending;
     await this.#save();
+  }
+
+  async #end(event: SecurityEvent, began: number): Promise<void> {
+    const { clock, users, onEvent } = this.#options;
+    const exchanges = await users.running.end(event);
+    onEvent({ issuer: event.issuer, type: event.type, exchanges, elapsedMs: clock.monotonic() - began });
   }
 
   /** Writes follow each other; one that comes meanwhile takes all that came before it along. */

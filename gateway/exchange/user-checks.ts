@@ -3,7 +3,7 @@ import type { DpopNonces } from '../identity/dpop-nonce.ts';
 import type { IdleWatch } from '../identity/idle.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { TokenCache } from '../identity/token-cache.ts';
-import type { ReplayStore } from '../message/replay.ts';
+import type { ReplayTable } from '../message/replay-table.ts';
 import type { Issuers } from './issuers.ts';
 import type { RunningUsers } from './revoke.ts';
 
@@ -16,8 +16,8 @@ export interface UserChecks {
   readonly revocations: Revocations;
   readonly running: RunningUsers;
   /** Ids of assertions that nothing binds, and of proofs. */
-  readonly assertions: ReplayStore;
-  readonly proofs: ReplayStore;
+  readonly assertions: ReplayTable;
+  readonly proofs: ReplayTable;
   /** Identity providers as the registry in force and the keys fetched for it have them. */
   readonly issuers: () => Issuers;
 }

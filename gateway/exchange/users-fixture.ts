@@ -1,5 +1,6 @@
 /** A gateway's checks of users for tests: real keys, tokens and stores; the clock stands still until it is moved. */
 import { base64url, sha256 } from '../core/bytes.ts';
+import { allocateTable, SharedTable } from '../core/shared-table.ts';
 import type { MemberId } from '../core/ids.ts';
 import { readDecryptionKey } from '../identity/decrypt.ts';
 import { DpopNonces } from '../identity/dpop-nonce.ts';
@@ -7,7 +8,7 @@ import { IdleWatch } from '../identity/idle.ts';
 import { Revocations } from '../identity/revocations.ts';
 import { TokenCache } from '../identity/token-cache.ts';
 import { KEY, keyPair, NOW } from '../identity/tokens-fixture.ts';
-import { ReplayStore } from '../message/replay.ts';
+import { ReplayTable } from '../message/replay-table.ts';
 import type { IdentityProvider } from '../registry/entries.ts';
 import { JwksCache } from '../registry/jwks.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -51,6 +52,8 @@ export const provider = (member: string, issuer: string, keys = [KEY]): Identity
   },
 });
 
+const memory = () => allocateTable({ slots: 1024, windowMs: 360_000, seed: '', values: true });
+
 export class TestGateway {
   readonly name: string;
   readonly users: UserChecks;
@@ -70,11 +73,11 @@ export class TestGateway {
       decryptionKeys: [readDecryptionKey(SEALING.privateKey)],
       cache: new TokenCache(),
       nonces: new DpopNonces(Buffer.alloc(32, 7), this.clock),
-      idle: new IdleWatch(),
+      idle: new IdleWatch(new SharedTable(memory())),
       revocations: new Revocations(),
       running: new RunningUsers(),
-      assertions: new ReplayStore(this.clock, 360_000, 1000, 'assertion.replayed'),
-      proofs: new ReplayStore(this.clock, 90_000, 1000, 'assertion.proof_replayed'),
+      assertions: new ReplayTable(memory(), 'assertion.replayed'),
+      proofs: new ReplayTable(memory(), 'assertion.proof_replayed'),
       issuers: () => new Issuers(this.registry, jwks),
     };
   }

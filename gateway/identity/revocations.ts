@@ -50,8 +50,9 @@ export class Revocations {
     return true;
   }
 
-  /** What was kept from before a restart. */
-  restore(kept: readonly Revocation[]): void {
+  /** What was kept from before a restart, or was verified by another thread. */
+  restore(kept: readonly Revocation[], now?: EpochSeconds): void {
+    if (now !== undefined) this.#forget(now);
     for (const revocation of kept) {
       this.#seen.set(`${revocation.issuer}\n${revocation.jti}`, revocation.at);
       this.#put(revocation);
@@ -97,7 +98,14 @@ export class Revocations {
 const userKey = (issuer: string, subject: string): string => `u\n${issuer}\n${subject}`;
 const sessionKey = (issuer: string, session: string): string => `s\n${issuer}\n${session}`;
 
-const revocationOf = ({ issuer, subject, session, at, jti }: SecurityEvent): Revocation => ({
+/** As it is kept, and as other threads hear of it. */
+export const revocationOf = ({
+  issuer,
+  subject,
+  session,
+  at,
+  jti,
+}: Pick<SecurityEvent, 'issuer' | 'subject' | 'session' | 'at' | 'jti'>): Revocation => ({
   issuer,
   at,
   jti,

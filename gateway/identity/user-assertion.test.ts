@@ -2,7 +2,8 @@ import t from 'tap';
 import { base64url, sha256 } from '../core/bytes.ts';
 import { fieldValue } from '../core/fields.ts';
 import { Denied } from '../core/errors.ts';
-import { ReplayStore } from '../message/replay.ts';
+import { allocateTable, SharedTable } from '../core/shared-table.ts';
+import { ReplayTable } from '../message/replay-table.ts';
 import { IdleWatch } from './idle.ts';
 import { Revocations } from './revocations.ts';
 import { UserAssertion, type PossessionContext, type Shown } from './user-assertion.ts';
@@ -12,10 +13,12 @@ import type { VerifiedToken } from './token.ts';
 const PLAIN: Shown = { proof: undefined, certificate: undefined, encrypted: false };
 const CERTIFICATE = base64url(sha256('a certificate'));
 
+const memory = (values = false) => allocateTable({ slots: 16, windowMs: 1000, seed: '', values });
+const newWatch = (): IdleWatch => new IdleWatch(new SharedTable(memory(true)));
+
 function context(now = NOW): PossessionContext & { now: number } {
-  const clock = { now: () => NOW * 1000, monotonic: () => 0 };
-  const assertions = new ReplayStore(clock, 1000, 10, 'assertion.replayed');
-  const proofs = new ReplayStore(clock, 1000, 10, 'assertion.proof_replayed');
+  const assertions = new ReplayTable(memory(), 'assertion.replayed');
+  const proofs = new ReplayTable(memory(), 'assertion.proof_replayed');
   return {
     request: {
       method: 'GET',
@@ -154,11 +157,11 @@ void t.test('idle for 15 minutes at AAL3, for 30 below: the user authenticates a
     });
     const shown = { ...PLAIN, certificate: CERTIFICATE };
     const at = (now: number) => UserAssertion.prove(token, shown, context(now));
-    const idle = new IdleWatch();
+    const idle = newWatch();
     idle.requireActive(at(NOW + 100), NOW + 100);
     idle.requireActive(at(NOW + limit), NOW + limit);
     idle.requireActive(at(NOW + limit + 600), NOW + limit + 600);
-    const asleep = new IdleWatch();
+    const asleep = newWatch();
     asleep.requireActive(at(NOW + 100), NOW + 100);
     t.throws(
       () => asleep.requireActive(at(NOW + 101 + limit), NOW + 101 + limit),
@@ -168,21 +171,21 @@ void t.test('idle for 15 minutes at AAL3, for 30 below: the user authenticates a
       },
       acr,
     );
-    const fresh = new IdleWatch();
+    const fresh = newWatch();
     t.doesNotThrow(
       () => fresh.requireActive(at(NOW - 10 + limit), NOW - 10 + limit),
       'its issue is activity',
     );
-    t.throws(() => new IdleWatch().requireActive(at(NOW - 9 + limit), NOW - 9 + limit), {
+    t.throws(() => newWatch().requireActive(at(NOW - 9 + limit), NOW - 9 + limit), {
       code: 'assertion.insufficient',
     });
   }
 });
 
 void t.test('sessions are forgotten rather than remembered without end', async (t) => {
-  const idle = new IdleWatch(1);
+  const idle = newWatch();
   const shown = { ...PLAIN, certificate: CERTIFICATE };
-  for (const sub of ['a', 'b', 'c']) {
+  for (const sub of 'abcdefghijklmnopqrst') {
     const token = await verified({ sub, cnf: { 'x5t#S256': CERTIFICATE } });
     t.doesNotThrow(() => idle.requireActive(UserAssertion.prove(token, shown, context()), NOW));
   }

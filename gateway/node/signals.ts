@@ -1,35 +1,52 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatewayConfig } from '../config/config.ts';
-import type { Clock } from '../core/clock.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
+import { signalKeysOf } from '../exchange/issuers.ts';
 import { Signals } from '../exchange/signals.ts';
-import type { UserChecks } from '../exchange/user-checks.ts';
+import type { Revocations } from '../identity/revocations.ts';
+import type { SignalIssuers } from '../identity/security-event.ts';
+import type { RegistryFile } from '../registry/file.ts';
 import { SignalPoll } from '../server/signal-poll.ts';
 import { SignalPush } from '../server/signal-push.ts';
 import type { Emit } from '../telemetry/events.ts';
+import { clock } from './clock.ts';
+import type { Workers } from './workers.ts';
 
-/**
- * Reads what was ended before a restart, then opens the ways in for shared signals.
- * @returns closes them
- * @throws ConfigError
- */
-export async function openSignals(
+/** Reads what was ended before a restart. @param workers where exchanges run, once there are any. @throws ConfigError */
+export function keptSignals(
   config: GatewayConfig,
-  clock: Clock,
-  users: UserChecks,
+  registryFile: RegistryFile,
+  revocations: Revocations,
+  workers: () => Workers | undefined,
   emit: Emit,
-): Promise<() => Promise<void>> {
-  const { push, poll } = config.signals;
-  const onProblem = (detail: string): void => emit('identity.problem', { detail });
-  const signals = await Signals.open({
+): Promise<Signals> {
+  const issuers = (): SignalIssuers => {
+    const { current } = registryFile;
+    current.requireFresh(clock.now());
+    return { signalKeys: (issuer) => signalKeysOf(current, issuer) };
+  };
+  return Signals.open({
     name: config.node.name,
     clock,
-    users,
+    users: { issuers, revocations, running: { end: (ending) => workers()?.end(ending) ?? 0 } },
     storage: nodeStorage(),
     file: join(config.log.dir, '..', 'signals.json'),
     onEvent: (outcome) => emit('identity.signal', outcome),
   });
+}
+
+/**
+ * Opens the ways in for shared signals, in the main thread: it verifies each event, and every worker carries it out.
+ * @returns closes them
+ * @throws the system's error when the address cannot be used
+ */
+export async function openSignals(
+  { signals: { push, poll } }: GatewayConfig,
+  signals: Signals,
+  emit: Emit,
+): Promise<() => Promise<void>> {
+  const onProblem = (detail: string): void => emit('identity.problem', { detail });
   const take = (set: string): Promise<void> => signals.take(set);
   const door =
     push === undefined

@@ -26,15 +26,17 @@ export interface RegistryFileOptions {
 export class RegistryFile {
   readonly #options: RegistryFileOptions;
   #current: Registry;
+  #bytes: Buffer;
   /** Identity of the file's state at the last attempt that needs no repetition. */
   #seen = '';
   #problem: string | undefined;
   #running: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(options: RegistryFileOptions, current: Registry) {
+  private constructor(options: RegistryFileOptions, current: Registry, bytes: Buffer) {
     this.#options = options;
     this.#current = current;
+    this.#bytes = bytes;
   }
 
   /**
@@ -48,21 +50,26 @@ export class RegistryFile {
     let current: Registry;
     try {
       bytes = await readFile(options.file);
-      current = await loadRegistry(bytes, trust, clock.now(), cached);
+      current = await loadRegistry(bytes, trust, clock.now(), cached?.registry);
     } catch (thrown) {
-      if (cached === undefined || clock.now() >= cached.expiresAt) throw thrown;
-      const opened = new RegistryFile(options, cached);
+      if (cached === undefined || clock.now() >= cached.registry.expiresAt) throw thrown;
+      const opened = new RegistryFile(options, cached.registry, cached.bytes);
       opened.#report(describe(thrown));
       return opened;
     }
-    const opened = new RegistryFile(options, current);
-    if (current !== cached) await opened.#keep(bytes);
+    const opened = new RegistryFile(options, current, bytes);
+    if (current !== cached?.registry) await opened.#keep(bytes);
     return opened;
   }
 
   /** The registry in use. It may have expired: ask it with `requireFresh` before relying on it. */
   get current(): Registry {
     return this.#current;
+  }
+
+  /** The signed file that {@link current} was read from: whoever gets it can check it again. */
+  get bytes(): Buffer {
+    return this.#bytes;
   }
 
   /** What is wrong with the file, while an older registry serves; undefined when nothing is. */
@@ -104,6 +111,7 @@ export class RegistryFile {
       this.#problem = undefined;
       if (registry === this.#current) return false;
       this.#current = registry;
+      this.#bytes = bytes;
     } catch (thrown) {
       this.#report(describe(thrown));
       return false;
@@ -146,7 +154,10 @@ export class RegistryFile {
  * The last registry we used, expired or not: the floor of versions. It is our own file: when it is broken, or signed by
  * no key we trust any more, somebody should look before versions can go back.
  */
-async function readCache({ cache, trust }: RegistryFileOptions): Promise<Registry | undefined> {
+async function readCache({
+  cache,
+  trust,
+}: RegistryFileOptions): Promise<{ registry: Registry; bytes: Buffer } | undefined> {
   if (cache === undefined) return undefined;
   let bytes: Buffer;
   try {
@@ -156,7 +167,7 @@ async function readCache({ cache, trust }: RegistryFileOptions): Promise<Registr
     throw thrown;
   }
   try {
-    return await openRegistry(bytes, trust);
+    return { registry: await openRegistry(bytes, trust), bytes };
   } catch (thrown) {
     throw new ConfigError([
       `${cache}: ${describe(thrown)}; remove it to start without the last known registry`,

@@ -10,9 +10,10 @@ async function start(t: Test, options: Partial<AdminOptions> = {}): Promise<Admi
   const admin = await AdminListener.listen({
     host: '127.0.0.1',
     port: 0,
-    notReady: () => [],
-    metrics: () => 'troad_ready 1\n',
-    checkpoint: () => 'origin\n7\nroot\n\n— origin signature\n',
+    notReady: async () => [],
+    metrics: async () => 'troad_ready 1\n',
+    logs: 1,
+    checkpoint: async () => 'origin\n7\nroot\n\n— origin signature\n',
     ...options,
   });
   t.teardown(async () => admin.close());
@@ -62,7 +63,7 @@ void t.test('the four pages', async (t) => {
 });
 
 void t.test('readiness tells why, and health does not care', async (t) => {
-  const admin = await start(t, { notReady: () => ['registry expired', 'log: disk full'] });
+  const admin = await start(t, { notReady: async () => ['registry expired', 'log: disk full'] });
   const answer = await ask(admin, '/readyz');
   t.equal(answer.status, 503);
   t.strictSame(JSON.parse(answer.body), { ready: false, reasons: ['registry expired', 'log: disk full'] });
@@ -110,12 +111,20 @@ void t.test('with a token, only the probes are open', async (t) => {
 
 void t.test('a page that cannot be made now is 503, and the listener lives', async (t) => {
   const admin = await start(t, {
-    checkpoint: () => {
-      throw new Error('closed');
-    },
+    checkpoint: async () => undefined,
+    metrics: () => Promise.reject(new Error('closed')),
   });
+  t.match(await ask(admin, '/metrics'), { status: 503, body: /not available now/ });
   t.match(await ask(admin, '/log/checkpoint'), { status: 503, body: /not available now/ });
   t.equal((await ask(admin, '/healthz')).status, 200);
+});
+
+void t.test('each of several logs has its checkpoint', async (t) => {
+  const admin = await start(t, { logs: 2, checkpoint: async (log) => `note of log ${log}\n` });
+  t.match(await ask(admin, '/log/w1/checkpoint'), { status: 200, body: 'note of log 1\n' });
+  t.match(await ask(admin, '/log/w2/checkpoint'), { status: 200, body: 'note of log 2\n' });
+  t.equal((await ask(admin, '/log/checkpoint')).status, 404);
+  t.equal((await ask(admin, '/log/w3/checkpoint')).status, 404);
 });
 
 void t.test('garbage and a connection that says nothing do no harm', async (t) => {
@@ -133,9 +142,10 @@ void t.test('a port in use is an error at start', async (t) => {
     AdminListener.listen({
       host: '127.0.0.1',
       port,
-      notReady: () => [],
-      metrics: () => '',
-      checkpoint: () => '',
+      notReady: async () => [],
+      metrics: async () => '',
+      logs: 1,
+      checkpoint: async () => '',
     }),
     { code: 'EADDRINUSE' },
   );

@@ -10,16 +10,24 @@ export interface AdminOptions {
   /** Bearer token for everything but the two probes. */
   readonly token?: string;
   /** Why nothing is admitted now; empty when ready. */
-  readonly notReady: () => readonly string[];
-  readonly metrics: () => string;
-  /** Latest signed checkpoint of the evidence log. */
-  readonly checkpoint: () => string;
+  readonly notReady: () => Promise<readonly string[]>;
+  readonly metrics: () => Promise<string>;
+  /** How many evidence logs there are. One is at `/log/checkpoint`, several at `/log/w1/checkpoint` and so on. */
+  readonly logs: number;
+  /** Latest signed checkpoint of one of them, from 1; undefined when it cannot be had now. */
+  readonly checkpoint: (log: number) => Promise<string | undefined>;
 }
 
 interface Page {
   readonly type: string;
   readonly status?: number;
   readonly body: string;
+}
+
+interface Route {
+  /** Needs no token. */
+  readonly open?: true;
+  readonly page: () => Promise<Page>;
 }
 
 /** Long enough not to be guessed, for a listener that may stand on a management network. */
@@ -88,16 +96,22 @@ export class AdminListener {
 
 function answerer(options: AdminOptions): (request: IncomingMessage, response: ServerResponse) => void {
   const tokenHash = options.token === undefined ? undefined : sha256(options.token);
-  const routes: ReadonlyMap<string, { readonly open?: true; readonly page: () => Page }> = new Map([
-    // The process runs and its event loop turns: nothing else, or an outage elsewhere would restart gateways.
-    ['/healthz', { open: true, page: () => json(200, { status: 'ok' }) }],
-    ['/readyz', { open: true, page: () => readiness(options.notReady()) }],
-    [
-      '/metrics',
-      { page: () => ({ type: 'text/plain; version=0.0.4; charset=utf-8', body: options.metrics() }) },
-    ],
-    ['/log/checkpoint', { page: () => ({ type: 'text/plain; charset=utf-8', body: options.checkpoint() }) }],
+  const text = (type: string, body: string): Page => ({ type: `text/plain; ${type}charset=utf-8`, body });
+  const checkpoint = async (log: number): Promise<Page> => {
+    const note = await options.checkpoint(log);
+    if (note === undefined) throw new Error('no checkpoint now');
+    return text('', note);
+  };
+  const routes = new Map<string, Route>([
+    // The process runs and its main event loop turns: nothing else, or an outage elsewhere would restart gateways.
+    ['/healthz', { open: true, page: async () => json(200, { status: 'ok' }) }],
+    ['/readyz', { open: true, page: async () => readiness(await options.notReady()) }],
+    ['/metrics', { page: async () => text('version=0.0.4; ', await options.metrics()) }],
   ]);
+  for (let log = 1; log <= options.logs; log += 1)
+    routes.set(options.logs === 1 ? '/log/checkpoint' : `/log/w${log}/checkpoint`, {
+      page: () => checkpoint(log),
+    });
   return (request, response) => {
     request.resume(); // a body nobody asked for
     const send = ({ type, status = 200, body }: Page, extra: Readonly<Record<string, string>> = {}): void => {
@@ -120,13 +134,8 @@ function answerer(options: AdminOptions): (request: IncomingMessage, response: S
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       send(json(405, { error: 'read only' }), { allow: 'GET, HEAD' });
     } else {
-      let page: Page;
-      try {
-        page = route.page();
-      } catch {
-        page = json(503, { error: 'not available now' }); // the log may be closing
-      }
-      send(page);
+      // The log may be closing, or its worker be replaced.
+      route.page().then(send, () => send(json(503, { error: 'not available now' })));
     }
   };
 }

@@ -43,6 +43,7 @@ export interface GatewayEvents {
   'gateway.started': {
     readonly gateway: string;
     readonly member: string;
+    readonly workers: number;
     readonly software: string;
     readonly runtime: string;
     readonly openssl: string;
@@ -53,6 +54,10 @@ export interface GatewayEvents {
   'gateway.stopping': { readonly reason: string; readonly inFlight: number };
   'gateway.stopped': { readonly elapsedMs: number };
   'gateway.fatal': { readonly detail: string };
+  /** A worker ended unasked, or was ended. What it carried is broken off. */
+  'worker.lost': { readonly worker: number; readonly detail: string };
+  /** Another one took its place, after so long. */
+  'worker.replaced': { readonly worker: number; readonly elapsedMs: number };
   'exchange.completed': Exchange;
   /** Before anything was forwarded. */
   'exchange.refused': Exchange & { readonly code: RefusalCode };
@@ -107,6 +112,8 @@ export const EVENT_LEVELS = {
   'gateway.stopping': 'info',
   'gateway.stopped': 'info',
   'gateway.fatal': 'fatal',
+  'worker.lost': 'error',
+  'worker.replaced': 'info',
   'exchange.completed': 'info',
   'exchange.refused': 'info',
   'exchange.aborted': 'warn',

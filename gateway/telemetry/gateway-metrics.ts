@@ -15,30 +15,40 @@ const EXCHANGE_SECONDS = [
 ];
 const SYNC_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
 
-/** Facts about the process, which only the composition root may ask for. */
-export interface ProcessFacts {
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
+/** Facts about one thread, which only who runs it may ask for. */
+export interface ThreadFacts {
   readonly heapBytes: number;
-  readonly startedAtSeconds: number;
   /** 99th percentile since the last call. */
   readonly loopDelaySeconds: number;
 }
 
-/** What metrics ask for when the page is read. */
-export interface MetricSources {
-  process(): ProcessFacts;
-  ready(): boolean;
-  logSize(): bigint;
-  registry(): { readonly version: number; readonly expiresAtMs: number } | undefined;
-  build(): Readonly<Record<string, string>>;
-  policy(): Readonly<Record<string, string>> | undefined;
+/** Facts about the process. */
+export interface ProcessFacts {
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly startedAtSeconds: number;
 }
 
-/** Every metric of a gateway. A test keeps this list and the operator's manual together. */
-export function gatewayMetrics(sources: MetricSources) {
+/** What a worker's metrics ask for when they are read. */
+export interface WorkerSources {
+  thread(): ThreadFacts;
+  logSize(): bigint;
+}
+
+/** What the metrics of the whole process ask for. */
+export interface ProcessSources {
+  thread(): ThreadFacts;
+  process(): ProcessFacts;
+  ready(): boolean;
+  workers(): { readonly open: number; readonly lost: number };
+  registry(): { readonly version: number; readonly expiresAtMs: number };
+  build(): Readonly<Record<string, string>>;
+  policy(): Readonly<Record<string, string>>;
+}
+
+/** What a worker counts. A test keeps this list, the one below and the operator's manual together. */
+export function workerMetrics(sources: WorkerSources) {
   const page = new MetricsPage();
-  const observed: MetricsPage['observed'] = (...declaration) => page.observed(...declaration);
   const metrics = {
     page,
     exchanges: page.counter('troad_exchanges', 'Exchanges that ended, by outcome (ok or the refusal code).', {
@@ -80,33 +90,52 @@ export function gatewayMetrics(sources: MetricSources) {
       {},
       SYNC_SECONDS,
     ),
-    evidenceAvailable: page.gauge('troad_evidence_available', '1 while the evidence log takes records.', {}),
+    evidenceAvailable: page.gauge(
+      'troad_evidence_available',
+      '1 while the evidence logs of all workers take records.',
+      {},
+      'least',
+    ),
     checkpointSize: page.gauge(
       'troad_evidence_checkpoint_size',
-      'Tree size of the latest signed checkpoint.',
+      'Tree size of the latest signed checkpoint, all logs together.',
       {},
     ),
   };
+  page.observed('gauge', 'troad_evidence_size', 'Records in the evidence logs.', () =>
+    Number(sources.logSize()),
+  );
+  observeThread(page, sources);
+  return metrics;
+}
+
+/** What is said of the process as a whole. */
+export function processMetrics(sources: ProcessSources): MetricsPage {
+  const page = new MetricsPage();
+  const observed: MetricsPage['observed'] = (...declaration) => page.observed(...declaration);
   observed('gauge', 'troad_ready', '1 while exchanges are admitted.', () => Number(sources.ready()));
-  observed('gauge', 'troad_evidence_size', 'Records in the evidence log.', () => Number(sources.logSize()));
+  observed('gauge', 'troad_workers', 'Workers that carry exchanges now.', () => sources.workers().open);
+  observed(
+    'counter',
+    'troad_workers_lost_total',
+    'Workers that ended unasked, or were ended for a policy that did not.',
+    () => sources.workers().lost,
+  );
   observed(
     'gauge',
     'troad_registry_version',
     'Version of the registry in use.',
-    () => sources.registry()?.version,
+    () => sources.registry().version,
   );
   observed(
     'gauge',
     'troad_registry_expires_seconds',
     'When the registry in use expires, seconds since 1970.',
-    () => {
-      const registry = sources.registry();
-      return registry === undefined ? undefined : registry.expiresAtMs / 1000;
-    },
+    () => sources.registry().expiresAtMs / 1000,
   );
   page.info('troad_build_info', 'Versions.', () => sources.build());
   page.info('troad_policy_info', 'Policy bundle in use.', () => sources.policy());
-  // One snapshot serves the whole page: reading the loop delay resets it.
+  // One look serves the whole page.
   let facts: ProcessFacts | undefined;
   const read = (key: keyof ProcessFacts): number => (facts ?? sources.process())[key];
   observed('counter', 'process_cpu_seconds_total', 'User and system CPU time.', () => {
@@ -117,12 +146,27 @@ export function gatewayMetrics(sources: MetricSources) {
   observed('gauge', 'process_start_time_seconds', 'Start of the process, seconds since 1970.', () =>
     read('startedAtSeconds'),
   );
-  observed('gauge', 'nodejs_heap_size_used_bytes', 'JavaScript heap in use.', () => read('heapBytes'));
-  observed(
+  observeThread(page, sources);
+  return page;
+}
+
+function observeThread(page: MetricsPage, { thread }: { thread(): ThreadFacts }): void {
+  // Reading the loop delay resets it.
+  let facts: ThreadFacts | undefined;
+  page.observed(
+    'gauge',
+    'nodejs_heap_size_used_bytes',
+    'JavaScript heap in use, all threads together.',
+    () => {
+      facts = thread();
+      return facts.heapBytes;
+    },
+  );
+  page.observed(
     'gauge',
     'nodejs_eventloop_lag_p99_seconds',
-    '99th percentile of event loop delay since the last reading.',
-    () => read('loopDelaySeconds'),
+    '99th percentile of event loop delay since the last reading, of the slowest thread.',
+    () => (facts ?? thread()).loopDelaySeconds,
+    'greatest',
   );
-  return metrics;
 }

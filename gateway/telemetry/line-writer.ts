@@ -7,12 +7,26 @@ const RETRY_MS = 100;
 const CLOSE_MS = 1000;
 const CLOSE_STEP_MS = 5;
 
+/** Where lines of the operator's log go. */
+export interface LineOutlet {
+  /** @param lines one or more, each with its line feed */
+  write(lines: string): void;
+  /** Begins to write what waits, unless that is under way. */
+  hurry(): void;
+  /** Writes what waits before returning, as far as that is possible without waiting. */
+  flush(): void;
+  /** Writes what waits and what is under way, for at most a second: the reader may have stopped. */
+  close(): Promise<void>;
+  /** Lines lost since the last call. */
+  takeDropped(): number;
+}
+
 /**
  * Writes lines to a descriptor without ever holding up the event loop: a reader that stalls or goes away costs lines,
  * which are counted, and never an exchange. (SonicBoom, pino's own writer, retries for ever inside `flushSync` when its
  * reader is gone, and stops the whole process with it.)
  */
-export class LineWriter {
+export class LineWriter implements LineOutlet {
   readonly #fd: number;
   readonly #maxBytes: number;
   #lines: string[] = [];
@@ -27,20 +41,18 @@ export class LineWriter {
     this.#maxBytes = maxBytes;
   }
 
-  /** @param line with its line feed */
-  write(line: string): void {
-    const bytes = Buffer.byteLength(line);
+  write(lines: string): void {
+    const bytes = Buffer.byteLength(lines);
     if (this.#bytes + bytes > this.#maxBytes) {
-      this.#dropped += 1;
+      this.#drop(Buffer.from(lines));
       return;
     }
-    this.#lines.push(line);
+    this.#lines.push(lines);
     this.#bytes += bytes;
     if (this.#bytes >= BATCH_BYTES) this.hurry();
     else this.#later(WAIT_MS);
   }
 
-  /** Begins to write what waits, unless that is under way. */
   hurry(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -49,10 +61,7 @@ export class LineWriter {
     this.#writeAll(Buffer.from(this.#take()), 0);
   }
 
-  /**
-   * Writes what waits before returning, as far as the descriptor takes it without waiting. For a process that
-   * cannot wait; lines under way may come after these.
-   */
+  /** For a process that cannot wait; lines under way may come after these. */
   flush(): void {
     let rest = Buffer.from(this.#take());
     try {
@@ -62,7 +71,6 @@ export class LineWriter {
     }
   }
 
-  /** Writes what waits and what is under way, for at most a second: the reader may have stopped. */
   async close(): Promise<void> {
     for (
       let waited = 0;
@@ -74,7 +82,6 @@ export class LineWriter {
     }
   }
 
-  /** Lines lost since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped;
     this.#dropped = 0;

@@ -1,10 +1,12 @@
-import pino, { type DestinationStream } from 'pino';
+import pino from 'pino';
 import type { Clock } from '../core/clock.ts';
 import { EVENT_LEVELS, type Emit, type GatewayEvents } from './events.ts';
-import { LineWriter } from './line-writer.ts';
+import { LineWriter, type LineOutlet } from './line-writer.ts';
 
 export interface OperatorLog {
   readonly emit: Emit;
+  /** Lines of another thread, as they are and at once: they have waited there. */
+  write(lines: string): void;
   /** Writes what waits in memory, now: for a process that crashes. */
   flush(): void;
   /** Writes all there is, within a second: for an orderly end. */
@@ -14,18 +16,24 @@ export interface OperatorLog {
 /**
  * One line of JSON per event: `{"level":"info","at":<ms>,…,"event":"exchange.completed"}`. Lines wait a moment in memory,
  * and are dropped, counted, when nobody reads them; the evidence log is what must not lose anything.
- * @param to file descriptor, or a stream for tests
+ * @param to file descriptor, whoever takes lines to one, or anything that takes text
+ * @param base fields of every line
  */
-export function openOperatorLog(clock: Clock, to: number | DestinationStream): OperatorLog {
-  const writer = typeof to === 'number' ? new LineWriter(to) : undefined;
+export function openOperatorLog(
+  clock: Clock,
+  to: number | LineOutlet | { write(line: string): void; hurry?: never },
+  base: Readonly<Record<string, number>> | null = null,
+): OperatorLog {
+  const outlet = typeof to === 'number' ? new LineWriter(to) : to;
+  const writer = outlet.hurry === undefined ? undefined : outlet;
   const logger = pino(
     {
-      base: null,
+      base,
       messageKey: 'event',
       formatters: { level: (label: string) => ({ level: label }) },
       timestamp: () => `,"at":${clock.now()}`,
     },
-    typeof to === 'number' ? { write: (line) => writer?.write(line) } : to,
+    { write: (line) => outlet.write(line) },
   );
   const emit = <E extends keyof GatewayEvents>(event: E, fields: GatewayEvents[E]): void => {
     const level = EVENT_LEVELS[event];
@@ -39,6 +47,10 @@ export function openOperatorLog(clock: Clock, to: number | DestinationStream): O
       const lines = writer?.takeDropped() ?? 0;
       if (lines > 0) emit('log.dropped', { lines });
       emit(event, fields);
+    },
+    write(lines) {
+      outlet.write(lines);
+      writer?.hurry();
     },
     flush: () => writer?.flush(),
     close: async () => writer?.close(),

@@ -6,11 +6,26 @@
 export type Labels = Readonly<Record<string, readonly string[]>>;
 type Values<L extends Labels> = { readonly [K in keyof L]: L[K][number] };
 
-interface Family {
+/** How one value is made of those that several threads have. */
+export type Merge = 'sum' | 'least' | 'greatest';
+
+/** A name with its labels, and its value. */
+export type Sample = readonly [series: string, value: number];
+
+interface FamilyFacts {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  lines(): Iterable<string>;
+  readonly merge: Merge;
+}
+
+interface Family extends FamilyFacts {
+  samples(): Iterable<Sample>;
+}
+
+/** One metric as it was at a moment: plain values, which can be posted to another thread. */
+export interface FamilySnapshot extends FamilyFacts {
+  readonly samples: readonly Sample[];
 }
 
 export class MetricsPage {
@@ -19,13 +34,19 @@ export class MetricsPage {
   /** @param name without `_total`, which is added */
   counter<const L extends Labels>(name: string, help: string, labels: L): Counter<L> {
     const counter = new Counter(`${name}_total`, labels);
-    this.#add({ name: `${name}_total`, help, type: 'counter', lines: () => counter.lines() });
+    this.#add({
+      name: `${name}_total`,
+      help,
+      type: 'counter',
+      merge: 'sum',
+      samples: () => counter.samples(),
+    });
     return counter;
   }
 
-  gauge<const L extends Labels>(name: string, help: string, labels: L): Gauge<L> {
+  gauge<const L extends Labels>(name: string, help: string, labels: L, merge: Merge = 'sum'): Gauge<L> {
     const gauge = new Gauge(name, labels);
-    this.#add({ name, help, type: 'gauge', lines: () => gauge.lines() });
+    this.#add({ name, help, type: 'gauge', merge, samples: () => gauge.samples() });
     return gauge;
   }
 
@@ -37,36 +58,46 @@ export class MetricsPage {
     bounds: readonly number[],
   ): Histogram<L> {
     const histogram = new Histogram(name, labels, bounds);
-    this.#add({ name, help, type: 'histogram', lines: () => histogram.lines() });
+    this.#add({ name, help, type: 'histogram', merge: 'sum', samples: () => histogram.samples() });
     return histogram;
   }
 
   /** A value that somebody else keeps, asked for when the page is read; nothing is shown while it is undefined. */
-  observed(type: 'counter' | 'gauge', name: string, help: string, read: () => number | undefined): void {
-    const lines = (): string[] => {
+  observed(
+    type: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    read: () => number | undefined,
+    merge: Merge = 'sum',
+  ): void {
+    const samples = (): Sample[] => {
       const value = read();
-      return value === undefined ? [] : [`${name} ${formatNumber(value)}`];
+      return value === undefined ? [] : [[name, value]];
     };
-    this.#add({ name, help, type, lines });
+    this.#add({ name, help, type, merge, samples });
   }
 
   /** Facts that are text: a gauge that is always 1, with labels that change rarely and come from us. */
   info(name: string, help: string, read: () => Readonly<Record<string, string>> | undefined): void {
-    const lines = (): string[] => {
+    const samples = (): Sample[] => {
       const facts = read();
-      return facts === undefined ? [] : [`${name}${formatLabels(Object.entries(facts))} 1`];
+      return facts === undefined ? [] : [[`${name}${formatLabels(Object.entries(facts))}`, 1]];
     };
-    this.#add({ name, help, type: 'gauge', lines });
+    this.#add({ name, help, type: 'gauge', merge: 'greatest', samples });
+  }
+
+  snapshot(): FamilySnapshot[] {
+    return this.#families.map(({ name, help, type, merge, samples }) => ({
+      name,
+      help,
+      type,
+      merge,
+      samples: [...samples()],
+    }));
   }
 
   render(): string {
-    let page = '';
-    for (const family of this.#families) {
-      const { name, help, type } = family;
-      page += `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
-      for (const line of family.lines()) page += `${line}\n`;
-    }
-    return page;
+    return renderPage(this.snapshot());
   }
 
   #add(family: Family): void {
@@ -75,6 +106,15 @@ export class MetricsPage {
       throw new Error(`declared twice: ${family.name}`);
     this.#families.push(family);
   }
+}
+
+export function renderPage(families: readonly FamilySnapshot[]): string {
+  let page = '';
+  for (const { name, help, type, samples } of families) {
+    page += `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`;
+    for (const [series, value] of samples) page += `${series} ${formatNumber(value)}\n`;
+  }
+  return page;
 }
 
 /** One cell for every combination of label values, in one array: an update costs a few additions and no allocation. */
@@ -138,10 +178,10 @@ export class Counter<L extends Labels> {
   }
 
   /** A label set is shown once it has counted; a counter without labels always is, so that alerts find it. */
-  *lines(): Iterable<string> {
+  *samples(): Iterable<Sample> {
     for (const [i, count] of this.#counts.entries()) {
       if (count === 0 && this.#counts.length > 1) continue;
-      yield `${this.#name}${formatLabels(this.#cells.labelsOf(i))} ${formatNumber(count)}`;
+      yield [`${this.#name}${formatLabels(this.#cells.labelsOf(i))}`, count];
     }
   }
 }
@@ -166,9 +206,9 @@ export class Gauge<L extends Labels> {
     this.#values[index] = (this.#values[index] ?? 0) + change;
   }
 
-  *lines(): Iterable<string> {
+  *samples(): Iterable<Sample> {
     for (const [i, value] of this.#values.entries()) {
-      yield `${this.#name}${formatLabels(this.#cells.labelsOf(i))} ${formatNumber(value)}`;
+      yield [`${this.#name}${formatLabels(this.#cells.labelsOf(i))}`, value];
     }
   }
 }
@@ -200,17 +240,17 @@ export class Histogram<L extends Labels> {
     this.#sums[cell] = (this.#sums[cell] ?? 0) + value;
   }
 
-  *lines(): Iterable<string> {
+  *samples(): Iterable<Sample> {
     for (const [cell, sum] of this.#sums.entries()) {
       const labels = this.#cells.labelsOf(cell);
       let cumulated = 0;
       for (let bucket = 0; bucket <= this.#bounds.length; bucket += 1) {
         cumulated += this.#counts[cell * (this.#bounds.length + 1) + bucket] ?? 0;
         const bound = this.#bounds[bucket] ?? Number.POSITIVE_INFINITY;
-        yield `${this.#name}_bucket${formatLabels([...labels, ['le', formatNumber(bound)]])} ${cumulated}`;
+        yield [`${this.#name}_bucket${formatLabels([...labels, ['le', formatNumber(bound)]])}`, cumulated];
       }
-      yield `${this.#name}_sum${formatLabels(labels)} ${formatNumber(sum)}`;
-      yield `${this.#name}_count${formatLabels(labels)} ${cumulated}`;
+      yield [`${this.#name}_sum${formatLabels(labels)}`, sum];
+      yield [`${this.#name}_count${formatLabels(labels)}`, cumulated];
     }
   }
 }

@@ -11,6 +11,11 @@ import type { LinkSession } from '../link/link.ts';
 import type { Emit } from './events.ts';
 import { LineWriter } from './line-writer.ts';
 import { openOperatorLog } from './log.ts';
+import { processMetrics } from './gateway-metrics.ts';
+import { LineRelay } from './line-relay.ts';
+import { mergeSnapshots, remains } from './merged-metrics.ts';
+import { MetricsPage, renderPage } from './metrics.ts';
+import { ReadinessLog } from './readiness.ts';
 import { SecurityLog } from './security-log.ts';
 import { Telemetry } from './telemetry.ts';
 
@@ -37,20 +42,7 @@ function setUp(): { clock: HandClock; lines: Line[]; emit: Emit; telemetry: Tele
   const telemetry = new Telemetry({
     emit,
     clock,
-    sources: {
-      process: () => ({
-        cpuSeconds: 1.5,
-        residentBytes: 2,
-        heapBytes: 3,
-        startedAtSeconds: 4,
-        loopDelaySeconds: 5,
-      }),
-      ready: () => true,
-      logSize: () => 7n,
-      registry: () => ({ version: 3, expiresAtMs: 5000 }),
-      build: () => ({ version: '0.1.0' }),
-      policy: () => undefined,
-    },
+    sources: { thread: () => ({ heapBytes: 3, loopDelaySeconds: 5 }), logSize: () => 7n },
   });
   return { clock, lines, emit, telemetry };
 }
@@ -69,8 +61,7 @@ const outcome = {
 } as const;
 
 function metric(telemetry: Telemetry, name: string): string | undefined {
-  const line = telemetry
-    .metricsPage()
+  const line = renderPage(telemetry.snapshot())
     .split('\n')
     .find((text) => text.startsWith(`${name} `));
   return line?.slice(name.length + 1);
@@ -146,8 +137,9 @@ void t.test('sessions of the link', async (t) => {
 });
 
 void t.test('evidence and readiness: a line when something changes, not each time', async (t) => {
-  const { lines, telemetry } = setUp();
+  const { lines, telemetry, emit } = setUp();
   const { evidence } = telemetry;
+  const readiness = new ReadinessLog(emit);
   evidence.committed?.({ records: 3, bytes: 900, elapsedMs: 0.4 });
   evidence.checkpoint?.(42n);
   evidence.health?.({ ok: true });
@@ -155,9 +147,9 @@ void t.test('evidence and readiness: a line when something changes, not each tim
   evidence.health?.({ ok: false, reason: 'disk full' });
   t.equal(metric(telemetry, 'troad_evidence_available'), '0');
   evidence.health?.({ ok: true });
-  telemetry.readiness([]);
-  telemetry.readiness([]);
-  telemetry.readiness(['registry expired']);
+  readiness.tell([]);
+  readiness.tell([]);
+  readiness.tell(['registry expired']);
   t.strictSame(
     lines.map(({ event, level }) => `${level} ${event}`),
     [
@@ -170,9 +162,95 @@ void t.test('evidence and readiness: a line when something changes, not each tim
   t.equal(metric(telemetry, 'troad_evidence_records_total'), '3');
   t.equal(metric(telemetry, 'troad_evidence_checkpoint_size'), '42');
   t.equal(metric(telemetry, 'troad_evidence_commit_seconds_bucket{le="0.0005"}'), '1');
-  t.equal(metric(telemetry, 'troad_registry_expires_seconds'), '5');
-  t.equal(metric(telemetry, 'process_cpu_seconds_total'), '1.5');
-  t.equal(metric(telemetry, 'troad_build_info{version="0.1.0"}'), '1');
+});
+
+void t.test('metrics of the process, and of several threads as those of one', async (t) => {
+  const page = processMetrics({
+    thread: () => ({ heapBytes: 10, loopDelaySeconds: 1 }),
+    process: () => ({ cpuSeconds: 1.5, residentBytes: 2, startedAtSeconds: 4 }),
+    ready: () => true,
+    workers: () => ({ open: 2, lost: 1 }),
+    registry: () => ({ version: 3, expiresAtMs: 5000 }),
+    build: () => ({ version: '0.1.0' }),
+    policy: () => ({ revision: 'abc' }),
+  });
+  const one = setUp().telemetry;
+  const other = setUp().telemetry;
+  one.exchanges.started('c');
+  one.exchanges.finished({ ...outcome, out: 'ok' });
+  other.exchanges.started('c');
+  other.exchanges.finished({ ...outcome, out: 'ok' });
+  other.exchanges.started('p');
+  other.evidence.health?.({ ok: false, reason: 'disk full' });
+  const merged = mergeSnapshots([one.snapshot(), other.snapshot(), page.snapshot()]);
+  const lines = renderPage(merged).split('\n');
+  for (const line of [
+    'troad_exchanges_total{role="consumer",out="ok"} 2',
+    'troad_exchange_seconds_bucket{role="consumer",end="ok",le="+Inf"} 2',
+    'troad_exchange_seconds_count{role="consumer",end="ok"} 2',
+    'troad_exchanges_in_flight{role="provider"} 1',
+    'troad_evidence_size 14',
+    'troad_evidence_available 0',
+    'nodejs_heap_size_used_bytes 16',
+    'nodejs_eventloop_lag_p99_seconds 5',
+    'process_cpu_seconds_total 1.5',
+    'troad_registry_expires_seconds 5',
+    'troad_build_info{version="0.1.0"} 1',
+    'troad_workers 2',
+    'troad_workers_lost_total 1',
+  ]) {
+    t.equal(lines.filter((text) => text === line).length, 1, line);
+  }
+  t.equal(lines.filter((text) => text.startsWith('# TYPE nodejs_heap')).length, 1, 'one family');
+  const left = renderPage(mergeSnapshots([one.snapshot(), remains(other.snapshot())])).split('\n');
+  t.ok(left.includes('troad_exchanges_total{role="consumer",out="ok"} 2'), 'counters do not go back');
+  t.ok(left.includes('troad_exchanges_in_flight{role="provider"} 0'), 'what ran there runs no more');
+  t.ok(left.includes('troad_evidence_available 1'));
+});
+
+void t.test('how values of threads become one', async (t) => {
+  const page = (value: number): MetricsPage => {
+    const made = new MetricsPage();
+    made.gauge('low', 'x', {}, 'least').set({}, value);
+    made.gauge('high', 'x', {}, 'greatest').set({}, value);
+    made.info('about', 'x', () => ({ value: String(value) }));
+    return made;
+  };
+  t.equal(
+    renderPage(mergeSnapshots([page(2).snapshot(), page(1).snapshot()])),
+    `# HELP low x
+# TYPE low gauge
+low 1
+# HELP high x
+# TYPE high gauge
+high 2
+# HELP about x
+# TYPE about gauge
+about{value="2"} 1
+about{value="1"} 1
+`,
+  );
+});
+
+void t.test('lines of a worker go in batches to the thread that writes them', async (t) => {
+  const sent: string[] = [];
+  const log = openOperatorLog(new HandClock(), new LineRelay((lines) => sent.push(lines)), { worker: 2 });
+  log.emit('gateway.ready', {});
+  log.emit('gateway.ready', {});
+  t.same(sent, []);
+  log.emit('registry.problem', { detail: 'expired' });
+  t.equal(sent.length, 1, 'trouble hurries, and takes along what waits');
+  t.match(
+    sent[0],
+    /^(\{"level":"info",.*,"worker":2,"event":"gateway.ready"\}\n){2}\{"level":"error",.*\}\n$/,
+  );
+  log.emit('gateway.ready', {});
+  while (sent.length < 2) await setTimeout(10);
+  for (let i = 0; i < 400; i += 1) log.emit('gateway.stopped', { elapsedMs: i });
+  const atOnce = sent.length;
+  t.ok(atOnce > 2 && atOnce < 8, 'full batches do not wait');
+  await log.close();
+  t.equal(sent.join('').split('\n').length, 405);
 });
 
 void t.test('noise of unidentified peers is bounded, and summed up', async (t) => {

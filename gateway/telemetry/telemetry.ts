@@ -5,29 +5,29 @@ import type { LogStats } from '../evidence/contract.ts';
 import type { ExchangeObserver, ExchangeOutcome } from '../exchange/gateway.ts';
 import type { LinkEvent, LinkSession } from '../link/link.ts';
 import type { Emit, LinkSide } from './events.ts';
-import { gatewayMetrics, type MetricSources } from './gateway-metrics.ts';
+import { workerMetrics, type WorkerSources } from './gateway-metrics.ts';
+import type { FamilySnapshot } from './metrics.ts';
 import { SecurityLog } from './security-log.ts';
 
 export interface TelemetryOptions {
   readonly emit: Emit;
   readonly clock: Clock;
-  readonly sources: MetricSources;
+  readonly sources: WorkerSources;
 }
 
-/** What the gateway's parts report to, and what the admin listener shows of it. */
+/** What the parts of one worker report to, and what the admin listener shows of it. */
 export class Telemetry {
   readonly emit: Emit;
   readonly exchanges: ExchangeObserver;
   readonly evidence: LogStats;
-  readonly #metrics: ReturnType<typeof gatewayMetrics>;
+  readonly #metrics: ReturnType<typeof workerMetrics>;
   readonly #security: SecurityLog;
   #evidenceOk = true;
   #inFlight = 0;
-  #unready: string | undefined;
 
   constructor({ emit, clock, sources }: TelemetryOptions) {
     this.emit = emit;
-    this.#metrics = gatewayMetrics(sources);
+    this.#metrics = workerMetrics(sources);
     this.#security = new SecurityLog(emit, clock);
     this.#metrics.evidenceAvailable.set({}, 1);
     this.exchanges = {
@@ -58,9 +58,9 @@ export class Telemetry {
     return this.#inFlight;
   }
 
-  /** The Prometheus page. */
-  metricsPage(): string {
-    return this.#metrics.page.render();
+  /** All counts as they are now. */
+  snapshot(): FamilySnapshot[] {
+    return this.#metrics.page.snapshot();
   }
 
   /** A request, or a connection, that was refused before anyone was identified. */
@@ -95,15 +95,6 @@ export class Telemetry {
           this.refusedUnknown(peerCode(event.cause), withoutPort(event.remote), describe(event.cause));
       }
     };
-  }
-
-  /** Writes a line when readiness changes, not each time somebody asks. */
-  readiness(reasons: readonly string[]): void {
-    const text = reasons.join('; ');
-    if (text === this.#unready) return;
-    this.#unready = text;
-    if (text === '') this.emit('gateway.ready', {});
-    else this.emit('gateway.not_ready', { reasons });
   }
 
   /** To be called every few seconds: ends the windows of the rate limits. */

@@ -1,0 +1,139 @@
+import { toSeconds } from '../core/clock.ts';
+import { describe } from '../core/errors.ts';
+import { directoryOf } from '../exchange/admit.ts';
+import type { Ending } from '../exchange/revoke.ts';
+import { showCheckpoint } from '../exchange/witness.ts';
+import { revocationOf } from '../identity/revocations.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { FamilySnapshot } from '../telemetry/metrics.ts';
+import { clock, nanoseconds } from './clock.ts';
+import { Doors } from './doors.ts';
+import { reasonsOf } from './health.ts';
+import type { FromWorker, PolicyFiles, WorkerData, WorkerStatus } from './messages.ts';
+import { loadPolicy, type PolicyInForce } from './policy.ts';
+import { EvaluationMark } from './watchdog.ts';
+import { wire, type Parts } from './wiring.ts';
+
+/** How often peers are looked at again, and those met lately are shown the head of our log. */
+const HOUSEKEEPING_MS = 5_000;
+
+/** One event loop with its own listeners and its own log: everything that touches a message. */
+export class ExchangeWorker {
+  readonly #data: WorkerData;
+  readonly #parts: Parts;
+  readonly #mark: EvaluationMark;
+  readonly #policy: PolicyInForce;
+  #doors: Doors | undefined;
+  #housekeeping: NodeJS.Timeout | undefined;
+
+  private constructor(data: WorkerData, parts: Parts, policy: PolicyInForce, mark: EvaluationMark) {
+    this.#data = data;
+    this.#parts = parts;
+    this.#policy = policy;
+    this.#mark = mark;
+  }
+
+  /** Reads what it needs, opens and recovers its log, puts back what that has seen. No door is open yet. */
+  static async start(data: WorkerData, send: (message: FromWorker) => void): Promise<ExchangeWorker> {
+    const mark = new EvaluationMark(data.mark);
+    const policy: PolicyInForce = { now: loadPolicy(data.policy, mark, nanoseconds) };
+    const worker = new ExchangeWorker(data, await wire(data, policy, send), policy, mark);
+    await worker.#recordPolicy();
+    worker.#recordTrust(worker.#parts.registry.current);
+    return worker;
+  }
+
+  /** @returns the port of the link. @throws the system's error when an address cannot be used */
+  async open(): Promise<number> {
+    const { gateway, linkOptions, telemetry, jwks, registry } = this.#parts;
+    await jwks.refresh(registry.current.document.identityProviders ?? []);
+    this.#doors = await Doors.open(
+      this.#data.config,
+      gateway,
+      { ...linkOptions, onEvent: telemetry.link('server') },
+      directoryOf(gateway),
+    );
+    this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS);
+    return this.#doors.linkPort;
+  }
+
+  get status(): WorkerStatus {
+    const { readiness, telemetry } = this.#parts;
+    return { reasons: reasonsOf(readiness, this.#policy.now.trouble), inFlight: telemetry.inFlight };
+  }
+
+  snapshot(): FamilySnapshot[] {
+    return this.#parts.telemetry.snapshot();
+  }
+
+  checkpoint(): string {
+    return this.#parts.log.checkpoint();
+  }
+
+  async takeRegistry(bytes: Uint8Array): Promise<void> {
+    try {
+      const registry = await this.#parts.registry.take(bytes);
+      if (registry !== undefined) this.#recordTrust(registry);
+    } catch (thrown) {
+      this.#parts.telemetry.emit('registry.problem', { detail: describe(thrown) });
+    }
+  }
+
+  async takePolicy(files: PolicyFiles): Promise<void> {
+    this.#policy.now = loadPolicy(files, this.#mark, nanoseconds);
+    await this.#recordPolicy();
+  }
+
+  setApart(peer: string): void {
+    this.#parts.quarantine.hear(peer);
+  }
+
+  /** @returns how many exchanges were broken off */
+  end(ending: Ending): number {
+    const { revocations, running } = this.#parts.gateway.users;
+    // First nothing new, then what runs.
+    revocations.restore([revocationOf(ending)], toSeconds(clock.now()));
+    return running.end(ending);
+  }
+
+  /** Ends what runs within the time for it, and seals the log. */
+  async stop(): Promise<void> {
+    const { readiness, link, gateway, log, telemetry, operatorLog } = this.#parts;
+    readiness.stopping = true;
+    clearInterval(this.#housekeeping);
+    await this.#doors?.close();
+    // Together: two gateways that stop at once would else wait for each other's sessions.
+    await Promise.all([this.#doors?.drain(), link.drain()]);
+    await Promise.all([...gateway.services.values()].map(({ hop }) => hop.destroy()));
+    await log.close();
+    telemetry.close();
+    await operatorLog.close();
+  }
+
+  async #recordPolicy(): Promise<void> {
+    const { digest, entrypoint, revision } = this.#policy.now.bundle;
+    await this.#parts.log.append({ k: 'policy', at: clock.now(), bundle: digest, entrypoint, revision });
+  }
+
+  #recordTrust({ sha256, version, expiresAt }: Registry): void {
+    const record = { k: 'trust', at: clock.now(), registry: sha256, version, expires: expiresAt } as const;
+    // A log that cannot take this has already turned readiness off.
+    this.#parts.log.append(record).catch(() => undefined);
+  }
+
+  #keepHouse(): void {
+    const { jwks, telemetry, registry, link, met, gateway } = this.#parts;
+    void jwks.refresh(registry.current.document.identityProviders ?? []);
+    telemetry.tick();
+    // Peers may have expired, been dropped from the registry or set apart: their sessions end now.
+    this.#doors?.recheck();
+    link.recheck();
+    const peers = [...met];
+    met.clear();
+    for (const peer of peers) {
+      const target = registry.current.gateway(peer)?.target;
+      if (target === undefined) continue;
+      showCheckpoint(gateway, target).catch(() => met.add(peer)); // unreachable: shown another time
+    }
+  }
+}

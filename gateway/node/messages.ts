@@ -1,0 +1,74 @@
+import type { GatewayConfig } from '../config/config.ts';
+import type { WorkerLog } from '../config/worker-logs.ts';
+import type { Ending } from '../exchange/revoke.ts';
+import type { Revocation } from '../identity/revocations.ts';
+import type { FamilySnapshot } from '../telemetry/metrics.ts';
+import type { BundleFiles } from '../trust/bundle.ts';
+import type { SharedMemory } from './shared-memory.ts';
+
+// What the main thread and a worker say to each other. Plain values only; a proof does not survive the way, so a worker
+// verifies registry and policy itself.
+
+/** The files of a policy bundle; `apart` when its evaluation has overrun: it is not run again. */
+export interface PolicyFiles {
+  readonly files: BundleFiles;
+  readonly apart: boolean;
+}
+
+/** What a worker begins with. */
+export interface WorkerData {
+  /** From 1. */
+  readonly worker: number;
+  readonly config: GatewayConfig;
+  readonly log: WorkerLog;
+  readonly shared: SharedMemory;
+  /** Where the worker marks the evaluation under way. */
+  readonly mark: SharedArrayBuffer;
+  /** The signed file. */
+  readonly registry: Uint8Array;
+  /** PEM, as they were at the start. */
+  readonly rootKeys: readonly string[];
+  readonly policy: PolicyFiles;
+  readonly ended: readonly Revocation[];
+  readonly quarantine: readonly string[];
+}
+
+export interface WorkerStatus {
+  /** Why this worker admits nothing; empty when it does. */
+  readonly reasons: readonly string[];
+  readonly inFlight: number;
+}
+
+/** Questions of the main thread, and the types of their answers. */
+export interface Questions {
+  readonly status: { readonly ask: Record<never, never>; readonly answer: WorkerStatus };
+  readonly metrics: { readonly ask: Record<never, never>; readonly answer: FamilySnapshot[] };
+  readonly checkpoint: { readonly ask: Record<never, never>; readonly answer: string };
+  /** Answered when nothing that the event voids runs here, or will. The number of exchanges broken off. */
+  readonly end: { readonly ask: { readonly ending: Ending }; readonly answer: number };
+}
+
+export type Question = {
+  readonly [Q in keyof Questions]: { readonly kind: Q; readonly id: number } & Questions[Q]['ask'];
+}[keyof Questions];
+
+export type ToWorker =
+  /** Every worker's log is open, and what was seen before the start is in the shared tables. */
+  | { readonly kind: 'open' }
+  | { readonly kind: 'registry'; readonly bytes: Uint8Array }
+  | { readonly kind: 'policy'; readonly policy: PolicyFiles }
+  | { readonly kind: 'quarantine'; readonly peer: string }
+  | { readonly kind: 'stop' }
+  | Question;
+
+export type FromWorker =
+  | { readonly kind: 'lines'; readonly lines: string }
+  /** The log is open and recovered. */
+  | { readonly kind: 'recovered' }
+  | { readonly kind: 'opened'; readonly linkPort: number }
+  /** It could not begin. `problems` when the configuration is to blame. */
+  | { readonly kind: 'failed'; readonly detail: string; readonly problems?: readonly string[] }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
+  /** A peer contradicted itself. */
+  | { readonly kind: 'quarantine'; readonly peer: string }
+  | { readonly kind: 'stopped' };

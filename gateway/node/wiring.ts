@@ -1,0 +1,188 @@
+import { createPrivateKey, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openLog, type EvidenceLog } from '../evidence/log.ts';
+import { directoryOf } from '../exchange/admit.ts';
+import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
+import { PeerGateway } from '../identity/peer.ts';
+import { createLinkClient } from '../link/client.ts';
+import { JwksCache } from '../registry/jwks.ts';
+import type { Registry } from '../registry/registry.ts';
+import { fetchJwks } from '../server/fetch-bounded.ts';
+import { LineRelay } from '../telemetry/line-relay.ts';
+import { openOperatorLog } from '../telemetry/log.ts';
+import { Telemetry } from '../telemetry/telemetry.ts';
+import { clock, SOFTWARE } from './clock.ts';
+import { refusalOf, threadFacts, type Readiness } from './health.ts';
+import type { FromWorker, WorkerData } from './messages.ts';
+import { localService, readSigningKey, subsystemsOf } from './parts.ts';
+import type { PolicyInForce } from './policy.ts';
+import { RegistryCopy } from './registry-copy.ts';
+import { ASSERTION_WINDOW_MS, onceOf, rememberSeen } from './shared-memory.ts';
+import { openUsers } from './users.ts';
+
+const SPOOL_BYTES = 1024 ** 3;
+
+/** Peers set apart here, which the other workers have to hear of. */
+class Quarantine extends Set<string> {
+  readonly #onAdded: (peer: string) => void;
+
+  constructor(known: readonly string[], onAdded: (peer: string) => void) {
+    super();
+    this.#onAdded = onAdded;
+    for (const peer of known) super.add(peer);
+  }
+
+  override add(peer: string): this {
+    if (!this.has(peer)) this.#onAdded(peer);
+    return super.add(peer);
+  }
+
+  /** Another worker has told. */
+  hear(peer: string): void {
+    super.add(peer);
+  }
+}
+
+export type Parts = Awaited<ReturnType<typeof wire>>;
+
+/** Wires one worker by hand. */
+export async function wire(
+  {
+    worker,
+    config,
+    log: logOptions,
+    shared,
+    registry: registryBytes,
+    rootKeys,
+    ended,
+    quarantine: apart,
+  }: WorkerData,
+  policy: PolicyInForce,
+  send: (message: FromWorker) => void,
+) {
+  const { name, member, instance } = config.node;
+  const relay = new LineRelay((lines) => send({ kind: 'lines', lines }));
+  const operatorLog = openOperatorLog(clock, relay, config.workers > 1 ? { worker } : null);
+  const registryCopy = await RegistryCopy.open(registryBytes, rootKeys);
+  const registry = (): Registry => {
+    registryCopy.current.requireFresh(clock.now());
+    return registryCopy.current;
+  };
+  const readiness: Readiness = { log: undefined, stopping: false };
+  const telemetry = new Telemetry({
+    emit: operatorLog.emit,
+    clock,
+    sources: { thread: threadFacts(), logSize: () => readiness.log?.size ?? 0n },
+  });
+  const log = await openWorkerLog(logOptions, config.keys.log.file, config.log.segmentBytes, telemetry);
+  readiness.log = log;
+  const once = onceOf(shared);
+  rememberSeen(once, await log.recentExchanges(ASSERTION_WINDOW_MS), clock.now());
+  const spoolDir = join(config.log.dir, '..', 'spool');
+  await mkdir(spoolDir, { recursive: true, mode: 0o700 });
+
+  const met = new Set<string>();
+  const observer: ExchangeObserver = {
+    ...telemetry.exchanges,
+    finished: (outcome) => {
+      if (outcome.peer !== undefined) met.add(outcome.peer);
+      telemetry.exchanges.finished(outcome);
+    },
+  };
+  const quarantine = new Quarantine(apart, (peer) => send({ kind: 'quarantine', peer }));
+  const directory = directoryOf({ registry, quarantine });
+  const linkOptions = linkOptionsOf(config);
+  const link = createLinkClient({
+    ...linkOptions,
+    random: Math.random,
+    verifyPeer: (leaf) => {
+      PeerGateway.identify(leaf, 'server', directory, clock.now());
+    },
+    onEvent: telemetry.link('client'),
+  });
+  const jwks = new JwksCache({
+    fetch: fetchJwks,
+    clock,
+    onProblem: (detail) => operatorLog.emit('identity.problem', { detail }),
+  });
+  const gateway: Gateway = {
+    name,
+    member,
+    instance,
+    hosts: new Set(['localhost', '127.0.0.1', '[::1]', name, ...config.listen.hosts]),
+    clock,
+    random: randomBytes,
+    log,
+    registry,
+    policy: () => policy.now.evaluator,
+    signingKey: readSigningKey(config),
+    verifier: { me: name, clock, messageKey: (of, kid, at) => registry().messageKey(of, kid, at) },
+    replay: once.messages,
+    link,
+    services: new Map(config.services.map((service) => [service.id, localService(service, config)])),
+    subsystems: subsystemsOf(config),
+    users: openUsers(config, registry, jwks, shared, ended),
+    quarantine,
+    limits: {
+      bodyIdleMs: config.limits.bodyIdleMs,
+      answerMs: config.limits.answerMs,
+      spoolBytes: SPOOL_BYTES,
+      spoolDir,
+    },
+    spelling: config.compat.errorCodes,
+    requestHash: config.compat.requestHash === 'sha512',
+    observer,
+    notReady: () =>
+      refusalOf(readiness) ??
+      (telemetry.inFlight > config.limits.maxInFlight ? 'gateway.overloaded' : undefined),
+  };
+  return {
+    gateway,
+    operatorLog,
+    registry: registryCopy,
+    readiness,
+    telemetry,
+    log,
+    link,
+    linkOptions,
+    jwks,
+    met,
+    quarantine,
+  };
+}
+
+function openWorkerLog(
+  { dir, origin }: WorkerData['log'],
+  keyFile: string,
+  segmentBytes: number,
+  telemetry: Telemetry,
+): Promise<EvidenceLog> {
+  return openLog({
+    dir,
+    origin,
+    signingKey: createPrivateKey(readFileSync(keyFile)),
+    clock,
+    random: randomBytes,
+    software: SOFTWARE,
+    pid: process.pid,
+    segmentBytes,
+    stats: telemetry.evidence,
+  });
+}
+
+const linkOptionsOf = ({ link, limits }: WorkerData['config']) => ({
+  credentials: {
+    key: readFileSync(link.key),
+    cert: readFileSync(link.cert),
+    ca: readFileSync(link.ca),
+  },
+  clock,
+  requireHybrid: link.requireHybrid,
+  limits: {
+    sessionsPerPeer: link.sessionsPerPeer,
+    connectMs: limits.connectMs,
+    drainMs: limits.drainMs,
+  },
+});
