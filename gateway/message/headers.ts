@@ -88,24 +88,148 @@ const REMADE = new Set(['x-road-request-id', 'x-road-request-hash']);
 
 export const LIMITS = { fields: 100, bytes: 16 * 1024 } as const;
 
+/** What there is to know about a name, looked up once instead of matched against every rule for every line. */
+interface NameFacts {
+  /** In lower case. */
+  readonly name: string;
+  readonly singleton: boolean;
+  readonly dropped: boolean;
+  /** A client may not send it. */
+  readonly reserved: boolean;
+  /** Taken from a client, and left behind. */
+  readonly remade: boolean;
+  /** Left out of what a service sent. */
+  readonly ours: boolean;
+}
+
+function factsOf(name: string): NameFacts {
+  // `T_Road_X` becomes the same CGI variable as `T-Road-X` in many services.
+  const spelled = name.includes('_') ? name.replaceAll('_', '-') : name;
+  const troad = name.startsWith('t-road-');
+  return {
+    name,
+    singleton: isSingleton(name),
+    dropped: DROPPED.has(name),
+    reserved:
+      GATEWAY_MADE.has(spelled) ||
+      (spelled.startsWith('t-road-') && !CLIENT_TROAD.has(name)) ||
+      (spelled !== name && spelled.startsWith('x-road-')),
+    remade: REMADE.has(name),
+    ours: troad || name.startsWith('x-road-') || GATEWAY_MADE.has(name) || name === 'set-cookie',
+  };
+}
+
+/** By name as it is usually written. Names of our choice only: what others send must not make it grow. */
+const USUAL: ReadonlyMap<string, NameFacts> = new Map(
+  [
+    ...SINGLETON,
+    ...DROPPED,
+    ...CLIENT_TROAD,
+    ...REMADE,
+    'accept',
+    'accept-encoding',
+    'accept-language',
+    'cache-control',
+    'content-encoding',
+    'content-language',
+    'dpop-nonce',
+    'pragma',
+    'set-cookie',
+    't-road-end',
+    't-road-exchange',
+    't-road-policy',
+    't-road-user',
+    'vary',
+    'x-road-client',
+    'x-road-id',
+    'x-road-issue',
+    'x-road-represented-party',
+    'x-road-security-server',
+    'x-road-service',
+    'x-road-userid',
+  ].flatMap((name) => {
+    const facts = factsOf(name);
+    const capitals = name.replaceAll(/(?:^|-)[a-z]/g, (letters) => letters.toUpperCase());
+    return [
+      [name, facts],
+      [capitals, facts],
+    ] as const;
+  }),
+);
+
+/** @throws Denied `header.malformed` */
+function nameFacts(written: string): NameFacts {
+  const usual = USUAL.get(written);
+  if (usual !== undefined) return usual;
+  if (!NAME.test(written)) throw new Denied('header.malformed', quoted(written));
+  const name = written.toLowerCase();
+  return USUAL.get(name) ?? factsOf(name);
+}
+
+/** Fields on their way to canonical form: limits, characters, and each name once. */
+class Collected {
+  readonly fields: [string, string][] = [];
+  /** Singletons that were dropped: Host and Content-Length may not stand twice either. */
+  #dropped: string[] | undefined;
+  #bytes = 0;
+
+  drop({ name, singleton }: NameFacts, written: string, value: string): void {
+    this.#bytes += written.length + value.length;
+    if (!singleton) return;
+    if (this.#dropped === undefined) this.#dropped = [name];
+    else if (this.#dropped.includes(name)) throw new Denied('header.duplicate', quoted(name));
+    else this.#dropped.push(name);
+  }
+
+  add({ name, singleton }: NameFacts, written: string, value: string, lenient: boolean): void {
+    this.#bytes += written.length + value.length;
+    const before = this.#find(name);
+    if (before !== undefined && singleton) throw new Denied('header.duplicate', quoted(name));
+    if (value === '') {
+      if (lenient) return;
+    } else if (!VALUE.test(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
+    if (before === undefined) this.fields.push([name, value]);
+    else before[1] = `${before[1]}, ${value}`; // RFC 9110 §5.3: one list, in order
+  }
+
+  #find(name: string): [string, string] | undefined {
+    for (const field of this.fields) if (field[0] === name) return field;
+    return undefined;
+  }
+
+  finish(): Fields {
+    if (this.#bytes > LIMITS.bytes) throw new Denied('framing.headers_too_large', `${this.#bytes} bytes`);
+    return this.fields;
+  }
+}
+
+function requireFew(lines: number): void {
+  if (lines > LIMITS.fields) throw new Denied('framing.headers_too_large', `${lines} fields`);
+}
+
 /**
  * Header lines of a client system in canonical form: what may be carried, each name once.
  * @param raw name, value, name, value, … in order of arrival
  * @throws Denied `header.*`, `framing.headers_too_large`
  */
 export function clientFields(raw: readonly string[]): Fields {
-  requireHopByHop(raw);
-  const fields = canonicalFields(raw, DROPPED);
-  for (const [name] of fields) {
-    // `T_Road_X` becomes the same CGI variable as `T-Road-X` in many services.
-    const spelled = name.replaceAll('_', '-');
-    const reserved =
-      GATEWAY_MADE.has(spelled) ||
-      (spelled.startsWith('t-road-') && !CLIENT_TROAD.has(name)) ||
-      (spelled !== name && spelled.startsWith('x-road-'));
-    if (reserved) throw new Denied('header.reserved', quoted(name));
+  requireFew(raw.length / 2);
+  const collected = new Collected();
+  let reserved: string | undefined;
+  let remade = false;
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const written = raw[i] ?? '';
+    const value = (raw[i + 1] ?? '').trim();
+    const facts = nameFacts(written);
+    if (facts.name === 'connection') requireHopByHop(value);
+    if (facts.reserved) reserved ??= facts.name;
+    if (facts.remade) remade = true;
+    if (facts.dropped) collected.drop(facts, written, value);
+    else collected.add(facts, written, value, false);
   }
-  return fields.filter(([name]) => !REMADE.has(name));
+  const fields = collected.finish();
+  if (reserved !== undefined) throw new Denied('header.reserved', quoted(reserved));
+  return remade ? fields.filter(([name]) => !REMADE.has(name)) : fields;
 }
 
 /**
@@ -114,74 +238,37 @@ export function clientFields(raw: readonly string[]): Fields {
  * @throws Denied `header.*`
  */
 export function linkFields(lines: readonly Field[]): Fields {
-  const raw: string[] = [];
-  for (const [name, value] of lines) {
-    if (name === 'content-length') continue; // framing: the transport enforces it
-    if (DROPPED.has(name)) throw new Denied('header.malformed', `${quoted(name)} on the link`);
-    raw.push(name, value);
+  requireFew(lines.length);
+  const collected = new Collected();
+  for (const [written, value] of lines) {
+    if (written === 'content-length') continue; // framing: the transport enforces it
+    const facts = nameFacts(written);
+    if (facts.dropped) throw new Denied('header.malformed', `${quoted(written)} on the link`);
+    collected.add(facts, written, value.trim(), false);
   }
-  return canonicalFields(raw, NOTHING);
+  return collected.finish();
 }
 
 /** Header lines of the service's answer: hop-by-hop ones, our names and cookies are left behind. */
 export function serviceFields(raw: readonly string[]): Fields {
-  return canonicalFields(raw, DROPPED, true).filter(
-    ([name]) =>
-      !name.startsWith('t-road-') &&
-      !name.startsWith('x-road-') &&
-      !GATEWAY_MADE.has(name) &&
-      name !== 'set-cookie',
-  );
-}
-
-const NOTHING: ReadonlySet<string> = new Set();
-
-function canonicalFields(raw: readonly string[], dropped: ReadonlySet<string>, lenient = false): Fields {
-  if (raw.length > LIMITS.fields * 2)
-    throw new Denied('framing.headers_too_large', `${raw.length / 2} fields`);
-  const fields: [string, string][] = [];
-  let bytes = 0;
+  requireFew(raw.length / 2);
+  const collected = new Collected();
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const written = raw[i] ?? '';
     const value = (raw[i + 1] ?? '').trim();
-    bytes += written.length + value.length;
-    if (!NAME.test(written)) throw new Denied('header.malformed', quoted(written));
-    const name = written.toLowerCase();
-    const seen = fields.findIndex(([other]) => other === name);
-    if (seen >= 0 && isSingleton(name)) throw new Denied('header.duplicate', quoted(name));
-    if (dropped.has(name)) continue;
-    if (value === '' && lenient) continue;
-    if (value !== '' && !VALUE.test(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
-    const before = fields[seen];
-    if (before === undefined) fields.push([name, value]);
-    else before[1] = `${before[1]}, ${value}`; // RFC 9110 §5.3: one list, in order
+    const facts = nameFacts(written);
+    if (facts.dropped) collected.drop(facts, written, value);
+    else collected.add(facts, written, value, true);
   }
-  if (bytes > LIMITS.bytes) throw new Denied('framing.headers_too_large', `${bytes} bytes`);
-  requireSingleDropped(raw, dropped);
-  return fields;
-}
-
-/** Dropped fields that may stand once (Host, Content-Length) still may not stand twice. */
-function requireSingleDropped(raw: readonly string[], dropped: ReadonlySet<string>): void {
-  if (dropped.size === 0) return;
-  const seen = new Set<string>();
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = (raw[i] ?? '').toLowerCase();
-    if (!dropped.has(name) || !isSingleton(name)) continue;
-    if (seen.has(name)) throw new Denied('header.duplicate', quoted(name));
-    seen.add(name);
-  }
+  return collected.finish().filter(([name]) => !nameFacts(name).ours);
 }
 
 /** `Connection` may name fields of this hop only; naming another asks us to lose it on the way (attack class V4). */
-function requireHopByHop(raw: readonly string[]): void {
-  for (let i = 0; i < raw.length; i += 2) {
-    if ((raw[i] ?? '').toLowerCase() !== 'connection') continue;
-    for (const token of (raw[i + 1] ?? '').split(',')) {
-      const name = token.trim().toLowerCase();
-      if (name !== 'close' && name !== '' && !HOP_BY_HOP.has(name)) {
-        throw new Denied('header.hop_by_hop', quoted(name));
-      }
+function requireHopByHop(tokens: string): void {
+  for (const token of tokens.split(',')) {
+    const name = token.trim().toLowerCase();
+    if (name !== 'close' && name !== '' && !HOP_BY_HOP.has(name)) {
+      throw new Denied('header.hop_by_hop', quoted(name));
     }
   }
 }
