@@ -1,25 +1,39 @@
 import { Readable } from 'node:stream';
 import type { Outflow, OutflowEvents } from '../core/flow.ts';
 
+const HIGH_WATER = 256 * 1024;
+
 /** undici reads request bodies from a Readable; this one is fed by pushes and reports its back-pressure. */
 export class BodyOut implements Outflow {
-  readonly readable: Readable;
+  #readable: Readable | undefined;
   #events: OutflowEvents | undefined;
   #waitingForDrain = false;
   #ended = false;
 
   constructor(abort: (cause: Error) => void) {
     this.destroy = abort;
-    this.readable = new Readable({
-      highWaterMark: 256 * 1024,
+  }
+
+  /** For undici. Made when it is asked for: a body that goes whole needs none. */
+  get readable(): Readable {
+    if (this.#readable !== undefined) return this.#readable;
+    const readable = new Readable({
+      highWaterMark: HIGH_WATER,
       read: () => {
         if (!this.#waitingForDrain) return;
         this.#waitingForDrain = false;
         this.#events?.drain();
       },
     });
-    this.readable.on('error', () => undefined); // the call's own error path tells everybody
-    this.readable.on('end', () => this.#events?.finish());
+    readable.on('error', () => undefined); // the call's own error path tells everybody
+    readable.on('end', () => this.#events?.finish());
+    this.#readable = readable;
+    return readable;
+  }
+
+  /** Nothing more is taken or sent. */
+  close(): void {
+    this.#readable?.destroy();
   }
 
   readonly destroy: (cause: Error) => void;
@@ -44,7 +58,7 @@ export class BodyOut implements Outflow {
   fail(cause: Error): void {
     const events = this.#events;
     this.#events = undefined;
-    if (!this.readable.readableEnded) events?.error(cause);
-    this.readable.destroy();
+    if (this.#readable?.readableEnded !== true) events?.error(cause);
+    this.close();
   }
 }

@@ -63,7 +63,7 @@ export class Call implements ServiceCall, Dispatcher.DispatchHandler, Inflow {
 
   abort(cause: Error): void {
     this.#abortedBy ??= cause;
-    this.outflow.readable.destroy();
+    this.outflow.close();
     this.#controller?.abort(cause);
     if (this.#controller === undefined) this.#fail(cause); // still queued: onRequestStart aborts it
   }
