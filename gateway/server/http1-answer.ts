@@ -11,11 +11,6 @@ export type AnswerFraming =
   | { readonly kind: 'counted'; readonly length: number }
   | { readonly kind: 'chunked' };
 
-/** Content that has waited for the end of the turn goes out at once when it is this much. */
-const BATCH_BYTES = 128 * 1024;
-/** Content that waits for the client before the source is told to. */
-const HIGH_WATER = 256 * 1024;
-
 /** Fields this hop decides alone. */
 const OWN_FIELDS = new Set([
   'connection',
@@ -106,17 +101,8 @@ export class Http1Answer implements Outflow {
     if (this.#framing.kind === 'none') return true; // HEAD, 204, 304: dropped, the answer is over
     if (this.#state !== 'open') return false;
     if (chunk.length === 0) return !this.#socket.writableNeedDrain; // an empty chunk would be the end of a chunked body
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-      setImmediate(() => this.#uncork());
-    }
-    this.#content(chunk, undefined);
-    if (this.#socket.writableLength >= BATCH_BYTES) {
-      this.#socket.uncork();
-      this.#socket.cork();
-    }
-    return this.#socket.writableLength < HIGH_WATER;
+    this.#cork();
+    return this.#content(chunk, undefined);
   }
 
   end(last: Buffer | undefined, _trailers?: Fields): void {
@@ -179,16 +165,14 @@ export class Http1Answer implements Outflow {
     return this.#socket.write(chunk, written);
   }
 
-  /** Head, chunk size and content leave in one system call. */
+  /** Whatever is written in this turn of the loop leaves in one system call: head, chunk size, content. */
   #cork(): void {
     if (this.#corked) return;
     this.#corked = true;
     this.#socket.cork();
-    queueMicrotask(() => this.#uncork());
-  }
-
-  #uncork(): void {
-    this.#corked = false;
-    this.#socket.uncork();
+    queueMicrotask(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
   }
 }
