@@ -10,7 +10,6 @@ import { Revocations } from './identity/revocations.ts';
 import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
 import { seenInFormerLogs } from './node/former-logs.ts';
-import { addressesOf } from './node/parts.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { keptSignals, openSignals } from './node/signals.ts';
@@ -154,5 +153,14 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       await operatorLog.close();
       return orderly;
     },
+  };
+}
+
+function addressesOf({ listen, admin }: GatewayConfig): Record<string, string> {
+  const { http, https } = listen;
+  return {
+    admin: `${admin.host}:${admin.port}`,
+    ...(http === undefined ? {} : { http: `${http.host}:${http.port}` }),
+    ...(https === undefined ? {} : { https: `${https.host}:${https.port}` }),
   };
 }

@@ -3,8 +3,8 @@ import { ConfigError } from '../core/errors.ts';
 import type { Revocation, Revocations } from '../identity/revocations.ts';
 import { SecurityEvent, type SignalIssuers } from '../identity/security-event.ts';
 import { replaceFile, type Storage } from '../evidence/storage.ts';
+import { audienceOf } from './audience.ts';
 import type { Ending } from './revoke.ts';
-import { audienceOf } from './users.ts';
 
 export interface SignalsOptions {
   /** Name of this gateway: its audience is that of assertions, too. */

@@ -14,6 +14,7 @@ import { VerifiedToken } from '../identity/token.ts';
 import { UserAssertion, type Shown } from '../identity/user-assertion.ts';
 import type { SignedHead } from '../message/signed-head.ts';
 import { formatUser, parseUser, USER } from '../message/user-field.ts';
+import { audienceOf } from './audience.ts';
 import type { ClientRequest } from './client-request.ts';
 import type { Gateway } from './gateway.ts';
 
@@ -29,9 +30,6 @@ export interface PresentedUser {
 
 export const ASSERTION = 't-road-assertion';
 export const PROOF = 'dpop';
-
-/** URI that assertions for a gateway name as their audience. */
-export const audienceOf = (gateway: string): string => `https://${gateway}`;
 
 /**
  * Consumer's gateway: who the user is, from what the client sent. Undefined when it sent no assertion; whether that will do

@@ -1,28 +1,12 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { GatewayConfig, ServiceConfig } from '../config/config.ts';
 import type { Gateway, LocalService } from '../exchange/gateway.ts';
 import type { SigningKey } from '../message/signer.ts';
 import { messageKeyRow } from '../registry/keys.ts';
 import { ServiceHop } from '../service/hop.ts';
-import type { Bundle } from '../trust/bundle.ts';
 
-// What the composition root reads from the files that the configuration names.
-
-export function addressesOf({ listen, admin }: GatewayConfig): Record<string, string> {
-  const { http, https } = listen;
-  return {
-    admin: `${admin.host}:${admin.port}`,
-    ...(http === undefined ? {} : { http: `${http.host}:${http.port}` }),
-    ...(https === undefined ? {} : { https: `${https.host}:${https.port}` }),
-  };
-}
-
-export function readBundle(dir: string): Parameters<typeof Bundle.parse>[0] {
-  const read = (file: string): Buffer => readFileSync(join(dir, file));
-  return { manifest: read('manifest.json'), wasm: read('policy.wasm'), data: read('data.json') };
-}
+// What a worker reads from the files that the configuration names.
 
 export function readSigningKey({ keys, node }: GatewayConfig): SigningKey {
   const privateKey = createPrivateKey(readFileSync(keys.message.file));

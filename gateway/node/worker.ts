@@ -1,76 +1,11 @@
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { ConfigError, describe } from '../core/errors.ts';
-import { ExchangeWorker } from './exchange-worker.ts';
-import type { FromWorker, Question, ToWorker, WorkerData } from './messages.ts';
+import module from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { WorkerData } from './messages.ts';
 
-// Where a worker thread begins.
+// Where a worker thread begins. The cache of compiled code is a thread's own to switch on, before it loads anything.
 
+module.enableCompileCache();
 if (parentPort === null) throw new Error('this is a thread of the gateway, not a program');
 const data = workerData as WorkerData; // what the main thread gives it
+const { run } = await import('./obey.ts');
 await run(parentPort, data);
-
-async function run(port: MessagePort, given: WorkerData): Promise<void> {
-  const send = (message: FromWorker): void => port.postMessage(message);
-  let worker: ExchangeWorker;
-  try {
-    worker = await ExchangeWorker.start(given, send);
-  } catch (thrown) {
-    send(failure(thrown));
-    return;
-  }
-  send({ kind: 'recovered' });
-  // What came meanwhile waits for this line.
-  port.on('message', (message: ToWorker) => {
-    obey(message, worker, send).catch((thrown: unknown) => send(failure(thrown)));
-  });
-}
-
-async function obey(
-  message: ToWorker,
-  worker: ExchangeWorker,
-  send: (message: FromWorker) => void,
-): Promise<void> {
-  switch (message.kind) {
-    case 'open':
-      return send({ kind: 'opened', linkPort: await worker.open() });
-    case 'registry':
-      return worker.takeRegistry(message.bytes);
-    case 'policy':
-      return worker.takePolicy(message.policy);
-    case 'quarantine':
-      return worker.setApart(message.peer);
-    case 'stop':
-      await worker.stop();
-      return send({ kind: 'stopped' });
-    default:
-      return send({ kind: 'answer', id: message.id, value: answer(message, worker) });
-  }
-}
-
-/** @returns undefined for what cannot be told now: a log that is being closed has no newest head */
-function answer(question: Question, worker: ExchangeWorker): unknown {
-  try {
-    return told(question, worker);
-  } catch {
-    return undefined;
-  }
-}
-
-function told(question: Question, worker: ExchangeWorker): unknown {
-  switch (question.kind) {
-    case 'status':
-      return worker.status;
-    case 'metrics':
-      return worker.snapshot();
-    case 'checkpoint':
-      return worker.checkpoint();
-    case 'end':
-      return worker.end(question.ending);
-  }
-}
-
-const failure = (thrown: unknown): FromWorker => ({
-  kind: 'failed',
-  detail: describe(thrown),
-  ...(thrown instanceof ConfigError ? { problems: thrown.problems } : {}),
-});
