@@ -41,9 +41,9 @@ export interface WorkerStatus {
 
 /** Questions of the main thread, and the types of their answers. */
 export interface Questions {
-  readonly status: { readonly ask: Record<never, never>; readonly answer: WorkerStatus };
-  readonly metrics: { readonly ask: Record<never, never>; readonly answer: FamilySnapshot[] };
-  readonly checkpoint: { readonly ask: Record<never, never>; readonly answer: string };
+  readonly status: { readonly ask: object; readonly answer: WorkerStatus };
+  readonly metrics: { readonly ask: object; readonly answer: FamilySnapshot[] };
+  readonly checkpoint: { readonly ask: object; readonly answer: string };
   /** Answered when nothing that the event voids runs here, or will. The number of exchanges broken off. */
   readonly end: { readonly ask: { readonly ending: Ending }; readonly answer: number };
 }

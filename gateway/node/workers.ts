@@ -147,7 +147,7 @@ export class Workers {
       // A worker that is not open yet does it before it opens. One that hangs is ended by the watchdog or by housekeeping.
       this.#seats.map(({ thread }) => {
         const done = thread.ask('end', { ending }, 2 ** 31 - 1);
-        return thread.isOpen ? done : 0;
+        return thread.isOpen ? done : Promise.resolve(0);
       }),
     );
     return ended.reduce<number>((sum, count) => sum + (count ?? 0), 0);

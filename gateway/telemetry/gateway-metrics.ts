@@ -31,13 +31,13 @@ export interface ProcessFacts {
 
 /** What a worker's metrics ask for when they are read. */
 export interface WorkerSources {
-  thread(): ThreadFacts;
+  readonly thread: () => ThreadFacts;
   logSize(): bigint;
 }
 
 /** What the metrics of the whole process ask for. */
 export interface ProcessSources {
-  thread(): ThreadFacts;
+  readonly thread: () => ThreadFacts;
   process(): ProcessFacts;
   ready(): boolean;
   workers(): { readonly open: number; readonly lost: number };
@@ -150,7 +150,7 @@ export function processMetrics(sources: ProcessSources): MetricsPage {
   return page;
 }
 
-function observeThread(page: MetricsPage, { thread }: { thread(): ThreadFacts }): void {
+function observeThread(page: MetricsPage, { thread }: { readonly thread: () => ThreadFacts }): void {
   // Reading the loop delay resets it.
   let facts: ThreadFacts | undefined;
   page.observed(

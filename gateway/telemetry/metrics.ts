@@ -87,13 +87,10 @@ export class MetricsPage {
   }
 
   snapshot(): FamilySnapshot[] {
-    return this.#families.map(({ name, help, type, merge, samples }) => ({
-      name,
-      help,
-      type,
-      merge,
-      samples: [...samples()],
-    }));
+    return this.#families.map((family) => {
+      const { name, help, type, merge } = family;
+      return { name, help, type, merge, samples: [...family.samples()] };
+    });
   }
 
   render(): string {
