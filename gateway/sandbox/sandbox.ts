@@ -44,6 +44,8 @@ export interface SandboxOptions {
   readonly now: () => EpochMs;
   /** Longest silence inside a body before it is ended. Default 60. */
   readonly bodyIdleSeconds?: number;
+  /** Threads of each gateway, at most four. Default 1. */
+  readonly workers?: number;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
   /** Services beside `echo`, `files` and `events`. */
