@@ -68,7 +68,7 @@ void t.test('every line that the template comments out is right', async (t) => {
     writeFileSync(join(dir, extra), 't'.repeat(40), { mode: 0o600 });
   }
   const sentences =
-    /^(?:Configuration of|Relative paths|Check it|Where |Health,|The evidence|Information systems that|Services this).*$/gm;
+    /^(?:Configuration of|Relative paths|Check it|Where |Health,|The evidence|Information systems that|Services this|Threads that).*$/gm;
   writeFileSync(file, all.replaceAll(/^ +(?=[A-Z])/gm, '').replaceAll(sentences, ''));
   const [shown, initial] = [loadConfig(file), (writeFileSync(file, text), loadConfig(file))];
   t.strictSame(shown.limits, initial.limits, 'the defaults it shows are the defaults');
