@@ -127,11 +127,11 @@ export async function checkKeys(
     const unknown = workerLogs(config.log, config.workers)
       .map(({ origin }) => origin.slice(0, origin.lastIndexOf('/')))
       .filter(
-        (name) =>
+        (log) =>
           !logs.some(
             ({ origin, vkey }) =>
-              origin.startsWith(`${name}/`) &&
-              /^[1-9]\d*$/.test(origin.slice(name.length + 1)) &&
+              origin.startsWith(`${log}/`) &&
+              /^[1-9]\d*$/.test(origin.slice(log.length + 1)) &&
               vkey === verifierKeyOf(origin, publicKey),
           ),
       );
