@@ -20,7 +20,7 @@ import { openOperatorLog } from './telemetry/log.ts';
 import { ReadinessLog } from './telemetry/readiness.ts';
 
 /** How often the main thread looks after its workers, the shared tables and readiness. */
-const HOUSEKEEPING_MS = 5_000;
+const HOUSEKEEPING_MS = 1_000;
 
 /** Runs one gateway until SIGTERM or SIGINT, or until it cannot go on. @returns the exit status */
 export async function runGateway(configFile: string): Promise<number> {

@@ -2,10 +2,11 @@
 import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { PortBlock } from '../../gateway/sandbox/ports.ts';
 
 /** Runs a program to its end. @throws Error when it fails, with what it wrote to stderr */
 export const run = promisify(execFile);
@@ -25,14 +26,11 @@ export function which(program: string): string | undefined {
     });
 }
 
-/** A port on loopback that was free a moment ago, for servers that cannot be told "any". */
+let block: Promise<PortBlock> | undefined;
+
+/** A port on loopback for servers that cannot be told "any": ours for as long as this process runs. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo; // a TCP server that listens has an address
-  server.close();
-  await once(server, 'close');
-  return port;
+  return (await (block ??= PortBlock.claim())).take();
 }
 
 export interface Running {

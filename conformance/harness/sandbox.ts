@@ -14,6 +14,8 @@ export interface Subject {
   readonly consumer: { readonly http: Target; readonly https: Target };
   /** Text of everything the processes wrote, for the report of a failure. */
   readonly output: readonly string[];
+  /** Exit status of a sandbox that ends by itself. */
+  readonly ended: Promise<number>;
   stop(): Promise<number>;
 }
 
@@ -33,6 +35,11 @@ export async function startSandboxUnder(
   const child = spawn(program, [...args, CLI, 'sandbox', '--dir', dir, '--json', ...options], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const ended = new Promise<number>((resolve) => {
+    child.once('exit', (code) => {
+      resolve(code ?? 1);
+    });
+  });
   const output: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => void output.push(line));
   const ready = await readyLine(child, output);
@@ -47,12 +54,10 @@ export async function startSandboxUnder(
       },
     },
     output,
-    async stop() {
-      if (child.exitCode === null) {
-        child.kill('SIGTERM');
-        await once(child, 'exit');
-      }
-      return child.exitCode ?? 1;
+    ended,
+    stop() {
+      if (child.exitCode === null) child.kill('SIGTERM');
+      return ended;
     },
   };
 }

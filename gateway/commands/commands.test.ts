@@ -20,6 +20,18 @@ const name = 'gw.a11.tw.troad.example';
 const member = 'TW/GOV/A11';
 const DAY_MS = 86_400_000;
 
+void t.test('init for several workers: the registry gets a key for each log', async (t) => {
+  const dir = join(t.testdir(), 'gw');
+  await initGateway({ dir, member, name, address: `${name}:5600`, workers: 2 });
+  const row = JSON.parse(readFileSync(join(dir, 'gateway.json'), 'utf8')) as GatewayRow; // what we wrote just now
+  t.same(
+    row.logs.map(({ origin }) => origin),
+    [`${name}/troad-log/w1/1`, `${name}/troad-log/w2/1`],
+  );
+  t.equal(new Set(row.logs.map(({ vkey }) => vkey)).size, 2);
+  t.match(readFileSync(join(dir, 'gateway.yaml'), 'utf8'), /^workers: 2$/m);
+});
+
 void t.test('init writes keys only their owner can read, and never overwrites', async (t) => {
   const dir = join(t.testdir(), 'new');
   const written = await initGateway({ dir, member, name, address: `${name}:5600` });
@@ -56,7 +68,7 @@ void t.test('every line that the template comments out is right', async (t) => {
     writeFileSync(join(dir, extra), 't'.repeat(40), { mode: 0o600 });
   }
   const sentences =
-    /^(?:Configuration of|Relative paths|Check it|Where |Health,|The evidence|Information systems that|Services this).*$/gm;
+    /^(?:Configuration of|Relative paths|Check it|Where |Health,|The evidence|Information systems that|Services this|Threads that).*$/gm;
   writeFileSync(file, all.replaceAll(/^ +(?=[A-Z])/gm, '').replaceAll(sentences, ''));
   const [shown, initial] = [loadConfig(file), (writeFileSync(file, text), loadConfig(file))];
   t.strictSame(shown.limits, initial.limits, 'the defaults it shows are the defaults');

@@ -6,6 +6,7 @@ interface Options {
   readonly member: string;
   readonly name: string;
   readonly address: string;
+  readonly workers: number;
 }
 
 /** `troad init`: keys, certificate request and a commented configuration for a new gateway. */
@@ -17,6 +18,7 @@ export function registerInit(program: Command): void {
     .requiredOption('--member <id>', 'member that runs the gateway, like TW/GOV/A11', parseMember)
     .requiredOption('--name <dns>', 'registered name of the gateway, like gw.a11.tw.troad.example')
     .requiredOption('--address <host:port>', 'where other gateways will reach it', parseAddress)
+    .option('--workers <n>', 'threads that will carry exchanges, each with a log of its own', parseWorkers, 1)
     .action(async (options: Options) => {
       const { initGateway } = await import('./init/init.ts');
       const dir = resolve(options.dir);
@@ -44,4 +46,10 @@ function parseAddress(text: string): string {
   if (!/^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}$/.test(text))
     throw new InvalidArgumentError('Expected host:port.');
   return text;
+}
+
+function parseWorkers(text: string): number {
+  if (!/^(?:[1-9]|[1-5]\d|6[0-4])$/.test(text))
+    throw new InvalidArgumentError('Expected a number from 1 to 64.');
+  return Number(text);
 }

@@ -10,6 +10,7 @@ interface Options {
   readonly dir: string;
   readonly json?: true;
   readonly bodyIdle?: number;
+  readonly workers?: number;
   readonly service: readonly { readonly code: string; readonly url: string }[];
 }
 
@@ -21,6 +22,7 @@ export function registerSandbox(program: Command): void {
     .requiredOption('--dir <dir>', 'folder for keys, registry and logs; a second start continues them')
     .option('--json', 'print one line of JSON when ready, and nothing else on standard output')
     .option('--body-idle <seconds>', 'end a transfer after so long a silence', seconds)
+    .option('--workers <n>', 'threads of each gateway that carry exchanges, each with a log of its own', few)
     .option('--service <code=url>', 'offer another service of agency B (repeatable)', collect, [])
     .action(async (options: Options) => {
       process.exitCode = await runSandbox(options);
@@ -36,6 +38,11 @@ function seconds(text: string): number {
   return value;
 }
 
+function few(text: string): number {
+  if (!/^[1-4]$/.test(text)) throw new InvalidArgumentError('Expected a number from 1 to 4');
+  return Number(text);
+}
+
 function collect(text: string, all: Options['service']): Options['service'] {
   const [code, url] = [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)];
   if (!/^[A-Za-z0-9._-]{1,40}$/.test(code) || !URL.canParse(url)) {
@@ -44,13 +51,14 @@ function collect(text: string, all: Options['service']): Options['service'] {
   return [...all, { code, url }];
 }
 
-async function runSandbox({ dir, json, service, bodyIdle }: Options): Promise<number> {
+async function runSandbox({ dir, json, service, bodyIdle, workers }: Options): Promise<number> {
   const { Sandbox } = await import('../sandbox/sandbox.ts');
   const stopped = stopSignal();
   const sandbox = await Sandbox.start({
     ...(await sandboxOptions(dir)),
     extra: service,
     ...(bodyIdle === undefined ? {} : { bodyIdleSeconds: bodyIdle }),
+    ...(workers === undefined ? {} : { workers }),
     onLine: (_, line) => process.stderr.write(`${line}\n`),
   });
   if (json === true) process.stdout.write(`${JSON.stringify(sandbox.ready)}\n`);
@@ -65,7 +73,7 @@ async function runSandbox({ dir, json, service, bodyIdle }: Options): Promise<nu
 /** What every start of a sandbox from this program shares. */
 export async function sandboxOptions(
   dir: string,
-): Promise<Omit<SandboxOptions, 'extra' | 'onLine' | 'bodyIdleSeconds'>> {
+): Promise<Omit<SandboxOptions, 'extra' | 'onLine' | 'bodyIdleSeconds' | 'workers'>> {
   const absolute = resolve(dir);
   await mkdir(absolute, { recursive: true, mode: 0o700 });
   const cli = fileURLToPath(

@@ -3,7 +3,7 @@ export type EpochMs = number;
 /** Seconds since 1970, wall clock: what RFC 9421 `created` and JWT times are counted in. */
 export type EpochSeconds = number;
 
-/** Time is an argument. The only `Date.now` of the repository is in `node.ts`. */
+/** Time is an argument. The only `Date.now` of the repository is in `node/clock.ts`. */
 export interface Clock {
   /** Wall clock, for what is written down and compared with other machines. */
   now(): EpochMs;

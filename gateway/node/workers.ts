@@ -14,9 +14,10 @@ const PAUSES_MS = [50, 500, 2_000, 5_000, 10_000];
 /** Who lived so long did not die of its start. */
 const SETTLED_MS = 60_000;
 /** Rounds of housekeeping without an answer after which a worker is taken for dead. */
-const SILENT_ROUNDS = 6;
+const SILENT_ROUNDS = 30;
 /** What an orderly stop may take beyond the time for running exchanges. */
 const STOP_MARGIN_MS = 10_000;
+const OVERDUE = 'it did not stop';
 
 export interface WorkersOptions {
   readonly config: GatewayConfig;
@@ -170,7 +171,7 @@ export class Workers {
     this.#tellAll({ kind: 'quarantine', peer });
   }
 
-  /** To be called every few seconds. */
+  /** To be called every second. */
   async keepHouse(): Promise<void> {
     await Promise.all(
       this.#seats.map(async (seat) => {
@@ -191,10 +192,10 @@ export class Workers {
       this.#seats.map(async ({ thread, pause }) => {
         clearTimeout(pause);
         thread.tell({ kind: 'stop' });
-        const overdue = setTimeout(() => thread.end('it did not stop'), drainMs + STOP_MARGIN_MS);
+        const overdue = setTimeout(() => thread.end(OVERDUE), drainMs + STOP_MARGIN_MS);
         const why = await thread.gone;
         clearTimeout(overdue);
-        return why === 'stopped';
+        return why !== OVERDUE;
       }),
     );
     clearInterval(this.#watching);

@@ -10,13 +10,19 @@ export interface Ports {
   readonly signals: number;
 }
 
+export interface SandboxSettings {
+  readonly bundle: string;
+  readonly bodyIdleSeconds?: number;
+  readonly workers?: number;
+}
+
 /** Writes the configuration with which an agency of the sandbox runs its gateway: the same file an operator would write. */
 export async function writeGatewayFile(
   instance: SandboxInstance,
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-  { bundle, bodyIdleSeconds = 60 }: { readonly bundle: string; readonly bodyIdleSeconds?: number },
+  { bundle, bodyIdleSeconds = 60, workers = 1 }: SandboxSettings,
 ): Promise<string> {
   const file = join(agency.dir, 'gateway.yaml');
   const offered = services.map(
@@ -25,6 +31,7 @@ export async function writeGatewayFile(
   );
   const text = `# Written by troad sandbox; made anew at every start.
 node: { name: ${agency.name}, member: ${agency.member}, instance: TW }
+workers: ${workers}
 listen:
   http: { host: 127.0.0.1, port: ${ports.http} }
   https: { host: 127.0.0.1, port: ${ports.https}, cert: https.pem, key: https.key }

@@ -3,6 +3,7 @@ import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Authority, type Identity } from '../../pki/authority.ts';
 import { generateKeyPair, readPrivateKey, writePrivateKey, type KeyKind } from '../../pki/keys.ts';
+import { workerLogs } from '../config/worker-logs.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
 import { readDecryptionKey } from '../identity/decrypt.ts';
@@ -10,6 +11,7 @@ import type {
   AgreementRow,
   GatewayRow,
   IdentityProviderRow,
+  LogRow,
   RegistryDocument,
   ServiceRow,
 } from '../registry/document.ts';
@@ -30,7 +32,8 @@ export interface Agency {
   /** To which identity providers encrypt assertions (FAL2). */
   readonly assertionKey: { readonly kid: string; readonly publicKey: KeyObject };
   readonly origin: string;
-  readonly logVkey: string;
+  /** Of a gateway with one worker, and with several: a later start may have another number of them. */
+  readonly logs: readonly LogRow[];
 }
 
 /** A service that the sandbox's agency B offers, and where it really is. */
@@ -44,6 +47,9 @@ export interface OfferedService {
   /** What is demanded of the user; `none`, in as many words, when it says nothing. */
   readonly assertion?: AgreementRow['assertion'];
 }
+
+/** For how many workers the registry of a sandbox has keys of logs. */
+export const MAX_WORKERS = 4;
 
 const YEAR_MS = 365 * 86_400_000;
 
@@ -103,7 +109,10 @@ export class SandboxInstance {
         publicKey: createPublicKey(assertionKey),
       },
       origin,
-      logVkey: verifierKeyOf(`${origin}/1`, createPublicKey(logKey)),
+      logs: [...workerLogs({ dir, origin }, 1), ...workerLogs({ dir, origin }, MAX_WORKERS)].map((log) => ({
+        origin: log.origin,
+        vkey: verifierKeyOf(log.origin, createPublicKey(logKey)),
+      })),
     };
   }
 
@@ -232,7 +241,7 @@ function gatewayRow(agency: Agency, linkPort: number, now: EpochMs): GatewayRow 
       // From the epoch: a second start may not make the first start's signatures look too early.
       messageKeyRow(agency.name, agency.messageKey, { notBefore: 0, notAfter: now + YEAR_MS }),
     ],
-    logs: [{ origin: `${agency.origin}/1`, vkey: agency.logVkey }],
+    logs: agency.logs,
   };
 }
 

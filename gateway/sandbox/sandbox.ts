@@ -1,6 +1,4 @@
-import { once } from 'node:events';
-import { rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type IdentityEnds } from './agency-idp.ts';
@@ -8,6 +6,7 @@ import { writeGatewayFile, type Ports } from './gateway-file.ts';
 import { GatewayProcess } from './gateway-process.ts';
 import { PackageMissing } from './idp/idp.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
+import { PortBlock } from './ports.ts';
 import { startServices, type SandboxServices } from './services.ts';
 
 /** What `troad sandbox` prints when it is ready; tests, the demo and the benchmark read it. */
@@ -44,6 +43,8 @@ export interface SandboxOptions {
   readonly now: () => EpochMs;
   /** Longest silence inside a body before it is ended. Default 60. */
   readonly bodyIdleSeconds?: number;
+  /** Threads of each gateway, at most four. Default 1. */
+  readonly workers?: number;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
   /** Services beside `echo`, `files` and `events`. */
@@ -68,16 +69,19 @@ export class Sandbox {
   readonly #services: SandboxServices;
   readonly #gateways: readonly GatewayProcess[];
   readonly #idp: AgencyIdp | undefined;
+  readonly #ports: PortBlock;
 
   private constructor(
     ready: SandboxReady,
     services: SandboxServices,
     gateways: readonly GatewayProcess[],
     idp: AgencyIdp | undefined,
+    ports: PortBlock,
   ) {
     this.ready = ready;
     this.#services = services;
     this.#idp = idp;
+    this.#ports = ports;
     this.#gateways = gateways;
     this.broken = Promise.race(gateways.map((gateway) => gateway.unexpectedEnd));
   }
@@ -109,7 +113,9 @@ export class Sandbox {
       ...userServices(services.url),
       ...(options.extra ?? []).map(({ code, url }) => ({ code, url, title: { en: code, zh: code } })),
     ];
-    const [portsA, portsB] = [await freePorts(), await freePorts()];
+    const block = await claimPorts(options.dir);
+    opened.push(() => block.release());
+    const [portsA, portsB] = [portsOf(block), portsOf(block)];
     const linked = [
       { agency: a, linkPort: portsA.link },
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
@@ -124,7 +130,7 @@ export class Sandbox {
     const ends = readyLine(instance, a, b, portsA, portsB, services, gateways);
     const ready: SandboxReady = { ...ends, ...(idp === undefined ? {} : { identity: idp.ends }) };
     await writeFile(readyFile(options.dir), JSON.stringify(ready));
-    return new Sandbox(ready, services, gateways, idp);
+    return new Sandbox(ready, services, gateways, idp, block);
   }
 
   /** Drains both gateways, then stops the services. */
@@ -133,7 +139,7 @@ export class Sandbox {
     try {
       await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
     } finally {
-      await Promise.all([this.#services.close(), this.#idp?.close()]); // an open listener keeps the process alive
+      await Promise.all([this.#services.close(), this.#idp?.close(), this.#ports.release()]); // an open listener keeps the process alive
     }
   }
 }
@@ -225,19 +231,22 @@ async function startGateway(
   return child;
 }
 
-/** Ports that were free a moment ago. Loopback of one machine: a lost race shows as a start that fails. */
-async function freePorts(): Promise<Ports> {
-  const servers = await Promise.all(
-    [0, 1, 2, 3, 4].map(async () => {
-      const server = createServer();
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const [http = 0, https = 0, link = 0, admin = 0, signals = 0] = servers.map(
-    (server) => (server.address() as AddressInfo).port, // a TCP server's address is one
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return { http, https, link, admin, signals };
+/** Ports of one gateway, in the order of its listeners. */
+function portsOf(block: PortBlock): Ports {
+  return {
+    http: block.take(),
+    https: block.take(),
+    link: block.take(),
+    admin: block.take(),
+    signals: block.take(),
+  };
+}
+
+/** The ports of the last start in this folder, if they are still free: what somebody wrote down stays true. */
+async function claimPorts(dir: string): Promise<PortBlock> {
+  const file = join(dir, 'ports');
+  const last = Number(await readFile(file, 'utf8').catch(() => ''));
+  const block = await PortBlock.claim(last > 0 ? last : undefined);
+  await writeFile(file, `${String(block.first)}\n`);
+  return block;
 }

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { workerLogs } from '../../config/worker-logs.ts';
 import type { GatewayConfig } from '../../config/config.ts';
 import type { EpochMs } from '../../core/clock.ts';
 import { directoryOf } from '../../exchange/admit.ts';
@@ -122,16 +123,24 @@ export async function checkKeys(
     if (publicKey.asymmetricKeyType !== 'ed25519')
       throw new Error(`is ${publicKey.asymmetricKeyType ?? 'unknown'}, not Ed25519`);
     const logs = row?.logs ?? [];
-    const known = logs.some(
-      ({ origin, vkey }) =>
-        origin.startsWith(`${config.log.origin}/`) && vkey === verifierKeyOf(origin, publicKey),
-    );
+    // Each worker's log has a name, and so a key, of its own. Which epoch it is in makes no difference here.
+    const unknown = workerLogs(config.log, config.workers)
+      .map(({ origin }) => origin.slice(0, origin.lastIndexOf('/')))
+      .filter(
+        (log) =>
+          !logs.some(
+            ({ origin, vkey }) =>
+              origin.startsWith(`${log}/`) &&
+              /^[1-9]\d*$/.test(origin.slice(log.length + 1)) &&
+              vkey === verifierKeyOf(origin, publicKey),
+          ),
+      );
     if (registry === undefined || row === undefined) report.ok('log key', 'Ed25519');
-    else if (known) report.ok('log key', `Ed25519, registered for ${config.log.origin}`);
+    else if (unknown.length === 0) report.ok('log key', `Ed25519, registered for ${config.log.origin}`);
     else
       report.bad(
         'log key',
-        `is not registered for ${config.log.origin}`,
+        `is not registered for ${unknown.join(', ')}`,
         'register it: auditors trust no other key for this log',
       );
   });

@@ -2,9 +2,11 @@ import { access, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requestLink } from '../../../pki/authority.ts';
 import { generateKeyPair, writePrivateKey, type KeyPair } from '../../../pki/keys.ts';
+import { workerLogs } from '../../config/worker-logs.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { parseMemberId } from '../../core/ids.ts';
 import { messageKeyRow, spkiSha256 } from '../../registry/keys.ts';
+import type { LogRow } from '../../registry/document.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import { verifierKeyOf } from '../../tlog/note.ts';
 import { gatewayYaml } from './template.ts';
@@ -15,6 +17,8 @@ export interface InitOptions {
   readonly member: string;
   readonly name: string;
   readonly address: string;
+  /** Threads that will carry exchanges: each has a log, which the registry lists. Default 1. */
+  readonly workers?: number;
 }
 
 export interface WrittenFile {
@@ -35,6 +39,7 @@ export async function initGateway({
   member,
   name,
   address,
+  workers = 1,
 }: InitOptions): Promise<readonly WrittenFile[]> {
   const problems: string[] = [];
   if (parseMemberId(member) === undefined) problems.push(`--member: ${member} is not instance/class/member`);
@@ -48,7 +53,10 @@ export async function initGateway({
   const link = generateKeyPair('p256');
   const message = generateKeyPair('ed25519');
   const log = generateKeyPair('ed25519');
-  const origin = `${name}/troad-log`;
+  const logs = workerLogs({ dir, origin: `${name}/troad-log` }, workers).map(({ origin }) => ({
+    origin,
+    vkey: verifierKeyOf(origin, log.publicKey),
+  }));
   const write = async (file: string, text: string): Promise<void> => writeNew(join(dir, file), text);
   await writePrivateKey(join(dir, 'link.key'), link.privateKey);
   await writePrivateKey(join(dir, 'message.key'), message.privateKey);
@@ -56,11 +64,14 @@ export async function initGateway({
   await write('link.csr', await requestLink(name, link));
   await write(
     'gateway.json',
-    `${JSON.stringify(application({ member, name, address }, origin, { link, message, log }), null, 2)}\n`,
+    `${JSON.stringify(application({ member, name, address }, { link, message }, logs), null, 2)}\n`,
   );
   const instance = member.split('/', 1)[0] ?? '';
   const linkPort = Number(address.slice(address.lastIndexOf(':') + 1));
-  await write('gateway.yaml', gatewayYaml({ name, member, instance, linkPort, bundle: bundleDir() }));
+  await write(
+    'gateway.yaml',
+    gatewayYaml({ name, member, instance, linkPort, workers, bundle: bundleDir() }),
+  );
   return [
     { file: 'gateway.yaml', what: 'configuration, commented' },
     { file: 'link.key', what: 'private key of mutual TLS between gateways (P-256)' },
@@ -73,9 +84,9 @@ export async function initGateway({
 
 /** What the registry operator enters for this gateway, after seeing that it really comes from the member. */
 function application(
-  { member, name, address }: Omit<InitOptions, 'dir'>,
-  origin: string,
-  keys: { readonly link: KeyPair; readonly message: KeyPair; readonly log: KeyPair },
+  { member, name, address }: Pick<InitOptions, 'member' | 'name' | 'address'>,
+  keys: { readonly link: KeyPair; readonly message: KeyPair },
+  logs: readonly LogRow[],
 ): object {
   const now = Date.now();
   return {
@@ -84,7 +95,7 @@ function application(
     address,
     link: [{ spki: spkiSha256(keys.link.publicKey) }],
     messageKeys: [messageKeyRow(name, keys.message.publicKey, { notBefore: now, notAfter: now + YEAR_MS })],
-    logs: [{ origin: `${origin}/1`, vkey: verifierKeyOf(`${origin}/1`, keys.log.publicKey) }],
+    logs,
   };
 }
 

@@ -3,6 +3,7 @@ export interface TemplateValues {
   readonly member: string;
   readonly instance: string;
   readonly linkPort: number;
+  readonly workers: number;
   /** Absolute folder of the policy bundle that comes with the program. */
   readonly bundle: string;
 }
@@ -11,7 +12,14 @@ export interface TemplateValues {
  * The configuration as an operator first sees it. Every line that is commented out shows its default or an example, and
  * a test uncomments them all, so that none can grow wrong.
  */
-export const gatewayYaml = ({ name, member, instance, linkPort, bundle }: TemplateValues): string => `\
+export const gatewayYaml = ({
+  name,
+  member,
+  instance,
+  linkPort,
+  workers,
+  bundle,
+}: TemplateValues): string => `\
 # Configuration of the gateway ${name}
 # Relative paths start from this folder. Unknown settings are refused. Full description: troad config schema
 # Check it: troad doctor --config gateway.yaml
@@ -20,6 +28,9 @@ node:
   name: ${name} # the one DNS name in link.pem, and the name in the registry
   member: ${member}
   instance: ${instance}
+
+# Threads that carry exchanges. Each has an evidence log of its own, and the registry lists a key for each.
+workers: ${workers}
 
 # Where the information systems of this agency connect.
 listen:
@@ -90,6 +101,7 @@ services: []
 #  answerSeconds: 130
 #  idleConnectionSeconds: 75
 #  drainSeconds: 30
+#  policySeconds: 0.5
 #  maxInFlight: 4096
 #  maxConnections: 8192
 

@@ -1,0 +1,82 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import type { CoreRecord } from '../../gateway/evidence/record.ts';
+import { bundleDir } from '../../gateway/sandbox/bundle.ts';
+import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
+import { LogTail } from './log-tail.ts';
+import { PLAIN_NODE } from './plain-node.ts';
+
+// A sandbox in this process, its gateways outside: for tests that choose the policy and the number of workers.
+
+const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
+const PATH = '/r1/TW/GOV/B07/housing';
+const CLIENT = { 'X-Road-Client': 'TW/GOV/A11/welfare' };
+
+export interface Line {
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+/** @param dir one of {@link newFolder} */
+export async function startRoad(dir: string, workers: number, bundle = bundleDir()) {
+  const lines: { readonly agency: string; readonly line: Line }[] = [];
+  const sandbox = await Sandbox.start({
+    dir,
+    run: [...PLAIN_NODE, CLI, 'run'],
+    bundle,
+    now: Date.now,
+    workers,
+    // Every line is one line of JSON, or this throws.
+    onLine: (agency, line) => void lines.push({ agency, line: JSON.parse(line) as Line }),
+  });
+  return { sandbox, lines, ready: sandbox.ready };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** One exchange on a connection of its own, so that the kernel chooses a worker anew. */
+export const ask = (url: string): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    request(url, { headers: { ...CLIENT, connection: 'close' }, agent: false }, (response) => {
+      buffer(response).then(
+        (bytes) => resolve({ status: response.statusCode ?? 0, body: bytes.toString('latin1') }),
+        reject,
+      );
+    })
+      .on('error', reject)
+      .end();
+  });
+
+export const exchange = ({ consumer }: SandboxReady, path: string): Promise<Answer> =>
+  ask(`${consumer.url}${PATH}${path}`);
+export const recordsOf = (log: string, worker: number): Promise<readonly CoreRecord[]> =>
+  new LogTail(join(log, `w${worker}`)).records();
+
+export function requireGoodLogs(t: Test, { consumer, provider, trust }: SandboxReady): void {
+  const verify = ['audit', 'verify', consumer.log, provider.log, '--trust', trust];
+  const { status, stdout } = spawnSync(process.execPath, [CLI, ...verify], { encoding: 'utf8' });
+  t.equal(status, 0, 'all logs verify, and agree', { stdout: stdout.slice(-2000) });
+}
+
+/** Value of a series on the metrics page. */
+export async function metric(admin: string, series: string): Promise<number> {
+  const { body } = await ask(`${admin}/metrics`);
+  const line = body.split('\n').find((each) => each.startsWith(`${series} `));
+  return Number(line?.slice(series.length + 1));
+}
+
+/** Not tap's own folder: that may be gone before the gateways have closed their logs in it. */
+export function newFolder(t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), 'troad-workers-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
