@@ -11,7 +11,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox, demo, audit, init, doctor, config, device, attestor] = await Promise.all([
+  const [run, sandbox, demo, audit, init, doctor, config, device, attestor, policy] = await Promise.all([
     import('./run.ts'),
     import('./sandbox.ts'),
     import('./demo.ts'),
@@ -21,12 +21,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     import('./config.ts'),
     import('./device.ts'),
     import('./attestor.ts'),
+    import('./policy.ts'),
   ]);
   run.registerRun(program);
   init.registerInit(program);
   doctor.registerDoctor(program);
   config.registerConfig(program);
   audit.registerAudit(program);
+  policy.registerPolicy(program);
   sandbox.registerSandbox(program);
   demo.registerDemo(program);
   device.registerDevice(program);

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe } from '../core/errors.ts';
 import type { Emit } from '../telemetry/events.ts';
-import { Bundle, type BundleFiles } from '../trust/bundle.ts';
+import { Bundle } from '../trust/bundle.ts';
+import { readBundle } from './bundle-folder.ts';
 import type { PolicyFiles } from './messages.ts';
 
 /**
@@ -67,9 +66,4 @@ export class PolicyKeeper {
     const { digest, revision } = this.#bundle;
     this.#emit('policy.loaded', { bundle: digest, revision });
   }
-}
-
-function readBundle(dir: string): BundleFiles {
-  const read = (file: string): Buffer => readFileSync(join(dir, file));
-  return { manifest: read('manifest.json'), wasm: read('policy.wasm'), data: read('data.json') };
 }

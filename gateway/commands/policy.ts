@@ -1,0 +1,11 @@
+import type { Command } from 'commander';
+import { registerVerify } from './policy/verify.ts';
+
+/** Each subcommand in a file of its own, which imports what it needs when it is asked for. */
+const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [registerVerify];
+
+/** `troad policy …`: from Rego sources to a bundle in force, and what it decided. */
+export function registerPolicy(program: Command): void {
+  const policy = program.command('policy').description('policy bundles: check them, put them in force');
+  for (const register of SUBCOMMANDS) register(policy);
+}
