@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Opa, OpaFailed, POLICIES, SOURCES } from './opa.ts';
 
-const ENTRYPOINT = 'troad/admission/decision';
+const ENTRYPOINT = 'troad/exchange/decision';
 
 /**
  * Every builtin a policy may use: pure, and compiled into the module, so that the gateway provides none. No clock,

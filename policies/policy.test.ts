@@ -83,7 +83,7 @@ void t.test('golden vectors: the module answers what opa answers', withOpa, asyn
   t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
   const file = join(scratch, 'inputs.json');
   writeFileSync(file, JSON.stringify({ inputs }));
-  const query = '[d | some i in data.vectors.inputs; d := data.troad.admission.decision with input as i]';
+  const query = '[d | some i in data.vectors.inputs; d := data.troad.exchange.decision with input as i]';
   const data = [...SOURCES, `vectors:${file}`].flatMap((source) => ['-d', source]);
   const output: unknown = JSON.parse(opa.run(['eval', '-f', 'values', ...data, query]));
   // -f values: one array for each result, each with one value for each expression.

@@ -54,10 +54,12 @@ function linkOf(tls: TlsFacts): string {
 }
 
 function decisionOf(pol: PolicyFacts): string {
-  const { allow, agreement, reasons, b = '', i = '' } = wordsOf(pol);
+  const { allow, agreement, reasons, tier, score, threshold, obligations, b = '', i = '' } = wordsOf(pol);
   const under = agreement === undefined ? 'without an agreement' : `under agreement ${agreement}`;
   const why = reasons === undefined ? '' : ` (${reasons})`;
-  return `${allow === 'true' ? 'allowed' : 'denied'} ${under}${why}; policy ${b.slice(0, 12)}, input ${i.slice(0, 12)}`;
+  const scored = score === undefined ? '' : `, score ${score} of ${threshold} (${tier})`;
+  const duty = obligations === undefined ? '' : `, with ${obligations}`;
+  return `${allow === 'true' ? 'allowed' : 'denied'} ${under}${why}${scored}${duty}; policy ${b.slice(0, 12)}, input ${i.slice(0, 12)}`;
 }
 
 /** A gateway can sign nonsense of any type into its own log; telling it must not stop the auditor. */

@@ -103,9 +103,15 @@ export interface PolicyFacts {
   /** SHA-256 of the result in RFC 8785 form, base64url. */
   readonly o: string;
   readonly allow: boolean;
+  /** Band of the score, `none` to `high`; the score, 0 to 100, and what it had to reach. */
+  readonly tier: string;
+  readonly score: number;
+  readonly threshold: number;
   /** The agreement the decision rests on. */
   readonly agreement?: string;
   readonly reasons?: readonly string[];
+  /** Duties that came with it, in the policy's words; absent when there were none. */
+  readonly obligations?: Readonly<Record<string, unknown>>;
 }
 
 /** A record as its author hands it over; the log adds `v` and the commitments of the parts. */

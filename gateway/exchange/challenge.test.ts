@@ -2,6 +2,7 @@ import t from 'tap';
 import type { MemberId } from '../core/ids.ts';
 import type { AgreementTerms } from '../trust/input.ts';
 import { PolicyDenied } from '../trust/grant.ts';
+import type { StepUp } from '../trust/obligations.ts';
 import { AGREEMENT } from '../trust/proofs-fixture.ts';
 import { challengeFor } from './challenge.ts';
 import { provider, registryOf } from './users-fixture.ts';
@@ -17,11 +18,15 @@ function challenge(
   reasons: readonly string[],
   assertion: AgreementTerms['assertion'] = DEMAND,
   nonce?: () => string,
+  stepUp?: StepUp,
 ) {
   const denied = new PolicyDenied({
     allow: false,
-    reasons: reasons.map((reason) => `admission.${reason}`),
-    obligations: {},
+    reasons: reasons.map((reason) => (reason.includes('.') ? reason : `admission.${reason}`)),
+    obligations: stepUp === undefined ? {} : { step_up: stepUp },
+    tier: 'none',
+    score: 0,
+    threshold: 0,
     resultDigest: '',
     decisionId: 'x',
     agreementId: AGREEMENT.id,
@@ -89,4 +94,27 @@ void t.test('where an assertion would not help, none is asked for', async (t) =>
     t.equal(challenge(reasons), undefined, reasons.join(' '));
   }
   t.equal(challenge(['assertion_required'], 'none'), undefined);
+});
+
+void t.test('a step-up that the policy asks for goes beyond the agreement, never below', async (t) => {
+  const asked = (stepUp: StepUp, demand: AgreementTerms['assertion']) =>
+    challenge(['score.too_low'], demand, undefined, stepUp);
+  const optional = { ...DEMAND, aal: 2, proof: 'optional' } as const;
+  t.same(asked({ aal: 3, max_age_seconds: 300 }, optional), {
+    code: 'assertion.insufficient',
+    fields: {
+      'www-authenticate': 'Bearer error="insufficient_user_authentication", acr_values="aal3", max_age=300',
+    },
+  });
+  t.match(
+    asked({ aal: 1, max_age_seconds: 9000 }, DEMAND)?.fields['www-authenticate'],
+    /acr_values="aal3", max_age=900/,
+    'the agreement is the stricter one',
+  );
+  t.match(
+    asked({ aal: 2, max_age_seconds: 60 }, 'none')?.fields['www-authenticate'],
+    /acr_values="aal2 aal3", max_age=60/,
+    'the agreement asks for nobody',
+  );
+  t.equal(challenge(['score.too_low'], optional), undefined, 'without it, none');
 });

@@ -4,6 +4,7 @@ import { challengeFields } from '../identity/challenge.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PolicyDenied } from '../trust/grant.ts';
 import type { AgreementTerms } from '../trust/input.ts';
+import type { StepUp } from '../trust/obligations.ts';
 import type { Gateway } from './gateway.ts';
 
 /** Whose users are asked to come back with more. */
@@ -23,8 +24,9 @@ const STEP_UP = new Set([
 const PROTECTION = new Set(['admission.federation_too_weak', 'admission.possession_unproved']);
 
 /**
- * The refusal for a denial whose only reasons lie in the user's assertion: 401 with what the agreement asks for. Undefined
- * when anything else stands in the way: then no assertion would help, and asking for one would be a false trail.
+ * The refusal for a denial whose only reasons lie in the user's assertion, or that the policy itself says a step-up
+ * would change: 401 with what is asked for. Undefined when anything else stands in the way: then no assertion would
+ * help, and asking for one would be a false trail.
  */
 export function challengeFor(
   denied: PolicyDenied,
@@ -32,12 +34,15 @@ export function challengeFor(
   gateway: Pick<Gateway, 'registry'>,
   context: ChallengeContext,
 ): Denied | undefined {
-  const demand = agreement?.assertion;
-  const { reasons } = denied.decision;
-  if (demand === undefined || demand === 'none') return undefined;
+  const agreed = agreement?.assertion === 'none' ? undefined : agreement?.assertion;
+  const { reasons, obligations } = denied.decision;
+  const stepUp = obligations.step_up;
+  const demand = stepUp === undefined ? agreed : raised(agreed, stepUp);
+  if (demand === undefined) return undefined;
   const absent = reasons.length === 1 && reasons[0] === 'admission.assertion_required';
-  if (!absent && !reasons.every((reason) => STEP_UP.has(reason) || PROTECTION.has(reason))) return undefined;
-  const steps = reasons.some((reason) => STEP_UP.has(reason));
+  const mendable = reasons.every((reason) => STEP_UP.has(reason) || PROTECTION.has(reason));
+  if (!absent && !mendable && stepUp === undefined) return undefined;
+  const steps = stepUp !== undefined || reasons.some((reason) => STEP_UP.has(reason));
   const bound = demand.proof === 'required';
   const answerFields = challengeFields({
     // RFC 6750 §3.1: a request without any credentials gets no error code.
@@ -49,6 +54,13 @@ export function challengeFor(
   });
   const code = absent ? 'assertion.required' : steps ? 'assertion.insufficient' : 'assertion.unprotected';
   return new Denied(code, reasons.join(' '), { cause: denied, answerFields });
+}
+
+/** What the agreement asks for, and at least what the policy asks for on top of it. */
+function raised(agreed: AssertionDemand | undefined, { aal, max_age_seconds }: StepUp): AssertionDemand {
+  if (agreed === undefined) return { ial: 0, aal, fal: 1, maxAgeSeconds: max_age_seconds, proof: 'optional' };
+  const maxAgeSeconds = Math.min(agreed.maxAgeSeconds, max_age_seconds);
+  return { ...agreed, aal: agreed.aal > aal ? agreed.aal : aal, maxAgeSeconds };
 }
 
 /** Every agreed `acr` that reaches the demand, in the registry's order. */

@@ -49,8 +49,12 @@ function note(dossier: Dossier, decision: Decision): void {
       i: base64url(sha256(decision.inputBytes)),
       o: decision.resultDigest,
       allow: decision.allow,
+      tier: decision.tier,
+      score: decision.score,
+      threshold: decision.threshold,
       ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
       ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
+      ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
     },
   });
 }

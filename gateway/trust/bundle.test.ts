@@ -14,7 +14,7 @@ const shipped: BundleFiles = {
 void t.test('reads the bundle that is shipped', async (t) => {
   const bundle = Bundle.parse(shipped);
   t.equal(bundle.digest, base64url(sha256(shipped.manifest)));
-  t.equal(bundle.entrypoint, 'troad/admission/decision');
+  t.equal(bundle.entrypoint, 'troad/exchange/decision');
   t.match(bundle.revision, /^[\w-]{12}$/);
   t.match(bundle.opa, /^\d+\.\d+\.\d+$/);
   t.match(bundle.reasons.get('admission.path_not_agreed'), { en: /path/, zh: /路徑/ });

@@ -8,7 +8,15 @@ const KNOWN = new Map([
   ['test.no', 1],
   ['test.never', 1],
 ]);
-const ALLOW = { decision_id: 'd1', allow: true, reasons: [], obligations: {} };
+const ALLOW = {
+  decision_id: 'd1',
+  allow: true,
+  tier: 'medium',
+  score: 70,
+  threshold: 60,
+  reasons: [],
+  obligations: {},
+};
 const DENY = { ...ALLOW, allow: false, reasons: ['test.no'] };
 const parse = (results: unknown, id = 'd1') => parseVerdict(results, id, KNOWN);
 
@@ -18,6 +26,9 @@ void t.test('reads an allow and a denial', async (t) => {
     allow: true,
     reasons: [],
     obligations: {},
+    tier: 'medium',
+    score: 70,
+    threshold: 60,
     resultDigest: digest,
   });
   const denied = { ...DENY, reasons: ['test.never', 'test.no'] };
@@ -54,7 +65,7 @@ void t.test('O01, O02: whatever is not exactly one complete answer is none', asy
     ),
     ['no allow', [{ result: withoutAllow }]],
     ['no obligations', [{ result: withoutObligations }]],
-    ['a member more', [{ result: { ...ALLOW, tier: 1 } }]],
+    ['a member more', [{ result: { ...ALLOW, verdict: 1 } }]],
     [
       'a member named __proto__',
       [{ result: JSON.parse(`{"__proto__":{},${JSON.stringify(ALLOW).slice(1)}`) }],
@@ -75,7 +86,7 @@ void t.test('O01, O02: whatever is not exactly one complete answer is none', asy
       [],
     ].map((reasons) => [`reasons ${JSON.stringify(reasons)}`, [{ result: { ...DENY, reasons } }]] as const),
     ['an allow with reasons', [{ result: { ...ALLOW, reasons: ['test.no'] } }]],
-    ...[null, [], '', true, { read_only: true }, JSON.parse('{"__proto__":1}')].map(
+    ...[null, [], '', true, JSON.parse('{"__proto__":1}')].map(
       (obligations: unknown) =>
         [`obligations ${JSON.stringify(obligations)}`, [{ result: { ...ALLOW, obligations } }]] as const,
     ),
@@ -86,4 +97,10 @@ void t.test('O01, O02: whatever is not exactly one complete answer is none', asy
     MalformedBytes,
     'nothing asked, nothing echoed',
   );
+});
+
+void t.test('a denial may have any score', async (t) => {
+  for (const [score, threshold, tier] of [[0, 100, 'none'], [100, 0, 'high'], [60, 60, 'low']] as const) {
+    t.match(parse([{ result: { ...DENY, score, threshold, tier } }]), { score, threshold, tier });
+  } // prettier-ignore
 });

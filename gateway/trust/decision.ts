@@ -1,9 +1,14 @@
 import { base64url, sha256 } from '../core/bytes.ts';
-import { MalformedBytes, quoted } from '../core/errors.ts';
+import { MalformedBytes } from '../core/errors.ts';
 import { hasExactly, isObject } from './canonical.ts';
+import { parseObligations, percent, type Obligations } from './obligations.ts';
 
-/** Duties that come with an allow. This gateway knows none yet, so a policy that sets one is not understood. */
-export type Obligations = Readonly<Record<string, never>>;
+/**
+ * How much a caller is trusted, worst first: bands of the score, which the policy's data draws. `none`: not admitted,
+ * whatever the score.
+ */
+export const TIERS = ['none', 'low', 'medium', 'high'] as const;
+export type Tier = (typeof TIERS)[number];
 
 /** What a policy answered, in full. */
 export interface Verdict {
@@ -11,6 +16,10 @@ export interface Verdict {
   /** Codes; empty exactly when allowed. */
   readonly reasons: readonly string[];
   readonly obligations: Obligations;
+  readonly tier: Tier;
+  /** 0 to 100; an allow has at least the threshold. */
+  readonly score: number;
+  readonly threshold: number;
   /** SHA-256 of the result in RFC 8785 form, base64url. */
   readonly resultDigest: string;
 }
@@ -26,7 +35,7 @@ export interface Decision extends Verdict {
   readonly inputBytes: Buffer;
 }
 
-const MEMBERS = ['allow', 'decision_id', 'obligations', 'reasons'];
+const MEMBERS = ['allow', 'decision_id', 'obligations', 'reasons', 'score', 'threshold', 'tier'];
 
 /**
  * Reads a policy's result set. The schema is closed: anything but one complete, consistent answer to this very question
@@ -49,20 +58,32 @@ export function parseVerdict(
   if (!isObject(result) || !hasExactly(result, MEMBERS)) {
     throw new MalformedBytes(`result is not an object of ${MEMBERS.join(', ')}`);
   }
-  const { decision_id: echo, allow, reasons, obligations } = result;
+  const { decision_id: echo, allow, reasons } = result;
   if (echo !== decisionId || decisionId === '') throw new MalformedBytes('decision_id is not the one asked');
   if (typeof allow !== 'boolean') throw new MalformedBytes('allow is not a boolean');
   if (!isListOf(reasons, known)) throw new MalformedBytes('reasons are not a list of known codes');
   // An allow with objections, or a denial nobody can explain, is a policy that contradicts itself.
   if (allow !== (reasons.length === 0))
     throw new MalformedBytes(`allow is ${allow}, ${reasons.length} reasons`);
-  // A duty we cannot carry out is not a detail: without it there was no allow.
-  if (!isObject(obligations)) throw new MalformedBytes('obligations are not an object');
-  const [unknown] = Object.keys(obligations);
-  if (unknown !== undefined) throw new MalformedBytes(`unknown obligation ${quoted(unknown)}`);
+  const obligations = parseObligations(result['obligations'], allow);
+  const score = percent(result['score'], 'score');
+  const threshold = percent(result['threshold'], 'threshold');
+  const tier = TIERS.find((word) => word === result['tier']);
+  if (tier === undefined) throw new MalformedBytes(`tier is not one of ${TIERS.join(', ')}`);
+  // The same, in numbers.
+  if (allow && (score < threshold || tier === 'none'))
+    throw new MalformedBytes(`allow with score ${score} of ${threshold}, tier ${tier}`);
   // The members in alphabetical order: RFC 8785 without sorting.
-  const canonical = JSON.stringify({ allow, decision_id: decisionId, obligations: {}, reasons });
-  return { allow, reasons, obligations: {}, resultDigest: base64url(sha256(canonical)) };
+  const canonical = JSON.stringify({
+    allow,
+    decision_id: decisionId,
+    obligations,
+    reasons,
+    score,
+    threshold,
+    tier,
+  });
+  return { allow, reasons, obligations, tier, score, threshold, resultDigest: base64url(sha256(canonical)) };
 }
 
 function isListOf(value: unknown, known: ReadonlyMap<string, unknown>): value is readonly string[] {

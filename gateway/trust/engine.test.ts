@@ -28,10 +28,18 @@ void t.test('grants at both gateways what the agreement says', async (t) => {
     t.equal(grant.agreementId, AGREEMENT.id);
     t.equal(grant.inputBytes.toString(), input.text);
     t.strictSame(grant.inputDigest, sha256(input.text));
-    t.equal(grant.entrypoint, 'troad/admission/decision');
+    t.equal(grant.entrypoint, 'troad/exchange/decision');
     t.equal(grant.bundleDigest, shipped.bundleDigest);
     t.strictSame([grant.reasons, grant.obligations], [[], {}]);
-    const result = { allow: true, decision_id: input.decisionId, obligations: {}, reasons: [] };
+    const result = {
+      allow: true,
+      decision_id: input.decisionId,
+      obligations: {},
+      reasons: [],
+      score: grant.score,
+      threshold: grant.threshold,
+      tier: grant.tier,
+    };
     t.equal(grant.resultDigest, base64url(sha256(canonicalJson(result))));
   }
 });
@@ -84,19 +92,29 @@ const { loadPolicySync } = (sdk as unknown as { readonly default: typeof sdk }).
 const wasm = readFileSync(new URL('../../policies/bundle/policy.wasm', import.meta.url));
 const bare = loadPolicySync(wasm);
 const MALFORMED = [
-  { result: { decision_id: '', allow: false, reasons: ['admission.input_malformed'], obligations: {} } },
+  {
+    result: {
+      allow: false,
+      decision_id: '',
+      obligations: {},
+      reasons: ['admission.input_malformed'],
+      score: 0,
+      threshold: 0,
+      tier: 'none',
+    },
+  },
 ];
 
 void t.test('trap: malformed bytes are evaluated as if there were no input', async (t) => {
   const cut = new Uint8Array(utf8('{"decision_id":"x","now_ms":')).buffer;
-  t.strictSame(bare.evaluate(cut, 'troad/admission/decision'), MALFORMED, 'the SDK does not say so');
+  t.strictSame(bare.evaluate(cut, 'troad/exchange/decision'), MALFORMED, 'the SDK does not say so');
   t.throws(() => shipped.replay(new Uint8Array(cut)), MalformedBytes);
   t.throws(() => shipped.evaluate('{"decision_id":"x","now_ms":'), { code: 'policy.failed' });
 });
 
 void t.test('trap: null and undefined are no input', async (t) => {
   for (const nothing of [null, undefined, 0, '', false]) {
-    t.strictSame(bare.evaluate(nothing, 'troad/admission/decision'), MALFORMED);
+    t.strictSame(bare.evaluate(nothing, 'troad/exchange/decision'), MALFORMED);
   }
   for (const text of ['null', '0', '""', 'false', '[]', '']) {
     t.throws(() => shipped.evaluate(text), { name: 'Unavailable', code: 'policy.failed' }, text);
@@ -106,7 +124,7 @@ void t.test('trap: null and undefined are no input', async (t) => {
 
 void t.test('trap: a Buffer is evaluated as an object of numbers', async (t) => {
   const { bytes } = PolicyInput.forConsumer(consumerFacts());
-  t.strictSame(bare.evaluate(bytes, 'troad/admission/decision'), MALFORMED);
+  t.strictSame(bare.evaluate(bytes, 'troad/exchange/decision'), MALFORMED);
   t.equal(shipped.replay(bytes).allow, true);
   t.equal(shipped.replay(new Uint8Array(bytes)).allow, true);
 });
@@ -136,7 +154,7 @@ void t.test('an allow without any agreement is not understood', async (t) => {
 
 // --- C7
 
-const EMPTY = { reasons: [], obligations: {} };
+const EMPTY = { reasons: [], obligations: {}, score: 50, threshold: 50, tier: 'medium' };
 void t.test('O01, O02: no answer but one complete answer is a grant', async (t) => {
   const input = PolicyInput.forConsumer(consumerFacts());
   const good = { ...EMPTY, decision_id: input.decisionId, allow: true };
@@ -149,7 +167,7 @@ void t.test('O01, O02: no answer but one complete answer is a grant', async (t) 
     ...['true', 1, [], {}, null].map((allow) => JSON.stringify([{ result: { ...good, allow } }])),
     JSON.stringify([{ result: { ...good, extra: 1 } }]),
     JSON.stringify([{ result: { ...good, decision_id: 'another' } }]),
-    JSON.stringify([{ result: { ...good, obligations: { read_only: true } } }]),
+    JSON.stringify([{ result: { ...good, obligations: { read_only: false } } }]),
     JSON.stringify([{ result: { ...good, allow: false, reasons: ['test.unknown'] } }]),
     JSON.stringify([{ result: true }]),
   ];

@@ -1,8 +1,9 @@
 import { sha256 } from '../core/bytes.ts';
 import { Denied, MalformedBytes, Unavailable } from '../core/errors.ts';
 import type { ReasonTexts } from './bundle.ts';
-import { parseVerdict, type Decision, type Obligations } from './decision.ts';
+import { parseVerdict, type Decision, type Tier } from './decision.ts';
 import type { PolicyInput } from './input.ts';
+import type { Obligations } from './obligations.ts';
 
 /** A policy that can be asked: {@link PolicyEngine} is the one. */
 export interface Evaluator {
@@ -64,6 +65,18 @@ export class Grant {
 
   get obligations(): Obligations {
     return this.decision.obligations;
+  }
+
+  get tier(): Tier {
+    return this.decision.tier;
+  }
+
+  get score(): number {
+    return this.decision.score;
+  }
+
+  get threshold(): number {
+    return this.decision.threshold;
   }
 
   /**

@@ -11,29 +11,12 @@ package troad.admission
 import data.troad.path
 
 # METADATA
-# title: The decision
-# description: >-
-#   decision_id echoes the input's. Without one the default stands, and the gateway takes an empty echo for no decision.
-# entrypoint: true
-default decision := {
-	"decision_id": "",
-	"allow": false,
-	"reasons": ["admission.input_malformed"],
-	"obligations": {},
-}
+# title: May it happen at all?
+default admitted := false
 
-decision := {
-	"decision_id": input.decision_id,
-	"allow": allow,
-	"reasons": reasons,
-	"obligations": {},
-}
+admitted if count(unmet) == 0
 
-default allow := false
-
-allow if count(unmet) == 0
-
-# One cause hides those that only follow from it. Display only: allow looks at unmet.
+# One cause hides those that only follow from it. Display only: admitted looks at unmet.
 reasons := ["admission.input_malformed"] if {
 	"admission.input_malformed" in unmet
 } else := ["admission.agreement_missing"] if {

@@ -1,6 +1,6 @@
 package troad.admission_test
 
-import data.troad.admission
+import data.troad.exchange
 
 client := "TW/GOV/A11/welfare"
 
@@ -62,7 +62,7 @@ demand := {"ial": 2, "aal": 3, "fal": 2, "max_age_seconds": 1, "proof": "require
 
 with_user(facts) := changed(facts, {"/assertion": assertion, "/agreement/assertion": demand})
 
-verdict(facts) := result if result := admission.decision with input as facts
+verdict(facts) := result if result := exchange.decision with input as facts
 
 changed(facts, changes) := json.patch(facts, [{"op": "replace", "path": path, "value": value} |
 	some path, value in changes
@@ -75,6 +75,9 @@ test_allows if {
 			"allow": true,
 			"reasons": [],
 			"obligations": {},
+			"score": 100,
+			"threshold": 0,
+			"tier": "high",
 		}
 	}
 }
@@ -329,6 +332,9 @@ test_refuses_what_is_no_object if {
 			"allow": false,
 			"reasons": ["admission.input_malformed"],
 			"obligations": {},
+			"score": 0,
+			"threshold": 0,
+			"tier": "none",
 		}
 	}
 }
