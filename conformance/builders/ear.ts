@@ -1,9 +1,10 @@
 // Attestation results as an attestation service signs them, true or not.
 import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { base64url, sha256 } from '../../gateway/core/bytes.ts';
+import type { AttestorKey } from '../../gateway/device/attested-device.ts';
 import { bindingMessage } from '../../gateway/device/binding.ts';
 import { type EarContent, formatEar } from '../../gateway/device/ear.ts';
-import { signToken, type TokenKey, type TokenSigner } from '../../gateway/device/token.ts';
+import { signToken, type TokenSigner } from '../../gateway/device/token.ts';
 
 export const ISSUER = 'attest.tw.troad.example';
 export const AUDIENCE = 'gw.a11.tw.troad.example';
@@ -11,7 +12,9 @@ export const NOW = Date.UTC(2026, 10, 22, 9);
 
 const verifier = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 export const SIGNER: TokenSigner = { issuer: ISSUER, kid: 'a1', privateKey: verifier.privateKey };
-export const KEYS: readonly TokenKey[] = [{ issuer: ISSUER, kid: 'a1', publicKey: verifier.publicKey }];
+export const KEYS: readonly AttestorKey[] = [
+  { issuer: ISSUER, kid: 'a1', publicKey: verifier.publicKey, maxLifeSeconds: 300 },
+];
 
 const binding = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const { x = '', y = '' } = binding.publicKey.export({ format: 'jwk' });

@@ -124,7 +124,7 @@ const verify = (token: string, binding: string | undefined, register = new Devic
     { token, binding },
     connection,
     GATEWAY,
-    { keys, register, maxLifeSeconds: 300 },
+    { keys: keys.map((key) => ({ ...key, maxLifeSeconds: 300 })), register },
     Date.now(),
   );
 

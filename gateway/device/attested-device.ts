@@ -2,17 +2,11 @@ import { base64url, sha256 } from '../core/bytes.ts';
 import { type EpochMs, toSeconds } from '../core/clock.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
 import { bindingMessage, isBound, spkiSha256 } from './binding.ts';
+import { type DeviceMinimum, type KeyResidency, RESIDENCIES } from './demand.ts';
 import { type EarContent, healthTier, parseEar, tpmTier } from './ear.ts';
 import type { DeviceRegister } from './register.ts';
 import { atLeast, type Tier } from './tier.ts';
 import { openToken, type TokenKey, TokenRefused } from './token.ts';
-
-/**
- * How the connection hangs on the TPM. `tpm`: the TLS key is in it; `bound`: a key in it signed this connection;
- * `software`: the result names the certificate, no more.
- */
-export const RESIDENCIES = ['software', 'bound', 'tpm'] as const;
-export type KeyResidency = (typeof RESIDENCIES)[number];
 
 /** A connection of the device, as TLS proved it. Nothing here may come from a header field. */
 export interface DeviceConnection {
@@ -32,17 +26,15 @@ export interface PresentedResult {
   readonly binding: string | undefined;
 }
 
-export interface DeviceMinimum {
-  readonly tpm: Tier;
-  readonly health: Tier;
-  readonly residency: KeyResidency;
+/** A key that may sign results about the devices in question. */
+export interface AttestorKey extends TokenKey {
+  /** Longest life of a result that we believe, seconds. */
+  readonly maxLifeSeconds: number;
 }
 
 export interface DeviceChecks {
-  readonly keys: readonly TokenKey[];
+  readonly keys: readonly AttestorKey[];
   readonly register: DeviceRegister;
-  /** Longest life of a result that we believe, seconds. */
-  readonly maxLifeSeconds: number;
 }
 
 /** A result from the future is refused beyond this: clocks of two machines differ. */
@@ -55,6 +47,8 @@ const SKEW_SECONDS = 5;
 abstract class AttestedDevice {
   readonly device: string;
   readonly issuer: string;
+  /** As it was presented. */
+  readonly token: string;
   /** `jti` of the result. */
   readonly resultId: string;
   /** SHA-256 of the token, base64url: what the record of an exchange refers to. */
@@ -73,6 +67,7 @@ abstract class AttestedDevice {
   protected constructor({ content, token, residency }: Verified, register: DeviceRegister) {
     this.device = content.device;
     this.issuer = content.issuer;
+    this.token = token;
     this.resultId = content.id;
     this.resultSha256 = base64url(sha256(token));
     this.tpmTier = tpmTier(content);
@@ -175,12 +170,12 @@ function verifyResult(
   checks: DeviceChecks,
   now: EpochMs,
 ): Verified {
-  const content = readResult(token, checks.keys);
+  const { content, maxLifeSeconds } = readResult(token, checks.keys);
   const refuse = (why: string): Denied => new Denied('device.result', why);
   if (content.audience !== audience) throw refuse('issued for another gateway');
   const seconds = toSeconds(now);
   const life = content.expiresAt - content.issuedAt;
-  if (life <= 0 || life > checks.maxLifeSeconds) throw refuse(`lives ${life} s`);
+  if (life <= 0 || life > maxLifeSeconds) throw refuse(`lives ${life} s`);
   if (content.issuedAt > seconds + SKEW_SECONDS) throw refuse('issued in the future');
   if (seconds >= content.expiresAt) throw new Denied('device.expired', content.device);
   // RFC 8705 §3.1, with the certificate from the TLS layer only: a stolen result does not work from elsewhere.
@@ -190,10 +185,13 @@ function verifyResult(
   return { content, token, residency };
 }
 
-function readResult(token: string, keys: readonly TokenKey[]): EarContent {
+function readResult(
+  token: string,
+  keys: readonly AttestorKey[],
+): { readonly content: EarContent; readonly maxLifeSeconds: number } {
   try {
-    const { payload } = openToken('ear+jwt', token, keys);
-    return parseEar(payload);
+    const { key, payload } = openToken('ear+jwt', token, keys);
+    return { content: parseEar(payload), maxLifeSeconds: key.maxLifeSeconds };
   } catch (cause) {
     if (!(cause instanceof TokenRefused || cause instanceof MalformedBytes)) throw cause;
     throw new Denied('device.result', cause.message, { cause });

@@ -65,7 +65,7 @@ const verify = (binding: string, gateway: TLSSocket) =>
     { token: result, binding },
     seen(gateway),
     AUDIENCE,
-    { keys: KEYS, register: new DeviceRegister(), maxLifeSeconds: 300 },
+    { keys: KEYS, register: new DeviceRegister() },
     NOW,
   );
 

@@ -24,7 +24,7 @@ import { atLeast, tierOf, TIERS, worstTier } from './tier.ts';
 import { signToken } from './token.ts';
 
 const denied = (code: RefusalCode) => Object.assign(new Error(), { name: 'Denied', code });
-const checksOf = (register = new DeviceRegister()) => ({ keys: KEYS, register, maxLifeSeconds: 300 });
+const checksOf = (register = new DeviceRegister()) => ({ keys: KEYS, register });
 
 interface Shown {
   readonly token?: string;

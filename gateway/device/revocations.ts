@@ -38,12 +38,12 @@ export class Revocations {
   /** @throws Denied `device.result` when it is not signed by one of the keys, or is no such list */
   static open(token: string, keys: readonly TokenKey[]): Revocations {
     try {
-      const { issuer, payload } = openToken('troad-device-revocations+jwt', token, keys);
+      const { key, payload } = openToken('troad-device-revocations+jwt', token, keys);
       const { seq, iat, revoked } = payload;
       if (!isCount(seq) || !isCount(iat) || !Array.isArray(revoked) || revoked.length > MAX_ENTRIES) {
         throw new MalformedBytes('list of revocations: seq, iat or revoked');
       }
-      return new Revocations(issuer, seq, iat, (revoked as readonly unknown[]).map(parseEntry));
+      return new Revocations(key.issuer, seq, iat, (revoked as readonly unknown[]).map(parseEntry));
     } catch (cause) {
       if (!(cause instanceof TokenRefused || cause instanceof MalformedBytes)) throw cause;
       throw new Denied('device.result', cause.message, { cause });

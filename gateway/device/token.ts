@@ -46,11 +46,11 @@ const encoded = (value: object): string => base64url(utf8(JSON.stringify(value))
  * (`jwk`, `jku`, `x5c`, `crit`, `b64`, `zip`) is refused, and the algorithm is not the token's to choose.
  * @throws TokenRefused
  */
-export function openToken(
+export function openToken<K extends TokenKey>(
   type: TokenType,
   token: string,
-  keys: readonly TokenKey[],
-): { readonly issuer: string; readonly payload: Readonly<Record<string, unknown>> } {
+  keys: readonly K[],
+): { readonly key: K; readonly payload: Readonly<Record<string, unknown>> } {
   if (token.length > MAX_CHARACTERS[type]) throw new TokenRefused(`${token.length} characters`);
   const [protectedHeader = '', body = '', tail = '', ...more] = token.split('.');
   const signature = fromBase64url(tail);
@@ -67,7 +67,7 @@ export function openToken(
   }
   const payload = parsed(body);
   if (payload['iss'] !== key.issuer) throw new TokenRefused('the key is not one of the issuer it names');
-  return { issuer: key.issuer, payload };
+  return { key, payload };
 }
 
 /** A JSON object in its one spelling: written again it is the same, so no member stood there twice. */

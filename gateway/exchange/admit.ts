@@ -81,6 +81,8 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
         now,
         client,
         user: user?.assertion,
+        endpoint: undefined,
+        node: undefined,
         request: asked,
         agreement,
       }),
@@ -136,7 +138,17 @@ export function admitProvider(
     dossier,
     registry.agreementsFor(client, route.service),
     (agreement) =>
-      PolicyInput.forProvider({ now, peer, signed, route, client, user: user?.assertion, agreement }),
+      PolicyInput.forProvider({
+        now,
+        peer,
+        signed,
+        route,
+        client,
+        user: user?.assertion,
+        endpoint: undefined,
+        node: undefined,
+        agreement,
+      }),
     { member: peer.member },
   );
   return {

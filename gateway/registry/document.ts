@@ -1,5 +1,7 @@
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { DeviceDemand } from '../device/demand.ts';
+import type { DeviceClass } from '../device/ear.ts';
 import type { AssertionAlgorithm } from '../identity/algorithm.ts';
 import type { PublicJwk } from '../identity/jwk.ts';
 import type { Assurance, AssertionDemand } from '../identity/levels.ts';
@@ -25,6 +27,8 @@ export interface RegistryDocument {
   readonly linkAnchors: readonly string[];
   /** Who may say who a user is. Absent: nobody, and no agreement can demand an assertion. */
   readonly identityProviders?: readonly IdentityProviderRow[];
+  /** Who may say what a device is. Absent: nobody, and no agreement can demand a device. */
+  readonly attestors?: readonly AttestorRow[];
 }
 
 /** A name for people to read. */
@@ -96,8 +100,8 @@ export interface AgreementRow {
   readonly enabledByConsumer: boolean;
   /** What is demanded of the user assertion; `none`, in as many words, where systems talk without a user. */
   readonly assertion: 'none' | AssertionDemand;
-  /** Device attestation. No other word is accepted as long as nothing would check it. */
-  readonly device: 'none';
+  /** What is demanded of the machines; `none`, in as many words, where any machine will do. */
+  readonly device: 'none' | DeviceDemand;
   readonly purpose?: string;
 }
 
@@ -131,4 +135,30 @@ export interface AcrRow {
   readonly ial: Assurance;
   /** 3 counts only together with `amr` that names a hardware key. */
   readonly aal: Assurance;
+}
+
+/** Leave for one attestation service to speak about devices. */
+export interface AttestorRow {
+  /** What stands in `iss` of its results, byte for byte. */
+  readonly issuer: string;
+  /** Members whose devices it may speak about. */
+  readonly members: readonly MemberId[];
+  readonly classes: readonly DeviceClass[];
+  /** Keys that sign results. */
+  readonly keys: readonly AttestorKeyRow[];
+  /** Longest `exp` − `iat` that is accepted, 5 to 300. */
+  readonly maxLifetimeSeconds: number;
+  /** Where gateways ask what it has taken back. Absent: a result counts until it expires. */
+  readonly revocations?: {
+    readonly url: string;
+    /** Keys that sign the list. Absent: those of `keys`. */
+    readonly keys?: readonly AttestorKeyRow[];
+  };
+}
+
+/** A P-256 key: attestation services sign with ES256 and nothing else. */
+export interface AttestorKeyRow {
+  readonly kid: string;
+  /** `kty`, `crv`, `x`, `y` (RFC 7518 §6.2.1) and no others. */
+  readonly jwk: PublicJwk;
 }

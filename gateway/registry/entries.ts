@@ -1,9 +1,18 @@
 // What look-ups in a registry give: rows joined with what they refer to. Frozen, and one object as long as the registry lives.
 import type { KeyObject } from 'node:crypto';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { AttestorKey } from '../device/attested-device.ts';
+import type { TokenKey as DeviceTokenKey } from '../device/token.ts';
 import type { TokenKey } from '../identity/jwk.ts';
 import type { AcrLevel } from '../identity/levels.ts';
-import type { IdentityProviderRow, LogRow, MessageAlgorithm, MessageKeyRow, Names } from './document.ts';
+import type {
+  AttestorRow,
+  IdentityProviderRow,
+  LogRow,
+  MessageAlgorithm,
+  MessageKeyRow,
+  Names,
+} from './document.ts';
 
 export interface MessageKey {
   readonly kid: string;
@@ -55,4 +64,11 @@ export interface IdentityProvider {
   /** SHA-256 of the row, base64url: another one when anything of it changes. */
   readonly revision: string;
   readonly row: IdentityProviderRow;
+}
+
+export interface Attestor {
+  readonly issuer: string;
+  readonly keys: readonly AttestorKey[];
+  readonly revocationKeys: readonly DeviceTokenKey[];
+  readonly row: AttestorRow;
 }

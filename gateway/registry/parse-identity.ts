@@ -63,16 +63,17 @@ const keys = (raw: unknown, path: string, problems: Problems): IdentityKeyRow[] 
     const o = problems.object(item, at, ['kid', 'alg', 'jwk']);
     if (o === BAD) return BAD;
     return whole<IdentityKeyRow>({
-      kid: problems.text(o.kid, `${at}/kid`, 'up to 200 printable characters', (t) =>
-        /^[\x21-\x7e]{1,200}$/.test(t) ? t : undefined,
-      ),
+      kid: problems.text(o.kid, `${at}/kid`, 'up to 200 printable characters', keyId),
       alg: problems.oneOf<AssertionAlgorithm>(o.alg, `${at}/alg`, ASSERTION_ALGORITHMS),
       jwk: jwk(o.jwk, `${at}/jwk`, problems),
     });
   });
 
+export const keyId = (text: string): string | undefined =>
+  /^[\x21-\x7e]{1,200}$/.test(text) ? text : undefined;
+
 /** Texts by name. Whether they are a key, and of that algorithm, is found out when the key is read. */
-function jwk(raw: unknown, path: string, problems: Problems): PublicJwk | Bad {
+export function jwk(raw: unknown, path: string, problems: Problems): PublicJwk | Bad {
   const o = problems.object(raw, path, ['kty', 'crv', 'x', 'y', 'n', 'e', 'alg', 'pub']);
   if (o === BAD) return BAD;
   const texts: Record<string, string> = {};
@@ -115,13 +116,19 @@ function assurance(raw: unknown, path: string, problems: Problems): Assurance | 
   return raw === 0 || raw === 1 || raw === 2 || raw === 3 ? raw : problems.add(path, 'expected 0, 1, 2 or 3');
 }
 
-function within(raw: unknown, path: string, min: number, max: number, problems: Problems): number | Bad {
+export function within(
+  raw: unknown,
+  path: string,
+  min: number,
+  max: number,
+  problems: Problems,
+): number | Bad {
   const value = problems.integer(raw, path, min);
   return value !== BAD && value > max ? problems.add(path, `more than ${max}`) : value;
 }
 
 /** Kept as written: issuers are compared byte for byte (RFC 8414 §2), so no second spelling is made here. */
-function httpsUrl(text: string): string | undefined {
+export function httpsUrl(text: string): string | undefined {
   if (text.length > 500 || !/^https:\/\/[\x21-\x7e]+$/.test(text) || /["?#\\]/.test(text)) return undefined;
   if (!URL.canParse(text)) return undefined;
   const { username, password } = new URL(text);

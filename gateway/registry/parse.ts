@@ -12,6 +12,7 @@ import {
   type ServiceRow,
   type SubsystemRow,
 } from './document.ts';
+import { attestor, deviceDemand } from './parse-attestor.ts';
 import { assertionDemand, identityProvider } from './parse-identity.ts';
 import { BAD, type Bad, type Problems, whole } from './problems.ts';
 import { parseAddress } from './address.ts';
@@ -19,6 +20,7 @@ import { parseAddress } from './address.ts';
 /** Taiwan has 7,720 agencies; an instance of ten times that is a mistake or an attack. */
 const MAX_MEMBERS = 100_000;
 const MAX_ROWS = 1_000_000;
+const MAX_ATTESTORS = 1000;
 const MAX_PER_GATEWAY = 64;
 
 /**
@@ -39,6 +41,7 @@ export function parseDocument(raw: unknown, problems: Problems): RegistryDocumen
     'agreements',
     'linkAnchors',
     'identityProviders',
+    'attestors',
   ]);
   if (o === BAD) return BAD;
   const row =
@@ -71,6 +74,9 @@ export function parseDocument(raw: unknown, problems: Problems): RegistryDocumen
             row(identityProvider),
           ),
         }),
+    ...(o.attestors === undefined
+      ? {}
+      : { attestors: problems.list(o.attestors, '/attestors', MAX_ATTESTORS, row(attestor)) }),
   });
 }
 
@@ -196,7 +202,7 @@ function agreement(raw: unknown, path: string, problems: Problems): AgreementRow
     enabledByProvider: problems.boolean(o.enabledByProvider, `${path}/enabledByProvider`),
     enabledByConsumer: problems.boolean(o.enabledByConsumer, `${path}/enabledByConsumer`),
     assertion: assertionDemand(o.assertion, `${path}/assertion`, problems),
-    device: problems.oneOf(o.device, `${path}/device`, ['none']),
+    device: deviceDemand(o.device, `${path}/device`, problems),
     ...(o.purpose === undefined
       ? {}
       : { purpose: problems.text(o.purpose, `${path}/purpose`, 'one line of text', line) }),

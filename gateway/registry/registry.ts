@@ -1,8 +1,10 @@
 import type { EpochMs } from '../core/clock.ts';
 import { ConfigError, Unavailable } from '../core/errors.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { AttestorKey } from '../device/attested-device.ts';
+import type { DeviceClass } from '../device/ear.ts';
 import type { AgreementRow, MemberRow, RegistryDocument } from './document.ts';
-import type { Gateway, IdentityProvider, MessageKey, Service, Subsystem } from './entries.ts';
+import type { Attestor, Gateway, IdentityProvider, MessageKey, Service, Subsystem } from './entries.ts';
 import { parseDocument } from './parse.ts';
 import { BAD, Problems } from './problems.ts';
 import { resolve, type Resolved } from './resolve.ts';
@@ -107,5 +109,19 @@ export class Registry {
   /** Every row of an issuer: one for each member it speaks for. */
   identityProvidersNamed(issuer: string): readonly IdentityProvider[] {
     return this.#resolved.byIssuer.get(issuer) ?? NONE;
+  }
+
+  /** Keys that may sign what a device of this member is; none when nobody may. */
+  attestorKeys(kind: DeviceClass, member: MemberId): readonly AttestorKey[] {
+    return this.#resolved.attestorKeys[kind].get(member) ?? NONE;
+  }
+
+  /** Every attestation service, in the order of the document. */
+  get attestors(): readonly Attestor[] {
+    return [...this.#resolved.attestors.values()];
+  }
+
+  attestor(issuer: string): Attestor | undefined {
+    return this.#resolved.attestors.get(issuer);
   }
 }

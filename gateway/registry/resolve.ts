@@ -14,11 +14,12 @@ import { parseAddress } from './address.ts';
 import type { AgreementRow, GatewayRow, MemberRow, RegistryDocument } from './document.ts';
 import { readMessageKey, spkiSha256 as hashOf } from './keys.ts';
 import type { Problems } from './problems.ts';
+import { resolveAttestors, type Attestors } from './resolve-attestors.ts';
 import { resolveIdentityProviders, type IdentityProviders } from './resolve-identity.ts';
 import type { Gateway, MessageKey, Service, Subsystem } from './entries.ts';
 
 /** The document's rows, joined and indexed. */
-export interface Resolved extends IdentityProviders {
+export interface Resolved extends IdentityProviders, Attestors {
   readonly members: ReadonlyMap<MemberId, MemberRow>;
   readonly gateways: ReadonlyMap<string, Gateway>;
   readonly messageKeys: ReadonlyMap<string, MessageKey>;
@@ -111,6 +112,7 @@ export function resolve(
     agreements,
     identityProviders,
     byIssuer,
+    ...resolveAttestors(document, members, problems),
   };
 }
 

@@ -82,8 +82,12 @@ const DEMAND = { ial: 2, aal: 2, fal: 1, maxAgeSeconds: 3600, proof: 'optional' 
 denied('an agreement that demands an assertion', 'admission.assertion_required', () =>
   PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, assertion: DEMAND } })),
 );
+const LEAST = { tpm: 'warning', health: 'none', residency: 'software' } as const;
+denied('an agreement that demands an attested host', 'admission.node_required', () =>
+  PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, device: { node: LEAST } } })),
+);
 denied('an agreement that demands an attested device', 'admission.device_required', () =>
-  PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, device: 'attested' } })),
+  PolicyInput.forProvider(providerFacts({ agreement: { ...AGREEMENT, device: { endpoint: LEAST } } })),
 );
 
 // --- What the SDK would let pass (each shown on the SDK first, then on the engine)
@@ -308,7 +312,7 @@ void t.test('leaving out fields never turns a denial into an allow', async () =>
       undefined,
       { ...AGREEMENT, enabledByProvider: false },
       { ...AGREEMENT, enabledByConsumer: false },
-      { ...AGREEMENT, device: 'attested' },
+      { ...AGREEMENT, device: { endpoint: LEAST, node: LEAST } },
       { ...AGREEMENT, methods: ['PUT'] },
       { ...AGREEMENT, paths: [] },
     ),

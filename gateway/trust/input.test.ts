@@ -1,11 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { bound, CONNECTION, CONTENT, ISSUER, KEYS, token } from '../../conformance/builders/ear.ts';
 import type { ServiceId, SubsystemId } from '../core/ids.ts';
+import { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import { DeviceRegister } from '../device/register.ts';
 import { canonicalJson } from './canonical.ts';
 import { PolicyInput } from './input.ts';
 import {
   AGREEMENT,
   A,
+  B,
   CLIENT,
   NOW,
   SERVICE,
@@ -67,6 +71,70 @@ void t.test("the provider's gateway lays down what the peer signed", async (t) =
     agreement: null,
   });
   t.equal(input.agreementId, undefined);
+});
+
+const SHOWN = {
+  binding: 'bound',
+  device: CONTENT.device,
+  expires_at_ms: NOW + 180_000 - (NOW % 1000),
+  health: { os: 2, antivirus: 2, applications: 36, configuration: 2 },
+  health_tier: 'warning',
+  issued_at_ms: NOW - (NOW % 1000),
+  issuer: ISSUER,
+  policy: CONTENT.policyId,
+  tpm_tier: 'affirming',
+};
+const seconds = Math.floor(NOW / 1000);
+const checks = { keys: KEYS, register: new DeviceRegister() };
+const fresh = {
+  issuedAt: seconds,
+  expiresAt: seconds + 180,
+  health: { ...CONTENT.health, applications: 36 },
+} as const;
+const endpointToken = token({ ...fresh, audience: A });
+const endpoint = EndpointDevice.verify(
+  { token: endpointToken, binding: bound() },
+  CONNECTION,
+  A,
+  checks,
+  NOW,
+);
+const nodeOf = (gateway: string): NodeDevice =>
+  NodeDevice.verify(
+    { token: token({ ...fresh, class: 'node', gateway, audience: 'TW' }), binding: bound() },
+    CONNECTION,
+    gateway,
+    'TW',
+    { ...checks, register: new DeviceRegister() },
+    NOW,
+  );
+const LEAST = { tpm: 'affirming', health: 'warning', residency: 'bound' } as const;
+
+void t.test('what was attested of machines, and what is demanded of them', async (t) => {
+  const agreement = { ...AGREEMENT, device: { node: LEAST } };
+  const signed = signedRequest({ device: `result="${endpointToken}", binding="x"` });
+  for (const input of [
+    PolicyInput.forConsumer(consumerFacts({ endpoint, node: nodeOf(B), agreement })),
+    PolicyInput.forProvider(providerFacts({ endpoint, signed, node: nodeOf(A), agreement })),
+  ]) {
+    const document = JSON.parse(input.text);
+    t.strictSame(document.device, SHOWN);
+    t.strictSame(document.node, SHOWN);
+    t.strictSame(document.agreement.device, { endpoint: null, node: LEAST });
+    t.equal(input.text, canonicalJson(document), 'RFC 8785');
+  }
+});
+
+void t.test('V6: machines of another message or peer are refused', async (t) => {
+  const relayed = signedRequest({ device: `result="${token({ ...fresh, audience: A, id: 'other' })}"` });
+  for (const [change, message] of [
+    [{ endpoint }, 'another device'],
+    [{ endpoint, signed: relayed }, 'another device'],
+    [{ signed: relayed }, 'another device'],
+    [{ node: nodeOf(B) }, 'the host of another gateway'],
+  ] as const) {
+    t.throws(() => PolicyInput.forProvider(providerFacts(change)), { message: new RegExp(message) }, message);
+  }
 });
 
 void t.test('how a client was proved is handed on as it was', async (t) => {

@@ -2,6 +2,8 @@ import type { EpochMs } from '../core/clock.ts';
 import { utf8 } from '../core/bytes.ts';
 import { fieldValue } from '../core/fields.ts';
 import { memberOf, type ExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
+import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import type { DeviceDemand, DeviceMinimum } from '../device/demand.ts';
 import type { ClientSystem } from '../identity/client-system.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
@@ -22,9 +24,9 @@ export interface AgreementTerms {
   readonly untilMs: EpochMs;
   readonly enabledByProvider: boolean;
   readonly enabledByConsumer: boolean;
-  /** What is demanded of the user assertion, and of the device; `none` if nothing. */
+  /** What is demanded of the user assertion, and of the machines; `none` if nothing. */
   readonly assertion: 'none' | AssertionDemand;
-  readonly device: string;
+  readonly device: 'none' | DeviceDemand;
 }
 
 /** What the consumer's gateway knows of a request, in the words of the canonical request. */
@@ -35,6 +37,10 @@ export interface ConsumerFacts {
   readonly client: ClientSystem;
   /** Proof of the user; undefined when no assertion came with the request. */
   readonly user: UserAssertion | undefined;
+  /** Proof of the machine that the local system sits on; undefined when it presented none. */
+  readonly endpoint: EndpointDevice | undefined;
+  /** Proof of the host of the provider's gateway; undefined when it presented none. */
+  readonly node: NodeDevice | undefined;
   readonly request: {
     readonly method: string;
     readonly route: Route;
@@ -56,6 +62,10 @@ export interface ProviderFacts {
   readonly client: SubsystemId;
   /** Proof of the user, verified again with what the peer relayed. */
   readonly user: UserAssertion | undefined;
+  /** Proof of the machine behind the peer, verified again with what the peer relayed. */
+  readonly endpoint: EndpointDevice | undefined;
+  /** Proof of the host of the peer. */
+  readonly node: NodeDevice | undefined;
   readonly agreement: AgreementTerms | undefined;
 }
 
@@ -87,14 +97,14 @@ export class PolicyInput {
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
-    const { exchange, now, client, user, request, agreement } = facts;
+    const { exchange, now, client, user, endpoint, node, request, agreement } = facts;
     return new PolicyInput({
       agreement: terms(agreement),
       assertion: shown(user),
       client_system: { method: client.method, subsystem: client.subsystem },
       decision_id: exchange,
-      device: null,
-      node: null,
+      device: attested(endpoint),
+      node: attested(node),
       now_ms: now,
       peer: null,
       request: asked(request.client, request.length, request.method, request.route),
@@ -104,7 +114,7 @@ export class PolicyInput {
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const { now, peer, signed, route, client, user, agreement } = facts;
+    const { now, peer, signed, route, client, user, endpoint, node, agreement } = facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -116,13 +126,22 @@ export class PolicyInput {
     const relayed = fieldValue(signed.fields, 't-road-user');
     if (user === undefined ? relayed !== undefined : relayed?.startsWith(`assertion="${user.jws}"`) !== true)
       throw new Error('policy input: another user');
+    if (node !== undefined && node.gateway !== peer.name)
+      throw new Error('policy input: the host of another gateway');
+    const result = fieldValue(signed.fields, 't-road-device');
+    if (
+      endpoint === undefined
+        ? result !== undefined
+        : result?.startsWith(`result="${endpoint.token}"`) !== true
+    )
+      throw new Error('policy input: another device');
     return new PolicyInput({
       agreement: terms(agreement),
       assertion: shown(user),
       client_system: null,
       decision_id: exchange.id,
-      device: null,
-      node: null,
+      device: attested(endpoint),
+      node: attested(node),
       now_ms: now,
       peer: { gateway: peer.name, member: peer.member },
       request: asked(client, exchange.length, view.method, route),
@@ -140,9 +159,9 @@ interface Document {
   readonly assertion: ReturnType<typeof shown>;
   readonly client_system: { readonly method: ClientSystem['method']; readonly subsystem: SubsystemId } | null;
   readonly decision_id: ExchangeId;
-  /** Places of the endpoint's and the peer node's attestation result. null: nothing presented. */
-  readonly device: null;
-  readonly node: null;
+  /** The endpoint's attestation result and that of the peer's host. null: nothing presented. */
+  readonly device: ReturnType<typeof attested>;
+  readonly node: ReturnType<typeof attested>;
   readonly now_ms: EpochMs;
   readonly peer: { readonly gateway: string; readonly member: MemberId } | null;
   readonly request: ReturnType<typeof asked>;
@@ -165,7 +184,7 @@ function terms(agreement: AgreementTerms | undefined) {
   return {
     assertion: demanded(agreement.assertion),
     consumer: agreement.consumer,
-    device: agreement.device,
+    device: demandedOfDevices(agreement.device),
     enabled_by_consumer: agreement.enabledByConsumer,
     enabled_by_provider: agreement.enabledByProvider,
     from_ms: agreement.fromMs,
@@ -181,6 +200,35 @@ function demanded(assertion: 'none' | AssertionDemand) {
   if (assertion === 'none') return assertion;
   const { aal, fal, ial, maxAgeSeconds, proof } = assertion;
   return { aal, fal, ial, max_age_seconds: maxAgeSeconds, proof };
+}
+
+function demandedOfDevices(device: 'none' | DeviceDemand) {
+  if (device === 'none') return device;
+  const { endpoint, node } = device;
+  return { endpoint: minimum(endpoint), node: minimum(node) };
+}
+
+function minimum(least: DeviceMinimum | undefined) {
+  if (least === undefined) return null;
+  const { health, residency, tpm } = least;
+  return { health, residency, tpm };
+}
+
+/** What an attestation service said of a machine, and how the connection hangs on it. */
+function attested(machine: EndpointDevice | NodeDevice | undefined) {
+  if (machine === undefined) return null;
+  const { antivirus, applications, configuration, os } = machine.health;
+  return {
+    binding: machine.residency,
+    device: machine.device,
+    expires_at_ms: machine.expiresAtMs,
+    health: { antivirus, applications, configuration, os },
+    health_tier: machine.healthTier,
+    issued_at_ms: machine.issuedAtMs,
+    issuer: machine.issuer,
+    policy: machine.policyId,
+    tpm_tier: machine.tpmTier,
+  };
 }
 
 /** What is known about the user's authentication; who it is does not matter here, and does not go into the log this way. */

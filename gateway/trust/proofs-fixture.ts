@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Authority } from '../../pki/authority.ts';
+import type { Field } from '../core/fields.ts';
 import { newExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
 import { ClientSystem } from '../identity/client-system.ts';
 import { PeerGateway } from '../identity/peer.ts';
@@ -61,11 +62,12 @@ export interface Asked {
   readonly path?: string;
   readonly from?: string;
   readonly length?: number;
+  readonly device?: string;
 }
 
 /** A request of A's gateway for the echo service, signed by it and verified by B's. */
 export function signedRequest(asked: Asked = {}): SignedHead {
-  const { method = 'GET', path = `/r1/${SERVICE}/people/7`, from = A, length } = asked;
+  const { method = 'GET', path = `/r1/${SERVICE}/people/7`, from = A, length, device } = asked;
   const announced = length === undefined ? {} : { length };
   const exchange = { id: newExchangeId(), mode: 'stream', from, to: B, at: NOW, ...announced } as const;
   const head = {
@@ -77,7 +79,8 @@ export function signedRequest(asked: Asked = {}): SignedHead {
       ['x-road-client', CLIENT],
       ['x-road-id', 'TW-1'],
       [EXCHANGE, formatExchange(exchange)],
-    ] as const,
+      ...(device === undefined ? [] : [['t-road-device', device] as const]),
+    ] as readonly Field[],
   };
   const signer = new MessageSigner(
     { kid: '1', algorithm: 'ed25519', privateKey: keys.privateKey },
@@ -96,6 +99,8 @@ export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFac
     now: NOW,
     client: provedClient(),
     user: undefined,
+    endpoint: undefined,
+    node: undefined,
     request: { method: 'GET', route, client: CLIENT, length: undefined },
     agreement: AGREEMENT,
     ...changes,
@@ -110,6 +115,8 @@ export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFac
     route: { service: SERVICE, rest: '/people/7' },
     client: CLIENT,
     user: undefined,
+    endpoint: undefined,
+    node: undefined,
     agreement: AGREEMENT,
     ...changes,
   };

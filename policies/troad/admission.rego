@@ -8,6 +8,7 @@
 #   - input: schema.input
 package troad.admission
 
+import data.troad.devices
 import data.troad.path
 
 # METADATA
@@ -63,7 +64,25 @@ unmet contains "admission.federation_too_weak" if not assertion_protected
 
 unmet contains "admission.possession_unproved" if not possession_proved
 
-unmet contains "admission.device_required" if not device_sufficient
+unmet contains "admission.device_required" if not device_presented
+
+unmet contains "admission.device_expired" if not device_current
+
+unmet contains "admission.device_too_weak" if not device_booted
+
+unmet contains "admission.device_unhealthy" if not device_healthy
+
+unmet contains "admission.device_unbound" if not device_held
+
+unmet contains "admission.node_required" if not node_presented
+
+unmet contains "admission.node_expired" if not node_current
+
+unmet contains "admission.node_too_weak" if not node_booted
+
+unmet contains "admission.node_unhealthy" if not node_healthy
+
+unmet contains "admission.node_unbound" if not node_held
 
 # --- Who asks, and whom
 
@@ -193,9 +212,72 @@ possession_proved if {
 	input.assertion.bound_by in {"certificate", "dpop"}
 }
 
-# A demand on the device has no rule that could meet it while well_formed wants input.device to be null; so it refuses,
-# as does an agreement without the word.
-device_sufficient if input.agreement.device == "none"
+# The endpoint is the machine that the user or client system sits on; the node is the host of the peer gateway. An
+# agreement that neither says "none" nor what it wants is met by nothing.
+device_presented if input.agreement.device == "none"
+
+device_presented if {
+	is_object(input.agreement.device)
+	input.agreement.device.endpoint == null
+}
+
+device_presented if {
+	is_object(input.agreement.device)
+	is_object(input.device)
+}
+
+# Nobody needs to show a machine where none is demanded; but nobody shows one that has expired.
+device_current if input.device == null
+
+device_current if devices.current(input.device, input.now_ms)
+
+# Where there is nothing to measure, device_presented has the say.
+device_unasked if input.device == null
+
+device_unasked if not is_object(input.agreement.device)
+
+device_unasked if input.agreement.device.endpoint == null
+
+device_booted if device_unasked
+
+device_booted if devices.booted(input.device, input.agreement.device.endpoint)
+
+device_healthy if device_unasked
+
+device_healthy if devices.healthy(input.device, input.agreement.device.endpoint)
+
+device_held if device_unasked
+
+device_held if devices.held(input.device, input.agreement.device.endpoint)
+
+# A demand in another word is told once, by device_presented.
+node_presented if not is_object(input.agreement.device)
+
+node_presented if input.agreement.device.node == null
+
+node_presented if is_object(input.node)
+
+node_current if input.node == null
+
+node_current if devices.current(input.node, input.now_ms)
+
+node_unasked if input.node == null
+
+node_unasked if not is_object(input.agreement.device)
+
+node_unasked if input.agreement.device.node == null
+
+node_booted if node_unasked
+
+node_booted if devices.booted(input.node, input.agreement.device.node)
+
+node_healthy if node_unasked
+
+node_healthy if devices.healthy(input.node, input.agreement.device.node)
+
+node_held if node_unasked
+
+node_held if devices.held(input.node, input.agreement.device.node)
 
 # --- The input is exactly what this policy weighs
 
@@ -209,8 +291,8 @@ well_formed if {
 	input.decision_id != ""
 	is_number(input.now_ms)
 	input.role in {"consumer", "provider"}
-	input.device == null
-	input.node == null
+	machine_well_formed(input.device)
+	machine_well_formed(input.node)
 	assertion_well_formed
 	request_well_formed
 	peer_well_formed
@@ -255,6 +337,11 @@ assertion_well_formed if {
 	every method in input.assertion.amr { is_string(method) }
 }
 
+# null: nothing was presented.
+machine_well_formed(null)
+
+machine_well_formed(machine) if devices.well_formed(machine)
+
 peer_well_formed if input.peer == null
 
 peer_well_formed if {
@@ -284,6 +371,7 @@ agreement_well_formed if {
 	every method in input.agreement.methods { is_string(method) }
 	every pattern in input.agreement.paths { is_string(pattern) }
 	demand_well_formed
+	device_demand_well_formed
 }
 
 # Any word is well-formed, and "none" the only one that is met.
@@ -292,3 +380,15 @@ demand_well_formed if not is_object(input.agreement.assertion)
 demand_well_formed if {
 	object.keys(input.agreement.assertion) == {"aal", "fal", "ial", "max_age_seconds", "proof"}
 }
+
+device_demand_well_formed if not is_object(input.agreement.device)
+
+device_demand_well_formed if {
+	object.keys(input.agreement.device) == {"endpoint", "node"}
+	minimum_well_formed(input.agreement.device.endpoint)
+	minimum_well_formed(input.agreement.device.node)
+}
+
+minimum_well_formed(null)
+
+minimum_well_formed(minimum) if devices.minimum_well_formed(minimum)

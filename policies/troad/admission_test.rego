@@ -1,5 +1,6 @@
 package troad.admission_test
 
+import data.troad.devices_test
 import data.troad.exchange
 
 client := "TW/GOV/A11/welfare"
@@ -355,7 +356,8 @@ test_every_reason_has_its_texts if {
 		some reason in verdict(changed(at_consumer, refusal[0])).reasons
 	}
 	of_users := {refusal[1] | some refusal in user_refusals}
-	(seen | of_users) | {"admission.caller_unproved"} == object.keys(data.reasons)
+	of_devices := {refusal[1] | some refusal in devices_test.refusals}
+	((seen | of_users) | of_devices) | {"admission.caller_unproved"} == object.keys(data.reasons)
 	every texts in data.reasons {
 		object.keys(texts) == {"en", "zh-TW"}
 		every text in texts { count(text) > 5 }
