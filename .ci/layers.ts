@@ -35,6 +35,8 @@ const LOWER = Object.keys(LEVELS).filter((area) => (LEVELS[area] ?? 0) <= 3);
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   // The auditor trusts neither side: nothing of the running path may be needed to check what it left behind.
   'gateway/audit': [...LOWER, 'gateway/evidence', 'gateway/registry'],
+  // Policy authors' tools read logs as the auditor does.
+  'gateway/author': [...LOWER, 'gateway/evidence', 'gateway/audit'],
   'gateway/attest': [...LOWER, 'gateway/registry', 'pki'],
   'gateway/sandbox': [
     ...LOWER,
