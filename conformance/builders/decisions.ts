@@ -51,17 +51,25 @@ export async function writeDecisions(
     const bytes = utf8(canonicalJson({ ...input, decision_id: exchangeId(n) }));
     const decision = engine.replay(bytes);
     const { allow, reasons, agreementId, resultDigest, bundleDigest, entrypoint } = decision;
+    const { tier, score, threshold, obligations } = decision;
     const pol: PolicyFacts = {
       b: bundleDigest,
       e: entrypoint,
       i: base64url(sha256(bytes)),
       o: resultDigest,
       allow,
+      tier,
+      score,
+      threshold,
+      ...(Object.keys(obligations).length === 0 ? {} : { obligations: { ...obligations } }),
       ...(agreementId === undefined ? {} : { agreement: agreementId }),
       ...(reasons.length === 0 ? {} : { reasons }),
       ...lies,
     };
-    const record = draft(allow ? 'req.final' : 'deny', n, { pol, ...(allow ? {} : { out: 'policy.denied' }) });
+    const record = draft(allow ? 'req.final' : 'deny', n, {
+      pol,
+      ...(allow ? {} : { out: 'policy.denied' }),
+    });
     appended.push(log.append(record, { input: sealed ?? bytes }));
     n += 1;
     if (n % 512 === 0) await Promise.all(appended.splice(0));

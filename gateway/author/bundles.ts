@@ -24,23 +24,20 @@ export async function readBundle(storage: ReadStorage, folder: string): Promise<
   }
 }
 
-/** Bundles by digest: out of stores, where each lies in a folder of its digest's name, and out of single folders. */
+/** Bundles by digest, out of stores (a folder for each digest, of its name) and out of single bundles' folders. */
 export class BundleShelf {
   readonly #storage: ReadStorage;
-  readonly #stores: readonly string[];
-  readonly #folders: readonly string[];
+  readonly #places: readonly string[];
   readonly #known = new Map<string, Promise<Bundle | undefined>>();
-  #single: Promise<ReadonlyMap<string, Bundle>> | undefined;
 
-  constructor(storage: ReadStorage, stores: readonly string[], folders: readonly string[]) {
+  constructor(storage: ReadStorage, places: readonly string[]) {
     this.#storage = storage;
-    this.#stores = stores;
-    this.#folders = folders;
+    this.#places = places;
   }
 
   /** Where it looks, for people. */
-  places(digest: string): string[] {
-    return [...this.#stores.map((store) => `${store}/${digest}`), ...this.#folders];
+  get places(): string {
+    return this.#places.join(', ') || 'no place';
   }
 
   /**
@@ -56,20 +53,14 @@ export class BundleShelf {
   async #look(digest: string): Promise<Bundle | undefined> {
     // Records are others' words: nothing but a digest becomes part of a path.
     if (!/^[A-Za-z0-9_-]{43}$/.test(digest)) return undefined;
-    for (const store of this.#stores) {
-      const names = await this.#storage.list(store).catch(() => []);
-      if (!names.includes(digest)) continue;
-      const bundle = await readBundle(this.#storage, `${store}/${digest}`);
-      if (bundle.digest !== digest)
-        throw new ConfigError([`${store}/${digest}: holds the bundle ${bundle.digest}`]);
-      return bundle;
+    for (const place of this.#places) {
+      const names: readonly string[] = await this.#storage.list(place).catch(() => []);
+      const single = names.includes('manifest.json');
+      if (!single && !names.includes(digest)) continue;
+      const bundle = await readBundle(this.#storage, single ? place : `${place}/${digest}`);
+      if (bundle.digest === digest) return bundle;
+      if (!single) throw new ConfigError([`${place}/${digest}: holds the bundle ${bundle.digest}`]);
     }
-    this.#single ??= this.#readFolders();
-    return (await this.#single).get(digest);
-  }
-
-  async #readFolders(): Promise<ReadonlyMap<string, Bundle>> {
-    const bundles = await Promise.all(this.#folders.map((folder) => readBundle(this.#storage, folder)));
-    return new Map(bundles.map((bundle) => [bundle.digest, bundle]));
+    return undefined;
   }
 }

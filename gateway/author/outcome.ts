@@ -4,12 +4,7 @@ import type { PolicyEngine } from '../trust/engine.ts';
 
 /** What a decision comes to, in the four words of the design, or why there was none. */
 export type OutcomeWord =
-  | 'allow'
-  | 'allow with obligations'
-  | 'step-up'
-  | 'deny'
-  | 'policy.undefined'
-  | 'policy.failed';
+  'allow' | 'allow with obligations' | 'step-up' | 'deny' | 'policy.undefined' | 'policy.failed';
 
 /** A decision made for comparing; leave to do anything never comes of it. */
 export interface Outcome {
@@ -42,7 +37,13 @@ export function wordOf(allow: boolean, obligations: unknown): OutcomeWord {
 export function decideAgain(engine: PolicyEngine, input: Uint8Array): Outcome {
   try {
     const { allow, obligations, reasons, resultDigest, decisionId } = engine.replay(input);
-    return { decisionId, word: wordOf(allow, obligations), reasons, digest: resultDigest, trouble: undefined };
+    return {
+      decisionId,
+      word: wordOf(allow, obligations),
+      reasons,
+      digest: resultDigest,
+      trouble: undefined,
+    };
   } catch (thrown) {
     if (!(thrown instanceof Unavailable)) throw thrown;
     const word = thrown.code === 'policy.undefined' ? 'policy.undefined' : 'policy.failed';

@@ -97,7 +97,7 @@ async function ownEngines(cited: ReadonlySet<string>, shelf: BundleShelf): Promi
   }
   return {
     engineFor: (digest) => engines.get(digest),
-    why: (digest) => broken.get(digest) ?? `looked for it in ${shelf.places(digest).join(', ') || 'no place'}`,
+    why: (digest) => broken.get(digest) ?? `looked for it in ${shelf.places}`,
   };
 }
 

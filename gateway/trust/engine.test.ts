@@ -206,6 +206,10 @@ void t.test('O05: memory has an end, and so has the input', async (t) => {
   const paths = [`/${'x'.repeat(MAX_INPUT_BYTES)}`];
   const large = PolicyInput.forConsumer(consumerFacts({ agreement: { ...AGREEMENT, paths } }));
   t.throws(() => shipped.decide(large), { code: 'policy.failed', message: /characters/ });
+  t.throws(() => shipped.replay(large.bytes), {
+    name: 'MalformedBytes',
+    message: /policy input of \d+ bytes/,
+  });
   t.type(decide(shipped), Grant, 'and goes on');
 });
 

@@ -68,12 +68,13 @@ export class PolicyEngine {
    * @throws Unavailable `policy.undefined`, `policy.failed`
    */
   replay(bytes: Uint8Array): Decision {
-    const { text, value } = parseCanonicalJson(bytes);
+    if (bytes.length > MAX_INPUT_BYTES) throw new MalformedBytes(`policy input of ${bytes.length} bytes`);
+    const { value } = parseCanonicalJson(bytes);
     if (!isObject(value)) throw new MalformedBytes('policy input is not an object');
     const { decision_id: decisionId, agreement } = value;
     const agreementId = isObject(agreement) ? agreement['id'] : undefined;
     return decisionOf(
-      this.evaluate(text),
+      this.#evaluate(() => value),
       {
         decisionId: typeof decisionId === 'string' ? decisionId : '',
         agreementId: typeof agreementId === 'string' ? agreementId : undefined,
@@ -89,12 +90,19 @@ export class PolicyEngine {
    * @throws Unavailable `policy.failed`
    */
   evaluate(text: string): unknown {
-    try {
+    return this.#evaluate(() => {
       // Of UTF-16 units; JSON text of ours is at least that long in bytes, and no input comes near.
       if (text.length > MAX_INPUT_BYTES) throw new Error(`input of ${text.length} characters`);
-      // A plain object, fresh each time. Given nothing, null, or malformed bytes the SDK evaluates *without* input and
-      // says nothing; given a Buffer it evaluates an object of numbers.
-      const input: unknown = JSON.parse(text);
+      return JSON.parse(text) as unknown;
+    });
+  }
+
+  /** @param read a plain object, fresh each time */
+  #evaluate(read: () => unknown): unknown {
+    try {
+      const input = read();
+      // Given nothing, null, or malformed bytes the SDK evaluates *without* input and says nothing; given a Buffer it
+      // evaluates an object of numbers.
       if (!isObject(input)) throw new Error('input is not an object');
       this.#instance ??= instantiate(this.#bundle);
       return this.#instance.evaluate(input, this.entrypoint);
