@@ -61,15 +61,20 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   dossier.target = request.target;
   dossier.learn({ xid: request.xid, client: claimed, svc: route.service, op: method });
   const client = ClientSystem.identify(arrival.connection, claimed, gateway.subsystems);
+  const now = gateway.clock.now();
+  const visit = gateway.callers.visit(arrival.connection.remote, now);
+  dossier.visit = visit;
+  visit.client(client.subsystem);
   const certificate = certificateSha256(arrival.connection);
   const user = await presentedUser(request, certificate, memberOf(client.subsystem), gateway);
   dossier.user(user);
+  if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
   // Place of the endpoint's attestation result (device/): verified here, presented to policy below as a proof.
   const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
   if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
   if (registry.service(route.service) === undefined) throw new Denied('service.unknown', route.service);
-  const now = gateway.clock.now();
+  const signals = visit.facts();
   const asked = { method, route, client: claimed, length: request.length };
   const grant = decide(
     gateway,
@@ -85,6 +90,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
         node: undefined,
         request: asked,
         agreement,
+        signals,
       }),
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
@@ -127,12 +133,17 @@ export function admitProvider(
   // A gateway speaks for the subsystems the registry gives it, and for no others.
   if (registry.subsystem(client)?.gateway.name !== peer.name)
     throw new Denied('message.inconsistent', `${client} is not served by ${peer.name}`);
+  const now = gateway.clock.now();
+  const visit = gateway.callers.visit(withoutPort(session.remote), now);
+  dossier.visit = visit;
+  visit.client(`${peer.name} ${client}`);
   const user = relayedUser(signed, head, peer, gateway);
   dossier.user(user);
+  if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
   // Place of the relayed endpoint result: checked again, against this very peer.
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
-  const now = gateway.clock.now();
+  const signals = visit.facts();
   const grant = decide(
     gateway,
     dossier,
@@ -148,6 +159,7 @@ export function admitProvider(
         endpoint: undefined,
         node: undefined,
         agreement,
+        signals,
       }),
     { member: peer.member },
   );
@@ -169,6 +181,9 @@ function requireReady(gateway: Gateway): void {
   const reason = gateway.notReady();
   if (reason !== undefined) throw new Unavailable(reason, 'not ready');
 }
+
+/** The port is another with every connection. */
+const withoutPort = (remote: string): string => remote.slice(0, Math.max(0, remote.lastIndexOf(':')));
 
 const peers = new WeakMap<LinkSession, PeerGateway>();
 

@@ -6,6 +6,7 @@ import type { Receipt } from '../evidence/receipt.ts';
 import type { ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
 import type { Mode } from '../message/exchange-field.ts';
 import type { SignatureEvidence } from '../message/signer.ts';
+import type { Visit } from '../trust/signals.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
 
@@ -32,6 +33,8 @@ export class Dossier {
   /** Path and query: may be personal, go into the sealed part. */
   target: { readonly path: string; readonly query: string } | undefined;
   policyInput: Uint8Array | undefined;
+  /** In whose habits this exchange counts. */
+  visit: Visit | undefined;
   #userField: Uint8Array | undefined;
   #begun = false;
   #over = false;
@@ -115,7 +118,7 @@ export class Dossier {
         thrown instanceof Unavailable || !(thrown instanceof Error) ? detail : (thrown.stack ?? detail);
       this.#gateway.observer.trouble(this.id, code, stack);
     }
-    this.#finished(code);
+    this.#finished(code, thrown instanceof Denied);
     return code;
   }
 
@@ -123,10 +126,12 @@ export class Dossier {
   completed(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#finished('ok');
+    this.#finished('ok', false);
   }
 
-  #finished(out: ExchangeFacts['out']): void {
+  #finished(out: ExchangeFacts['out'], refused: boolean): void {
+    const bytes = this.sent.req + this.sent.res;
+    this.visit?.ended({ ok: out === 'ok', refused, bytes }, this.#gateway.clock.now());
     const { role = 'c', status, peer, client, svc } = this.#facts;
     this.#gateway.observer.finished({
       exchange: this.id,

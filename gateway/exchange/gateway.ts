@@ -11,6 +11,7 @@ import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
 import type { Evaluator } from '../trust/grant.ts';
+import type { CallerSignals } from '../trust/signals.ts';
 import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
@@ -28,6 +29,8 @@ export interface Gateway {
   readonly registry: () => Registry;
   /** The policy in force now; an exchange asks once and keeps what it got. */
   readonly policy: () => Evaluator;
+  /** What callers usually do. */
+  readonly callers: CallerSignals;
   readonly signingKey: SigningKey;
   readonly verifier: VerifierContext;
   readonly replay: ReplayTable;

@@ -38,10 +38,10 @@ export function watched(engine: Evaluator, mark: EvaluationMark, nanoseconds: ()
     bundleDigest,
     entrypoint,
     reasons,
-    evaluate(text, asked) {
+    evaluate(text) {
       mark.begin(nanoseconds());
       try {
-        return engine.evaluate(text, asked);
+        return engine.evaluate(text);
       } finally {
         mark.end();
       }

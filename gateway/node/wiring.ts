@@ -13,6 +13,7 @@ import { fetchJwks } from '../server/fetch-bounded.ts';
 import { LineRelay } from '../telemetry/line-relay.ts';
 import { openOperatorLog } from '../telemetry/log.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';
+import { CallerSignals } from '../trust/signals.ts';
 import { clock, SOFTWARE } from './clock.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
@@ -117,6 +118,7 @@ export async function wire(
     log,
     registry,
     policy: () => policy.now.evaluator,
+    callers: new CallerSignals(),
     signingKey: readSigningKey(config),
     verifier: { me: name, clock, messageKey: (of, kid, at) => registry().messageKey(of, kid, at) },
     replay: once.messages,

@@ -88,6 +88,8 @@ export interface ServiceRow {
 /** Leave for one consumer subsystem to use one service. */
 export interface AgreementRow {
   readonly id: string;
+  /** How much is at stake, in a word of the policy's data. Absent: `general`. */
+  readonly class?: string;
   readonly consumer: SubsystemId;
   readonly service: ServiceId;
   /** HTTP methods; `*` alone for all. */

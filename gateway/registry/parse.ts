@@ -174,6 +174,7 @@ function agreement(raw: unknown, path: string, problems: Problems): AgreementRow
     'enabledByConsumer',
     'assertion',
     'device',
+    'class',
     'purpose',
   ]);
   if (o === BAD) return BAD;
@@ -203,6 +204,13 @@ function agreement(raw: unknown, path: string, problems: Problems): AgreementRow
     enabledByConsumer: problems.boolean(o.enabledByConsumer, `${path}/enabledByConsumer`),
     assertion: assertionDemand(o.assertion, `${path}/assertion`, problems),
     device: deviceDemand(o.device, `${path}/device`, problems),
+    ...(o.class === undefined
+      ? {}
+      : {
+          class: problems.text(o.class, `${path}/class`, 'small letters and _, at most 32', (t) =>
+            /^[a-z_]{1,32}$/.test(t) ? t : undefined,
+          ),
+        }),
     ...(o.purpose === undefined
       ? {}
       : { purpose: problems.text(o.purpose, `${path}/purpose`, 'one line of text', line) }),

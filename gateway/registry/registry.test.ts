@@ -367,6 +367,14 @@ const nearMisses: readonly (readonly [what: string, pointer: string, value: unkn
     undefined,
     /^\/agreements\/0\/device: expected "none"/,
   ],
+  [
+    'a class with blanks',
+    '/agreements/0/class',
+    'very secret',
+    /^\/agreements\/0\/class: expected small letters/,
+  ],
+  ['a class that is no text', '/agreements/0/class', 3, /^\/agreements\/0\/class: /],
+  ['a class of no letters', '/agreements/0/class', '', /^\/agreements\/0\/class: /],
   ['"true" for true', '/agreements/0/enabledByProvider', 'true', /^\/agreements\/0\/enabledByProvider: /],
   [
     'a switch left out',

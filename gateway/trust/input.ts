@@ -10,10 +10,13 @@ import type { PeerGateway } from '../identity/peer.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
+import type { SignalFacts } from './signals.ts';
 
 /** The terms of one agreement, as the registry has them. */
 export interface AgreementTerms {
   readonly id: string;
+  /** How much is at stake, in a word of the policy's data, which has a threshold for each. Absent: `general`. */
+  readonly class?: string;
   readonly consumer: SubsystemId;
   readonly service: ServiceId;
   /** HTTP methods; `*` is any. */
@@ -50,6 +53,8 @@ export interface ConsumerFacts {
     readonly length: number | undefined;
   };
   readonly agreement: AgreementTerms | undefined;
+  /** What is unusual about the request: our own observations, no proofs. */
+  readonly signals: SignalFacts;
 }
 
 /** What the provider's gateway knows: nothing the peer did not sign, nobody the connection did not prove. */
@@ -67,6 +72,8 @@ export interface ProviderFacts {
   /** Proof of the host of the peer. */
   readonly node: NodeDevice | undefined;
   readonly agreement: AgreementTerms | undefined;
+  /** What is unusual about the request: our own observations, no proofs. */
+  readonly signals: SignalFacts;
 }
 
 /**
@@ -79,8 +86,6 @@ export class PolicyInput {
   readonly agreementId: string | undefined;
   /** RFC 8785. */
   readonly text: string;
-  /** {@link text} without the decision's id. */
-  readonly question: string;
   #bytes: Buffer | undefined;
 
   private constructor(document: Document) {
@@ -90,10 +95,7 @@ export class PolicyInput {
     }
     this.decisionId = document.decision_id;
     this.agreementId = document.agreement?.id;
-    this.question = JSON.stringify({ ...document, decision_id: '', now_ms: moment(document) });
-    // Inside a string a quotation mark is escaped: this is the member, and nothing that a client wrote.
-    const at = this.question.indexOf(EMPTY_ID) + EMPTY_ID.length - 1;
-    this.text = this.question.slice(0, at) + document.decision_id + this.question.slice(at);
+    this.text = JSON.stringify(document);
   }
 
   /** {@link text} in UTF-8: what the log keeps and a replay evaluates. */
@@ -102,7 +104,7 @@ export class PolicyInput {
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
-    const { exchange, now, client, user, endpoint, node, request, agreement } = facts;
+    const { exchange, now, client, user, endpoint, node, request, agreement, signals } = facts;
     return new PolicyInput({
       agreement: terms(agreement),
       assertion: shown(user),
@@ -114,12 +116,13 @@ export class PolicyInput {
       peer: null,
       request: asked(request.client, request.length, request.method, request.route),
       role: 'consumer',
+      signals,
     });
   }
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const { now, peer, signed, route, client, user, endpoint, node, agreement } = facts;
+    const { now, peer, signed, route, client, user, endpoint, node, agreement, signals } = facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -151,20 +154,9 @@ export class PolicyInput {
       peer: { gateway: peer.name, member: peer.member },
       request: asked(client, exchange.length, view.method, route),
       role: 'provider',
+      signals,
     });
   }
-}
-
-const EMPTY_ID = '"decision_id":""';
-
-/**
- * The time as a policy sees it: the last whole second, or the agreement's own bound if that was passed since. So the
- * exchanges of one second ask the same question, and none of them finds an agreement open that has ended.
- */
-function moment({ now_ms: now, agreement }: Document): EpochMs {
-  const second = now - (now % 1000);
-  const bounds = agreement === null ? [] : [agreement.from_ms, agreement.until_ms];
-  return Math.max(second, ...bounds.filter((bound) => bound <= now));
 }
 
 /**
@@ -183,6 +175,7 @@ interface Document {
   readonly peer: { readonly gateway: string; readonly member: MemberId } | null;
   readonly request: ReturnType<typeof asked>;
   readonly role: 'consumer' | 'provider';
+  readonly signals: SignalFacts;
 }
 
 function asked(client: SubsystemId, length: number | undefined, method: string, route: Route) {
@@ -200,6 +193,7 @@ function terms(agreement: AgreementTerms | undefined) {
   if (agreement === undefined) return null;
   return {
     assertion: demanded(agreement.assertion),
+    class: agreement.class ?? 'general',
     consumer: agreement.consumer,
     device: demandedOfDevices(agreement.device),
     enabled_by_consumer: agreement.enabledByConsumer,

@@ -12,6 +12,7 @@ import { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import { Bundle } from './bundle.ts';
 import type { AgreementTerms, ConsumerFacts, ProviderFacts } from './input.ts';
+import type { SignalFacts } from './signals.ts';
 
 export const NOW = 1_795_305_600_123;
 // Each spelled as core/ids.ts would accept it.
@@ -26,6 +27,16 @@ const file = (name: string) => readFileSync(new URL(`../../policies/bundle/${nam
 /** The policy this repository ships. */
 export const shippedBundle = (): Bundle =>
   Bundle.parse({ manifest: file('manifest.json'), wasm: file('policy.wasm'), data: file('data.json') });
+
+/** Of a caller with a history, who does nothing unusual. */
+export const USUAL: SignalFacts = {
+  address: 'known',
+  device: null,
+  hour: 'usual',
+  rate_percent: 100,
+  refusals: 0,
+  volume_percent: 0,
+};
 
 export const AGREEMENT: AgreementTerms = {
   id: 'TW-2026-0001',
@@ -103,6 +114,7 @@ export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFac
     node: undefined,
     request: { method: 'GET', route, client: CLIENT, length: undefined },
     agreement: AGREEMENT,
+    signals: USUAL,
     ...changes,
   };
 }
@@ -118,6 +130,7 @@ export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFac
     endpoint: undefined,
     node: undefined,
     agreement: AGREEMENT,
+    signals: USUAL,
     ...changes,
   };
 }

@@ -285,7 +285,7 @@ node_held if devices.held(input.node, input.agreement.device.node)
 well_formed if {
 	object.keys(input) == {
 		"agreement", "assertion", "client_system", "decision_id", "device",
-		"node", "now_ms", "peer", "request", "role",
+		"node", "now_ms", "peer", "request", "role", "signals",
 	}
 	is_string(input.decision_id)
 	input.decision_id != ""
@@ -298,6 +298,7 @@ well_formed if {
 	peer_well_formed
 	client_system_well_formed
 	agreement_well_formed
+	signals_well_formed
 }
 
 request_well_formed if {
@@ -363,7 +364,7 @@ agreement_well_formed if input.agreement == null
 
 agreement_well_formed if {
 	object.keys(input.agreement) == {
-		"assertion", "consumer", "device", "enabled_by_consumer", "enabled_by_provider",
+		"assertion", "class", "consumer", "device", "enabled_by_consumer", "enabled_by_provider",
 		"from_ms", "id", "methods", "paths", "service", "until_ms",
 	}
 	is_array(input.agreement.methods)
@@ -392,3 +393,18 @@ device_demand_well_formed if {
 minimum_well_formed(null)
 
 minimum_well_formed(minimum) if devices.minimum_well_formed(minimum)
+
+signals_well_formed if {
+	object.keys(input.signals) == {"address", "device", "hour", "rate_percent", "refusals", "volume_percent"}
+	input.signals.address in {"known", "new"}
+	input.signals.device in {"known", "new", null}
+	input.signals.hour in {"usual", "unusual", null}
+	is_number(input.signals.refusals)
+	percent_well_formed(input.signals.rate_percent)
+	percent_well_formed(input.signals.volume_percent)
+}
+
+# null: there is no norm yet.
+percent_well_formed(null)
+
+percent_well_formed(percent) if is_number(percent)

@@ -18,6 +18,7 @@ agreement := {
 	"enabled_by_provider": true,
 	"enabled_by_consumer": true,
 	"assertion": "none",
+	"class": "general",
 	"device": "none",
 }
 
@@ -39,6 +40,14 @@ at_consumer := {
 	"assertion": null,
 	"device": null,
 	"node": null,
+	"signals": {
+		"address": "known",
+		"device": null,
+		"hour": "usual",
+		"rate_percent": 100,
+		"refusals": 0,
+		"volume_percent": null,
+	},
 }
 
 at_provider := object.union(at_consumer, {
@@ -314,7 +323,7 @@ test_refuses_without_any_one_field if {
 }
 
 test_fields_were_found if {
-	count(leaves(at_consumer)) == 29
+	count(leaves(at_consumer)) == 37
 	["agreement", "until_ms"] in leaves(at_consumer)
 }
 
@@ -324,6 +333,22 @@ test_refuses_one_field_more if {
 		verdict(facts).reasons == ["admission.input_malformed"]
 	}
 	verdict(json.patch(at_provider, [{"op": "add", "path": "/peer/extra", "value": 1}])).allow == false
+}
+
+test_refuses_malformed_signals if {
+	every change in [
+		{"/signals/address": null},
+		{"/signals/address": "near"},
+		{"/signals/device": true},
+		{"/signals/hour": 7},
+		{"/signals/rate_percent": "100"},
+		{"/signals/refusals": null},
+		{"/signals/volume_percent": "none"},
+		{"/signals": null},
+		{"/signals": {}},
+	] {
+		verdict(changed(at_consumer, change)).reasons == ["admission.input_malformed"]
+	}
 }
 
 test_refuses_what_is_no_object if {

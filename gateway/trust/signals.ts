@@ -1,0 +1,150 @@
+import { base64url, sha256 } from '../core/bytes.ts';
+import type { EpochMs } from '../core/clock.ts';
+import { Habits } from './habits.ts';
+
+/**
+ * What is unusual about a request, for its caller. Inputs of the policy, kept with the decision, so that a replay needs
+ * no history. Each is the worst of what the client system's, the user's and the machine's habits say.
+ */
+export interface SignalFacts {
+  readonly address: 'known' | 'new';
+  /** null: no machine was presented. */
+  readonly device: 'known' | 'new' | null;
+  /** null, here and below: too little is known to tell. */
+  readonly hour: 'usual' | 'unusual' | null;
+  /** Requests of this minute, in percent of the caller's norm. */
+  readonly rate_percent: number | null;
+  /** Of the last five to ten minutes. */
+  readonly refusals: number;
+  /** Content bytes of this minute, both ways, in percent of the caller's norm. */
+  readonly volume_percent: number | null;
+}
+
+/** How an exchange ended, as far as habits go. */
+export interface Ending {
+  /** Ended well: what was new about it no longer is. */
+  readonly ok: boolean;
+  /** Refused for the caller's own fault; a failure of ours does not count against it. */
+  readonly refused: boolean;
+  readonly bytes: number;
+}
+
+/** Callers remembered by default: about a kilobyte each. */
+const MAX_CALLERS = 10_000;
+/** Longer names are remembered by their digest. */
+const MAX_KEY = 160;
+
+/**
+ * What callers usually do, in bounded memory: the one unseen for longest is forgotten, and is then as unknown as any
+ * newcomer. Fed only with callers that were proved, so that nobody fills it with inventions. Each worker has its own and
+ * compares with what it has seen itself. Windows: `habits.ts`.
+ */
+export class CallerSignals {
+  readonly #max: number;
+  /** Least recent first. */
+  readonly #habits = new Map<string, Habits>();
+
+  constructor(max = MAX_CALLERS) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#habits.size;
+  }
+
+  /**
+   * A request that came in.
+   * @param address of whoever connects to us: the client system, or the peer gateway
+   */
+  visit(address: string, now: EpochMs): Visit {
+    return new Visit(address, now, (name) => this.#of(name));
+  }
+
+  #of(name: string): Habits {
+    const key = name.length > MAX_KEY ? base64url(sha256(name)) : name;
+    const known = this.#habits.get(key);
+    if (known !== undefined) this.#habits.delete(key);
+    const habits = known ?? new Habits();
+    this.#habits.set(key, habits);
+    if (this.#habits.size > this.#max) {
+      const [oldest] = this.#habits.keys();
+      if (oldest !== undefined) this.#habits.delete(oldest);
+    }
+    return habits;
+  }
+}
+
+/** One request in the history of those who send it. Each is named as soon as it is proved, so that what fails later counts. */
+export class Visit {
+  readonly #address: string;
+  readonly #now: EpochMs;
+  readonly #habitsOf: (name: string) => Habits;
+  readonly #own: Habits[] = [];
+  #device: string | undefined;
+
+  constructor(address: string, now: EpochMs, habitsOf: (name: string) => Habits) {
+    this.#address = address;
+    this.#now = now;
+    this.#habitsOf = habitsOf;
+  }
+
+  /** The client system; at the provider's gateway, with its peer. */
+  client(name: string): void {
+    this.#add(`c ${name}`);
+  }
+
+  user(issuer: string, subject: string): void {
+    this.#add(`u ${issuer} ${subject}`);
+  }
+
+  device(issuer: string, device: string): void {
+    this.#device = `${issuer} ${device}`;
+    this.#add(`d ${this.#device}`);
+  }
+
+  /** What is unusual, as far as the policy needs to know. */
+  facts(): SignalFacts {
+    const now = this.#now;
+    const own = this.#own;
+    const device = this.#device;
+    const known = (is: boolean): 'known' | 'new' => (is ? 'known' : 'new');
+    return {
+      address: known(own.every((habits) => habits.knowsAddress(this.#address, now))),
+      device: device === undefined ? null : known(own.every((habits) => habits.knowsDevice(device, now))),
+      hour: worstHour(own, now),
+      rate_percent: highest(own.map((habits) => habits.ratePercent(now))),
+      refusals: Math.max(0, ...own.map((habits) => habits.refusals(now))),
+      volume_percent: highest(own.map((habits) => habits.volumePercent(now))),
+    };
+  }
+
+  ended({ ok, refused, bytes }: Ending, now: EpochMs): void {
+    for (const habits of this.#own) {
+      habits.moved(bytes, now);
+      if (refused) habits.refused(now);
+      if (ok) habits.learn(this.#address, this.#device, now);
+    }
+  }
+
+  #add(name: string): void {
+    const habits = this.#habitsOf(name);
+    habits.asked(this.#now);
+    this.#own.push(habits);
+  }
+}
+
+function worstHour(own: readonly Habits[], now: EpochMs): SignalFacts['hour'] {
+  const hours = own.map((habits) => habits.hour(now));
+  if (hours.includes(null)) return null;
+  return hours.includes('unusual') ? 'unusual' : 'usual';
+}
+
+/** Not knowing is worse than any number. */
+function highest(percents: readonly (number | null)[]): number | null {
+  let worst = 0;
+  for (const percent of percents) {
+    if (percent === null) return null;
+    worst = Math.max(worst, percent);
+  }
+  return worst;
+}
