@@ -35,6 +35,8 @@ const LOWER = Object.keys(LEVELS).filter((area) => (LEVELS[area] ?? 0) <= 3);
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   // The auditor trusts neither side: nothing of the running path may be needed to check what it left behind.
   'gateway/audit': [...LOWER, 'gateway/evidence', 'gateway/registry'],
+  // Policy authors' tools read logs as the auditor does.
+  'gateway/author': [...LOWER, 'gateway/evidence', 'gateway/audit'],
   'gateway/attest': [...LOWER, 'gateway/registry', 'pki'],
   'gateway/sandbox': [
     ...LOWER,
@@ -51,7 +53,6 @@ const FREE = ['conformance', 'policies', '.ci'];
 
 /** One door a package: nobody else imports it, so that it can be replaced, and its traps are handled once. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  '@open-policy-agent/opa-wasm': ['gateway/trust/'],
   '@peculiar/x509': ['gateway/x509/'],
   '@simplewebauthn/server': ['gateway/sandbox/idp/'],
   commander: ['gateway/cli.ts', 'gateway/commands/'],
@@ -65,7 +66,13 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   zod: ['gateway/config/'],
 };
 /** For tests and what is not shipped only. */
-const TEST_PACKAGES = new Set(['tap', 'fast-check', 'http-message-sig', 'playwright-core']);
+const TEST_PACKAGES = new Set([
+  '@open-policy-agent/opa-wasm',
+  'tap',
+  'fast-check',
+  'http-message-sig',
+  'playwright-core',
+]);
 
 const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:http2': ['gateway/link/', 'gateway/server/'],

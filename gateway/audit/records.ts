@@ -95,6 +95,10 @@ export function exchangeRecord(core: CoreRecord): ExchangeRecord | undefined {
 
 const isOfExchange = (core: CoreRecord): core is ExchangeRecord => EXCHANGE_KINDS.has(core.k);
 
+/** Time of a record for people. It may hold any integer; dates end in the year 275760. */
+export const timeText = (at: number): string =>
+  Math.abs(at) <= 8.64e15 ? new Date(at).toISOString() : String(at);
+
 /** @returns an exchange id for its text, for its UUID form, or undefined */
 export function exchangeIdOf(text: string): ExchangeId | undefined {
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) {

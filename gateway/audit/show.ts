@@ -8,6 +8,7 @@ import {
   exchangeRecord,
   forEachRecord,
   readCore,
+  timeText,
   type ExchangeRecord,
   type LoggedRecord,
 } from './records.ts';
@@ -208,9 +209,6 @@ function signerOf(
     return undefined;
   }
 }
-
-/** A record may hold any integer; dates end in the year 275760. */
-const timeText = (at: number): string => (Math.abs(at) <= 8.64e15 ? new Date(at).toISOString() : String(at));
 
 /** What became of it, in words. */
 export function outcomeOf({ kind, record }: ShownRecord): string {

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
+import { registerReplay } from './policy/replay.ts';
 import { registerVerify } from './policy/verify.ts';
 
 /** Each subcommand in a file of its own, which imports what it needs when it is asked for. */
-const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [registerVerify];
+const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [registerVerify, registerReplay];
 
 /** `troad policy …`: from Rego sources to a bundle in force, and what it decided. */
 export function registerPolicy(program: Command): void {

@@ -38,10 +38,10 @@ export function watched(engine: Evaluator, mark: EvaluationMark, nanoseconds: ()
     bundleDigest,
     entrypoint,
     reasons,
-    evaluate(text) {
+    evaluate(text, asked) {
       mark.begin(nanoseconds());
       try {
-        return engine.evaluate(text);
+        return engine.evaluate(text, asked);
       } finally {
         mark.end();
       }

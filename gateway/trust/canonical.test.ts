@@ -58,6 +58,7 @@ void t.test('reads exactly what it writes', async (t) => {
   );
   const good = '{"a":[1,"x"],"b":null}';
   t.strictSame(parseCanonicalJson(utf8(good)).value, { a: [1, 'x'], b: null });
+  t.strictSame(parseCanonicalJson(utf8('{"10":1,"9":2}')).value, { 9: 2, 10: 1 }, 'in the order of the text');
   for (const bad of [
     '{"b":null,"a":[1,"x"]}',
     '{"a":[1,"x"], "b":null}',
@@ -67,6 +68,10 @@ void t.test('reads exactly what it writes', async (t) => {
     '{"a":[1,"x"],"b":null}\n',
     '\ufeff{"a":[1,"x"],"b":null}',
     '{"a":1e2}',
+    '{"a":-0}',
+    '{"9":1,"10":1}',
+    '{"a":"\\ud800"}',
+    '{"\\ud800":1}',
     '',
   ]) {
     t.throws(() => parseCanonicalJson(utf8(bad)), MalformedBytes, bad);

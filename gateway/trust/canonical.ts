@@ -36,8 +36,23 @@ export function parseCanonicalJson(bytes: Uint8Array): { readonly text: string; 
     throw new MalformedBytes('not JSON in UTF-8', { cause });
   }
   // A duplicate member, a float, a spare blank: each would be a second spelling of the same value.
-  if (canonicalJson(value) !== text) throw new MalformedBytes('not canonical JSON');
+  if (!(JSON.stringify(value) === text && isInOrder(value)) && canonicalJson(value) !== text)
+    throw new MalformedBytes('not canonical JSON');
   return { text, value };
+}
+
+/** Would {@link canonicalJson} write what JSON.stringify does? No for numeric names too, which objects list by value. */
+function isInOrder(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value === 'number') return Number.isSafeInteger(value);
+  if (Array.isArray(value)) return value.every(isInOrder);
+  if (!isObject(value)) return true;
+  let last: string | undefined;
+  for (const name in value) {
+    if ((last !== undefined && name < last) || !name.isWellFormed() || !isInOrder(value[name])) return false;
+    last = name;
+  }
+  return true;
 }
 
 /** A JSON object, as opposed to an array or null. */

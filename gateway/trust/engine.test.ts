@@ -4,7 +4,8 @@ import t from 'tap';
 import * as sdk from '@open-policy-agent/opa-wasm';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
-import type { SubsystemId } from '../core/ids.ts';
+import type { ExchangeId, SubsystemId } from '../core/ids.ts';
+import { Answers } from './answers.ts';
 import { canonicalJson } from './canonical.ts';
 import { MAX_INPUT_BYTES, PolicyEngine } from './engine.ts';
 import { Grant, PolicyDenied } from './grant.ts';
@@ -206,6 +207,10 @@ void t.test('O05: memory has an end, and so has the input', async (t) => {
   const paths = [`/${'x'.repeat(MAX_INPUT_BYTES)}`];
   const large = PolicyInput.forConsumer(consumerFacts({ agreement: { ...AGREEMENT, paths } }));
   t.throws(() => shipped.decide(large), { code: 'policy.failed', message: /characters/ });
+  t.throws(() => shipped.replay(large.bytes), {
+    name: 'MalformedBytes',
+    message: /policy input of \d+ bytes/,
+  });
   t.type(decide(shipped), Grant, 'and goes on');
 });
 
@@ -215,8 +220,8 @@ void t.test('O06: after a throw nothing is left of the instance', async (t) => {
   // The first evaluation leaves a mark in the memory; one that finds the mark traps.
   const engine = load({ body: [...op.trapTheSecondTime, ...op.answer], answer: good });
   t.type(engine.decide(input), Grant);
-  t.throws(() => engine.decide(input), { code: 'policy.failed' }, 'the same instance: marked');
-  t.type(engine.decide(input), Grant, 'a fresh one: no mark');
+  t.throws(() => engine.evaluate(input.text), { code: 'policy.failed' }, 'the same instance: marked');
+  t.ok(engine.evaluate(input.text), 'a fresh one: no mark');
 });
 
 void t.test('O08, O13: modules this gateway does not run are refused on loading', async (t) => {
@@ -250,6 +255,81 @@ void t.test('O14: the same bytes give the same result, over and over, on any ins
     [...digests],
     first.map(({ resultDigest }) => resultDigest),
   );
+});
+
+// --- Like questions are evaluated once
+
+const ID = (letter: string) => letter.repeat(22) as ExchangeId; // canonical base64url for letters like A
+const asked = (id: string, facts: Parameters<typeof consumerFacts>[0] = {}) =>
+  PolicyInput.forConsumer(consumerFacts({ exchange: ID(id), ...facts }));
+
+void t.test(
+  'what was asked in the same second, but for its id, is answered without evaluation',
+  async (t) => {
+    const good = JSON.stringify([{ result: { ...EMPTY, decision_id: ID('A'), allow: true } }]);
+    // The module always echoes A, and a second evaluation traps: whoever gets its own id was not answered by it.
+    const engine = load({ body: [...op.trapTheSecondTime, ...op.answer], answer: good });
+    t.equal(engine.decide(asked('A')).decisionId, ID('A'));
+    const second = engine.decide(asked('Q'));
+    t.equal(second.decisionId, ID('Q'));
+    t.equal(second.inputBytes.toString(), asked('Q').text, 'its own input is what the log gets');
+    const { now } = consumerFacts();
+    t.equal(
+      engine.decide(asked('g', { now: now - (now % 1000) + 999 })).decisionId,
+      ID('g'),
+      'the same second',
+    );
+    t.throws(() => engine.decide(asked('A', { now: now + 1000 })), { code: 'policy.failed' }, 'the next one');
+  },
+);
+
+void t.test('any other difference is another question', async (t) => {
+  const { request } = consumerFacts();
+  const others = [
+    { request: { ...request, method: 'PUT' } },
+    { request: { ...request, length: 7 } },
+    { request: { ...request, route: { ...request.route, rest: '/other' } } },
+    { agreement: undefined },
+    { agreement: { ...AGREEMENT, enabledByProvider: false } },
+  ];
+  const first = asked('A');
+  t.type(shipped.decide(first), Grant);
+  for (const facts of others) {
+    const input = asked('A', facts);
+    t.not(input.question, first.question);
+    const fresh = PolicyEngine.load(shippedBundle()).replay(input.bytes);
+    let decision;
+    try {
+      ({ decision } = shipped.decide(input));
+    } catch (thrown) {
+      t.type(thrown, PolicyDenied);
+      if (thrown instanceof PolicyDenied) ({ decision } = thrown);
+    }
+    t.equal(decision?.resultDigest, fresh.resultDigest, 'as an engine that remembers nothing decides');
+  }
+});
+
+void t.test('answers that do not echo the id exactly once are not kept', async (t) => {
+  const input = asked('A');
+  const answers = new Answers();
+  answers.keep(input, '[]');
+  answers.keep(input, `["${ID('A')}","${ID('A')}"]`);
+  t.equal(answers.recall(input), undefined);
+  answers.keep(input, `["${ID('A')}"]`);
+  t.equal(answers.recall(asked('Q')), `["${ID('Q')}"]`);
+});
+
+void t.test('what is kept is bounded', async (t) => {
+  const answers = new Answers();
+  const first = asked('A');
+  answers.keep(first, `["${ID('A')}"]`);
+  t.ok(answers.recall(first));
+  for (let i = 0; i < 4000; i += 1) {
+    const other = asked('A', { now: consumerFacts().now + i * 1000 + 1000 });
+    answers.keep(other, `["${ID('A')}"]`);
+    if (i === 0) t.ok(answers.recall(first), 'room for several');
+  }
+  t.equal(answers.recall(first), undefined);
 });
 
 // --- Properties of the policy, on the compiled module

@@ -10,8 +10,11 @@ export interface Evaluator {
   readonly bundleDigest: string;
   readonly entrypoint: string;
   readonly reasons: ReadonlyMap<string, ReasonTexts>;
-  /** @returns the result set, as the module gave it. @throws Unavailable `policy.failed` */
-  evaluate(text: string): unknown;
+  /**
+   * @param asked whose text it is, when a like question may have been answered before
+   * @returns the result set, as the module gave it. @throws Unavailable `policy.failed`
+   */
+  evaluate(text: string, asked?: PolicyInput): unknown;
 }
 
 /** The policy said no. Carries the decision, because a denial is evidence too. */
@@ -84,7 +87,7 @@ export class Grant {
    * @throws Unavailable `policy.failed` when the module broke off, `policy.undefined` when its answer is none
    */
   static decide(input: PolicyInput, engine: Evaluator): Grant {
-    const results = engine.evaluate(input.text);
+    const results = engine.evaluate(input.text, input);
     const decision = decisionOf(results, input, engine);
     if (!decision.allow) throw new PolicyDenied(decision);
     // Every exchange rests on an agreement; a policy that allows one without is not the policy we know.

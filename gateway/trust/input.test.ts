@@ -25,7 +25,7 @@ void t.test("the consumer's gateway lays down what it proved", async (t) => {
   const input = PolicyInput.forConsumer(facts);
   t.strictSame(JSON.parse(input.text), {
     decision_id: facts.exchange,
-    now_ms: NOW,
+    now_ms: NOW - (NOW % 1000),
     role: 'consumer',
     request: {
       method: 'GET',
@@ -208,4 +208,19 @@ void t.test('times that JSON could not carry are refused', async (t) => {
       /no integer/,
     );
   }
+});
+
+void t.test('the time is a whole second, except where an agreement begins or ends within it', async (t) => {
+  const second = NOW - (NOW % 1000);
+  const seen = (now: number, fromMs: number, untilMs: number): unknown => {
+    const agreement = { ...AGREEMENT, fromMs, untilMs };
+    const document: unknown = JSON.parse(PolicyInput.forConsumer(consumerFacts({ now, agreement })).text);
+    return typeof document === 'object' && document !== null && 'now_ms' in document && document.now_ms;
+  };
+  t.equal(seen(second, 0, second + 5000), second);
+  t.equal(seen(second + 999, 0, second + 5000), second);
+  t.equal(seen(second + 499, 0, second + 500), second, 'not ended yet');
+  t.equal(seen(second + 500, 0, second + 500), second + 500, 'ended');
+  t.equal(seen(second + 900, second + 500, second + 5000), second + 500, 'begun');
+  t.equal(seen(second + 900, second + 500, second + 600), second + 600, 'begun and ended');
 });

@@ -86,6 +86,8 @@ export class PolicyInput {
   readonly agreementId: string | undefined;
   /** RFC 8785. */
   readonly text: string;
+  /** {@link text} without the decision's id. */
+  readonly question: string;
   #bytes: Buffer | undefined;
 
   private constructor(document: Document) {
@@ -95,7 +97,10 @@ export class PolicyInput {
     }
     this.decisionId = document.decision_id;
     this.agreementId = document.agreement?.id;
-    this.text = JSON.stringify(document);
+    this.question = JSON.stringify({ ...document, decision_id: '', now_ms: moment(document) });
+    // Inside a string a quotation mark is escaped: this is the member, and nothing that a client wrote.
+    const at = this.question.indexOf(EMPTY_ID) + EMPTY_ID.length - 1;
+    this.text = this.question.slice(0, at) + document.decision_id + this.question.slice(at);
   }
 
   /** {@link text} in UTF-8: what the log keeps and a replay evaluates. */
@@ -157,6 +162,18 @@ export class PolicyInput {
       signals,
     });
   }
+}
+
+const EMPTY_ID = '"decision_id":""';
+
+/**
+ * The time as a policy sees it: the last whole second, or the agreement's own bound if that was passed since. So the
+ * exchanges of one second ask the same question, and none of them finds an agreement open that has ended.
+ */
+function moment({ now_ms: now, agreement }: Document): EpochMs {
+  const second = now - (now % 1000);
+  const bounds = agreement === null ? [] : [agreement.from_ms, agreement.until_ms];
+  return Math.max(second, ...bounds.filter((bound) => bound <= now));
 }
 
 /**

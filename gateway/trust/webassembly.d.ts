@@ -21,6 +21,8 @@ declare namespace WebAssembly {
     /** Sizes in pages of 64 KiB. */
     constructor(size: { initial: number; maximum: number });
     readonly buffer: ArrayBuffer;
+    /** Detaches the buffer there was. */
+    grow(pages: number): number;
   }
 
   class Global {
