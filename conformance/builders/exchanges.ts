@@ -3,7 +3,8 @@ import { base64, base64url, sha256, utf8 } from '../../gateway/core/bytes.ts';
 import type { Clock } from '../../gateway/core/clock.ts';
 import type { EvidenceLog } from '../../gateway/evidence/log.ts';
 import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.ts';
-import { MessageSigner, type Signed, type SigningKey } from '../../gateway/message/signer.ts';
+import { MessageSigner, type Signed } from '../../gateway/message/signer.ts';
+import { SigningQueue, type SigningKey } from '../../gateway/message/signing-queue.ts';
 import { CONSUMER, draft, exchangeId, keyFrom, originOf, PROVIDER } from './log.ts';
 import { verifierKeyOf } from '../../gateway/tlog/note.ts';
 
@@ -31,7 +32,13 @@ export function trustDocument() {
   return { instance: 'TW', gateways: [gateway(CONSUMER, 'TW/GOV/A11'), gateway(PROVIDER, 'TW/GOV/B07')] };
 }
 
-/** Both ends of an exchange that went well, each written by its own gateway, with real signatures. */
+const CONSUMER_QUEUE = new SigningQueue(messageKey(CONSUMER), setImmediate);
+const PROVIDER_QUEUE = new SigningQueue(messageKey(PROVIDER), setImmediate);
+
+/**
+ * Both ends of an exchange that went well, each written by its own gateway, with real signatures. Those that are signed at
+ * the same time are signed as a batch.
+ */
 export class ExchangePair {
   readonly n: number;
   readonly #clock: Clock;
@@ -39,10 +46,15 @@ export class ExchangePair {
   readonly #answer: Signed;
   readonly status: number;
 
-  constructor(n: number, clock: Clock, status = 200) {
+  private constructor(n: number, clock: Clock, status: number, request: Signed, answer: Signed) {
     this.n = n;
     this.status = status;
     this.#clock = clock;
+    this.#request = request;
+    this.#answer = answer;
+  }
+
+  static async sign(n: number, clock: Clock, status = 200): Promise<ExchangePair> {
     const id = exchangeId(n);
     const exchange = (from: string, to: string) =>
       [EXCHANGE, formatExchange({ id, mode: 'full', from, to, at: clock.now() })] as const;
@@ -53,11 +65,12 @@ export class ExchangePair {
       query: '',
       fields: [exchange(CONSUMER, PROVIDER)],
     };
-    const asked = new MessageSigner(messageKey(CONSUMER), id, clock);
-    this.#request = asked.requestWhole(head, sha256(`question ${n}`));
-    const request = { kind: 'request', ...head, fields: this.#request.fields } as const;
-    const answered = new MessageSigner(messageKey(PROVIDER), id, clock);
-    this.#answer = answered.responseWhole(
+    const asked = await new MessageSigner(CONSUMER_QUEUE, id, clock).requestWhole(
+      head,
+      sha256(`question ${n}`),
+    );
+    const request = { kind: 'request', ...head, fields: asked.fields } as const;
+    const answered = await new MessageSigner(PROVIDER_QUEUE, id, clock).responseWhole(
       status,
       [exchange(PROVIDER, CONSUMER)],
       sha256(`answer ${n}`),
@@ -67,6 +80,7 @@ export class ExchangePair {
         label: 'final',
       },
     );
+    return new ExchangePair(n, clock, status, asked, answered);
   }
 
   /** What the record of the request, or of the answer, holds in the given role. */

@@ -55,20 +55,20 @@ async function goodLogs(): Promise<[string, string]> {
     await pair.write(provider, 'p');
     await pair.write(consumer, 'c', ['res.final']);
   };
-  for (let n = 0; n < 40; n += 1) await carry(new ExchangePair(n, clock, n % 10 === 9 ? 404 : 200));
+  for (let n = 0; n < 40; n += 1) await carry(await ExchangePair.sign(n, clock, n % 10 === 9 ? 404 : 200));
   await consumer.append(draft('deny', 100, { at: clock.now(), out: 'policy.denied' }));
   await show(consumer, provider);
   await consumer.close();
   clock.at += 20_000;
   consumer = await openLog(options(CONSUMER));
-  await carry(new ExchangePair(40, clock));
+  await carry(await ExchangePair.sign(40, clock));
   // The provider refuses: a deny record there, a signed answer here.
-  const refused = new ExchangePair(41, clock, 403);
+  const refused = await ExchangePair.sign(41, clock, 403);
   await refused.write(consumer, 'c', ['req.final']);
   await provider.append({ ...refused.record('req.final', 'p'), k: 'deny', out: 'policy.denied' });
   await refused.write(consumer, 'c', ['res.final']);
   // The client goes away while the answer is on its way.
-  const gone = new ExchangePair(42, clock);
+  const gone = await ExchangePair.sign(42, clock);
   await gone.write(consumer, 'c', ['req.final']);
   await gone.write(provider, 'p');
   await consumer.append({ ...gone.record('req.final', 'c'), k: 'abort', out: 'response.receiver_gone' });
@@ -92,7 +92,7 @@ const [consumerDir, providerDir] = await goodLogs();
 async function smallLog(): Promise<string> {
   const dir = `${root}/small-${(copies += 1)}`;
   const log = await openLog(logOptions(dir, { clock }));
-  await new ExchangePair(1, clock).write(log, 'c');
+  await (await ExchangePair.sign(1, clock)).write(log, 'c');
   await log.append(draft('deny', 2, { at: clock.now(), out: 'policy.denied' }));
   await log.close();
   return dir;
@@ -383,7 +383,7 @@ void t.test(
       '\u202e\u001b[2J',
       '__proto__',
     ];
-    const good = new ExchangePair(1, clock).record('res.final', 'c');
+    const good = (await ExchangePair.sign(1, clock)).record('res.final', 'c');
     let written = 1;
     const append = async (record: object): Promise<void> => {
       // A record that our own types would not allow: the log takes what its gateway gives it.

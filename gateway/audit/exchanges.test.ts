@@ -72,7 +72,7 @@ void t.test('two halves that contradict each other', async (t) => {
       openLog(logOptions(`${root}/c-${n}`, { clock, origin: originOf(CONSUMER) })),
       openLog(logOptions(`${root}/p-${n}`, { clock, origin: originOf(PROVIDER) })),
     ]);
-    await play(c, p, new ExchangePair(n, clock));
+    await play(c, p, await ExchangePair.sign(n, clock));
     clock.at += 1000;
     await Promise.all([c.close(), p.close()]);
     const report = await verify([`${root}/c-${n}`, `${root}/p-${n}`], { deep: false });
@@ -83,8 +83,8 @@ void t.test('two halves that contradict each other', async (t) => {
 
 let copies = 0;
 void t.test('message signatures: one thing wrong, each told', async (t) => {
-  const pair = new ExchangePair(5, clock);
-  const other = new ExchangePair(6, clock);
+  const pair = await ExchangePair.sign(5, clock);
+  const other = await ExchangePair.sign(6, clock);
   const good = pair.record('req.final', 'c');
   const meta = pair.meta('req.final');
   const swap = (from: string | RegExp, to: string): Buffer => Buffer.from(meta.toString().replace(from, to));

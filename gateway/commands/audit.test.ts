@@ -35,7 +35,7 @@ void t.test('audit verify and audit show, their output and exit status', async (
   const clock = new HandClock();
   const consumer = await openLog(logOptions(logs[0], { clock, origin: originOf(CONSUMER) }));
   const provider = await openLog(logOptions(logs[1], { clock, origin: originOf(PROVIDER) }));
-  const pair = new ExchangePair(1, clock);
+  const pair = await ExchangePair.sign(1, clock);
   await pair.write(consumer, 'c');
   await pair.write(provider, 'p');
   await consumer.close();

@@ -60,7 +60,7 @@ export class Answering {
     const { request, binding } = this.#asked();
     const digest = sha256(bytes);
     const plain = [...fields, this.#exchangeField('full', bytes.length)];
-    const { fields: sealed, evidence } = this.#signer().responseWhole(
+    const { fields: sealed, evidence } = await this.#signer().responseWhole(
       status,
       plain,
       digest,
@@ -77,19 +77,19 @@ export class Answering {
    * Begins an answer that goes on as a stream.
    * @returns the way for its body, and what closes it: signs and records the whole, gives the trailers
    */
-  stream(
+  async stream(
     status: number,
     fields: Fields,
     length: number | undefined,
-  ): { readonly out: Outflow; readonly close: (meter: BodyMeter) => Promise<Fields> } {
+  ): Promise<{ readonly out: Outflow; readonly close: (meter: BodyMeter) => Promise<Fields> }> {
     const { request, binding } = this.#asked();
     const signer = this.#signer();
     const plain = [...fields, this.#exchangeField('stream', length)];
-    const opened = signer.responseOpen(status, plain, request, binding);
+    const opened = await signer.responseOpen(status, plain, request, binding);
     const out = this.#send(status, opened.fields, { kind: 'stream' });
     const close = async (meter: BodyMeter): Promise<Fields> => {
       const content = { length: meter.length, sha256: meter.digest() };
-      const closing = signer.responseFinal(
+      const closing = await signer.responseFinal(
         status,
         opened.fields,
         content.sha256,
@@ -105,14 +105,14 @@ export class Answering {
   }
 
   /** A refusal is an answer like any other, as far as there is something to tie it to. Its record is written already. */
-  refusal(thrown: unknown): void {
+  async refusal(thrown: unknown): Promise<void> {
     const reader = readerOf(this.#request?.fields ?? NO_FIELDS, this.#gateway.spelling);
     const { head, bytes } = refusalAnswer(thrown, toUuid(this.#dossier.id), reader);
     let { fields } = head;
     try {
       const { request, binding } = this.#asked();
       const plain = [...fields, this.#exchangeField('full', bytes.length)];
-      ({ fields } = this.#signer().responseWhole(head.status, plain, sha256(bytes), request, binding));
+      ({ fields } = await this.#signer().responseWhole(head.status, plain, sha256(bytes), request, binding));
     } catch {
       // The request had no readable signature input: nothing of it can be covered, and the peer will not believe more
       // than that it was refused.
@@ -126,7 +126,7 @@ export class Answering {
   }
 
   #signer(): MessageSigner {
-    return new MessageSigner(this.#gateway.signingKey, this.#dossier.id, this.#gateway.clock);
+    return new MessageSigner(this.#gateway.signing, this.#dossier.id, this.#gateway.clock);
   }
 
   #asked(): { request: RequestView; binding: RequestBinding } {

@@ -77,7 +77,7 @@ class Consumption {
   /** Decide the mode, sign, record, and only then let the first byte go. */
   async #send(admitted: Admitted): Promise<Sent> {
     const { request, target, grant } = admitted;
-    const { limits, clock, signingKey, link } = this.#gateway;
+    const { limits, clock, signing, link } = this.#gateway;
     const body = await gather(this.#arrival.inflow, request.length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
@@ -99,11 +99,11 @@ class Consumption {
       ...request.target,
       fields: [...request.fields, [EXCHANGE, formatExchange(exchange)], admitted.policyField],
     };
-    const signer = new MessageSigner(signingKey, exchange.id, clock);
+    const signer = new MessageSigner(signing, exchange.id, clock);
     if (body.kind === 'whole') {
       request.hash?.update(body.bytes);
       const digest = sha256(body.bytes);
-      const { fields, evidence } = signer.requestWhole(plain, digest);
+      const { fields, evidence } = await signer.requestWhole(plain, digest);
       const permit = await Permit.issue(grant, () =>
         this.#dossier.requestFinal({
           mode: 'full',
@@ -117,7 +117,7 @@ class Consumption {
       this.#dossier.sent.req = body.bytes.length;
       return this.#sent({ call, permit, exchange, view: { kind: 'request', ...head }, upload: undefined });
     }
-    const { fields, evidence } = signer.requestOpen(plain);
+    const { fields, evidence } = await signer.requestOpen(plain);
     const permit = await Permit.issue(grant, () =>
       this.#dossier.open({ mode: 'stream', signature: evidence }),
     );
@@ -140,7 +140,7 @@ class Consumption {
       uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs),
       async () => {
         const digest = meter.digest();
-        const closing = signer.requestFinal(head, digest, meter.length);
+        const closing = await signer.requestFinal(head, digest, meter.length);
         await this.#dossier.requestFinal({
           mode: 'stream',
           signature: closing.evidence,

@@ -6,7 +6,7 @@ import type { ExchangeFacts } from '../evidence/record.ts';
 import type { SubsystemDirectory } from '../identity/client-system.ts';
 import type { LinkClient } from '../link/link.ts';
 import type { ReplayTable } from '../message/replay-table.ts';
-import type { SigningKey } from '../message/signer.ts';
+import type { SigningQueue } from '../message/signing-queue.ts';
 import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
@@ -31,7 +31,7 @@ export interface Gateway {
   readonly policy: () => Evaluator;
   /** What callers usually do. */
   readonly callers: CallerSignals;
-  readonly signingKey: SigningKey;
+  readonly signing: SigningQueue;
   readonly verifier: VerifierContext;
   readonly replay: ReplayTable;
   readonly link: LinkClient;

@@ -190,7 +190,7 @@ class Provision {
     if (this.#gone !== undefined) throw this.#gone;
     if (body.kind === 'whole') return this.#answering.whole(status, fields, body.bytes);
     const meter = new BodyMeter();
-    const { out, close } = this.#answering.stream(status, fields, length);
+    const { out, close } = await this.#answering.stream(status, fields, length);
     const idleMs = Math.max(service.timeoutMs, this.#gateway.limits.bodyIdleMs);
     const terms = serviceTerms(length, service.maxResponseBytes, idleMs);
     return relay(permit, body.inflow, out, meter, terms, () => close(meter));
@@ -201,7 +201,7 @@ class Provision {
     this.#call?.abort(cause);
     await this.#dossier.refused(thrown, this.#arrival.session.remote);
     if (this.#answering.begun || this.#gone !== undefined) this.#arrival.abort(cause);
-    else this.#answering.refusal(thrown);
+    else await this.#answering.refusal(thrown);
   }
 }
 

@@ -9,7 +9,9 @@ import { NO_FIELDS } from '../core/fields.ts';
 import { BodyMeter } from './digest.ts';
 import { EXCHANGE, formatExchange, parseExchange, type ExchangeField, type Mode } from './exchange-field.ts';
 import type { RequestBinding } from './profile.ts';
-import { MessageSigner, type SigningKey } from './signer.ts';
+import { VerifiedBatches } from './message-signature.ts';
+import { MessageSigner } from './signer.ts';
+import { SigningQueue } from './signing-queue.ts';
 import { SignedHead } from './signed-head.ts';
 import { CompleteMessage } from './complete-message.ts';
 import type { VerifierContext } from './verification.ts';
@@ -27,12 +29,12 @@ const pairs = {
 const providerPair = generateKeyPairSync('ed25519');
 
 type Algorithm = keyof typeof pairs;
-const signingKey = (algorithm: Algorithm): SigningKey => ({
-  kid: `${A}#1`,
-  algorithm,
-  privateKey: pairs[algorithm].privateKey,
-});
-const providerKey: SigningKey = { kid: `${B}#1`, algorithm: 'ed25519', privateKey: providerPair.privateKey };
+const signingQueue = (algorithm: Algorithm): SigningQueue =>
+  new SigningQueue({ kid: `${A}#1`, algorithm, privateKey: pairs[algorithm].privateKey }, setImmediate);
+const providerQueue = new SigningQueue(
+  { kid: `${B}#1`, algorithm: 'ed25519', privateKey: providerPair.privateKey },
+  setImmediate,
+);
 
 const context = (me: string, algorithm: Algorithm, now = NOW): VerifierContext => ({
   me,
@@ -42,6 +44,7 @@ const context = (me: string, algorithm: Algorithm, now = NOW): VerifierContext =
     if (gateway === B && kid === `${B}#1`) return { algorithm: 'ed25519', publicKey: providerPair.publicKey };
     return undefined;
   },
+  batches: new VerifiedBatches(),
 });
 
 const exchangeOf = (mode: Mode, from: string, to: string, length?: number): ExchangeField => ({
@@ -78,18 +81,18 @@ const body = Buffer.from('{"id":"A123456789"}\n');
 for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as const) {
   void t.test(`${algorithm}: whole and streamed requests and their answers verify`, async (t) => {
     const whole = exchangeOf('full', A, B, body.length);
-    const signer = new MessageSigner(signingKey(algorithm), whole.id, clock);
+    const signer = new MessageSigner(signingQueue(algorithm), whole.id, clock);
     const head = plainHead(whole);
-    const sent = { ...head, fields: signer.requestWhole(head, sha256(body)).fields };
+    const sent = { ...head, fields: (await signer.requestWhole(head, sha256(body))).fields };
     const signed = SignedHead.request(sent, A, context(B, algorithm));
     const complete = CompleteMessage.verify(signed, meterOf(body), NO_FIELDS, A, context(B, algorithm));
     t.equal(complete.length, body.length);
 
     const streamed = exchangeOf('stream', A, B);
-    const streamSigner = new MessageSigner(signingKey(algorithm), streamed.id, clock);
+    const streamSigner = new MessageSigner(signingQueue(algorithm), streamed.id, clock);
     const streamHead = plainHead(streamed);
-    const opened = { ...streamHead, fields: streamSigner.requestOpen(streamHead).fields };
-    const closing = streamSigner.requestFinal(opened, sha256(body), body.length);
+    const opened = { ...streamHead, fields: (await streamSigner.requestOpen(streamHead)).fields };
+    const closing = await streamSigner.requestFinal(opened, sha256(body), body.length);
     const proof = SignedHead.request(opened, A, context(B, algorithm));
     CompleteMessage.verify(proof, meterOf(body), closing.fields, A, context(B, algorithm));
     // The closing signature repeats all that the opening one covered, so it alone is the evidence.
@@ -102,12 +105,12 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
       { mode: 'stream', label: 'open' },
     ] satisfies RequestBinding[]) {
       const answer = { ...exchangeOf('full', B, A, 2), id: streamed.id };
-      const answerer = new MessageSigner(providerKey, streamed.id, clock);
+      const answerer = new MessageSigner(providerQueue, streamed.id, clock);
       const plain: Fields = [
         ['content-type', 'text/plain'],
         [EXCHANGE, formatExchange(answer)],
       ];
-      const response = answerer.responseWhole(200, plain, sha256('ok'), request, binding);
+      const response = await answerer.responseWhole(200, plain, sha256('ok'), request, binding);
       const answered = SignedHead.response(
         { status: 200, fields: response.fields },
         request,
@@ -119,8 +122,8 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
 
       const long = { ...answer, mode: 'stream' as const };
       const longPlain: Fields = [[EXCHANGE, formatExchange(long)]];
-      const open = answerer.responseOpen(206, longPlain, request, binding);
-      const end = answerer.responseFinal(206, open.fields, sha256('ok'), 2, request, binding);
+      const open = await answerer.responseOpen(206, longPlain, request, binding);
+      const end = await answerer.responseFinal(206, open.fields, sha256('ok'), 2, request, binding);
       const openHead = SignedHead.response(
         { status: 206, fields: open.fields },
         request,
@@ -133,12 +136,12 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
 }
 
 /** One good streamed request, taken apart so that each near miss changes one thing. */
-function goodStream() {
+async function goodStream() {
   const exchange = exchangeOf('stream', A, B);
-  const signer = new MessageSigner(signingKey('ed25519'), exchange.id, clock);
+  const signer = new MessageSigner(signingQueue('ed25519'), exchange.id, clock);
   const plain = plainHead(exchange);
-  const opened = { ...plain, fields: signer.requestOpen(plain).fields };
-  const closing = signer.requestFinal(opened, sha256(body), body.length).fields;
+  const opened = { ...plain, fields: (await signer.requestOpen(plain)).fields };
+  const closing = (await signer.requestFinal(opened, sha256(body), body.length)).fields;
   return { exchange, opened, closing };
 }
 
@@ -146,7 +149,7 @@ const replaced = (fields: Fields, name: string, change: (value: string) => strin
   fields.map(([n, v]) => (n === name ? [n, change(v)] : [n, v]));
 
 void t.test('a request head that differs in one thing is refused with its code', async (t) => {
-  const { opened, exchange } = goodStream();
+  const { opened, exchange } = await goodStream();
   const rows: [string, RequestHead, string, (string | undefined)?, number?][] = [
     ['another method', { ...opened, method: 'PUT' }, 'message.signature_invalid'],
     [
@@ -282,8 +285,8 @@ void t.test('a request head that differs in one thing is refused with its code',
 });
 
 void t.test('the end of a stream that differs in one thing is refused with its code', async (t) => {
-  const { opened, closing } = goodStream();
-  const other = goodStream();
+  const { opened, closing } = await goodStream();
+  const other = await goodStream();
   const rows: [string, Uint8Array, Fields, string][] = [
     ['one byte flipped', Buffer.from('{"id":"A123456780"}\n'), closing, 'message.digest_mismatch'],
     ['one byte fewer', body.subarray(1), closing, 'message.length_mismatch'],
@@ -316,7 +319,7 @@ void t.test('the end of a stream that differs in one thing is refused with its c
 });
 
 void t.test('a key revoked while a stream runs no longer closes it', async (t) => {
-  const { opened, closing } = goodStream();
+  const { opened, closing } = await goodStream();
   const signed = SignedHead.request(opened, A, context(B, 'ed25519'));
   const revoked: VerifierContext = { ...context(B, 'ed25519'), messageKey: () => undefined };
   t.throws(() => CompleteMessage.verify(signed, meterOf(body), closing, A, revoked), {
@@ -325,39 +328,34 @@ void t.test('a key revoked while a stream runs no longer closes it', async (t) =
 });
 
 void t.test('an answer to another request is refused', async (t) => {
-  const { opened, closing, exchange } = goodStream();
-  const other = goodStream();
+  const { opened, closing, exchange } = await goodStream();
+  const other = await goodStream();
   const request = { kind: 'request' as const, ...opened, trailers: closing };
-  const answerer = new MessageSigner(providerKey, exchange.id, clock);
+  const answerer = new MessageSigner(providerQueue, exchange.id, clock);
   const binding: RequestBinding = { mode: 'stream', label: 'final' };
   const field = formatExchange({ ...exchange, mode: 'full', from: B, to: A });
-  const make = (about: typeof request): Fields =>
-    answerer.responseWhole(200, [[EXCHANGE, field]], sha256('ok'), about, binding).fields;
   const wrong = { kind: 'request' as const, ...other.opened, trailers: other.closing };
+  const make = async (about: typeof request): Promise<Fields> =>
+    (await answerer.responseWhole(200, [[EXCHANGE, field]], sha256('ok'), about, binding)).fields;
+  const [ofWrong, ofRequest] = [await make(wrong), await make(request)];
   t.throws(
-    () => SignedHead.response({ status: 200, fields: make(wrong) }, request, exchange, context(A, 'ed25519')),
+    () => SignedHead.response({ status: 200, fields: ofWrong }, request, exchange, context(A, 'ed25519')),
     { code: 'response.signature' },
   );
   t.throws(
     () =>
-      SignedHead.response(
-        { status: 200, fields: make(request) },
-        wrong,
-        other.exchange,
-        context(A, 'ed25519'),
-      ),
+      SignedHead.response({ status: 200, fields: ofRequest }, wrong, other.exchange, context(A, 'ed25519')),
     { code: 'response.binding' },
   );
   t.throws(
-    () =>
-      SignedHead.response({ status: 201, fields: make(request) }, request, exchange, context(A, 'ed25519')),
+    () => SignedHead.response({ status: 201, fields: ofRequest }, request, exchange, context(A, 'ed25519')),
     { code: 'response.signature' },
     'another status',
   );
 });
 
 void t.test('any changed bit of the signed head or trailers is refused', async () => {
-  const { opened, closing } = goodStream();
+  const { opened, closing } = await goodStream();
   const verify = (head: RequestHead, trailers: Fields): void => {
     const signed = SignedHead.request(head, A, context(B, 'ed25519'));
     CompleteMessage.verify(signed, meterOf(body), trailers, A, context(B, 'ed25519'));

@@ -1,10 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { Fields } from '../core/fields.ts';
-import { base64 } from '../core/bytes.ts';
 import { toSeconds } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
-import { signBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { signatureBase } from '../httpsig/base.ts';
 import type { Component } from '../httpsig/component.ts';
 import { formatContentDigest } from '../httpsig/digest.ts';
@@ -22,13 +19,7 @@ import {
   type Label,
   type RequestBinding,
 } from './profile.ts';
-
-/** A private message key and the name the registry knows it by. */
-export interface SigningKey {
-  readonly kid: string;
-  readonly algorithm: AlgorithmName;
-  readonly privateKey: KeyObject;
-}
+import type { SigningQueue } from './signing-queue.ts';
 
 /** One signature with all that an auditor needs beside the public key. */
 export interface SignatureEvidence {
@@ -46,32 +37,32 @@ export interface Signed {
   readonly evidence: SignatureEvidence;
 }
 
-/** Makes the signatures of one message; `open` and `final` of a stream share id and time window. */
+/** Makes the signatures of one message, or has them made; `open` and `final` of a stream share id and time window. */
 export class MessageSigner {
-  readonly #key: SigningKey;
+  readonly #queue: SigningQueue;
   readonly #params: Omit<SignatureParams, 'tag'>;
 
-  constructor(key: SigningKey, id: ExchangeId, clock: Clock) {
+  constructor(queue: SigningQueue, id: ExchangeId, clock: Clock) {
     const created = toSeconds(clock.now());
-    this.#key = key;
-    this.#params = { created, expires: created + LIFETIME_S, nonce: id, keyid: key.kid };
+    this.#queue = queue;
+    this.#params = { created, expires: created + LIFETIME_S, nonce: id, keyid: queue.key.kid };
   }
 
   /** Whole request: digest and the one signature in the headers. */
-  requestWhole(head: Omit<RequestView, 'kind'>, sha256: Uint8Array): Signed {
+  requestWhole(head: Omit<RequestView, 'kind'>, sha256: Uint8Array): Promise<Signed> {
     const fields = withDigest(head.fields, sha256);
     const view: RequestView = { kind: 'request', ...head, fields };
     return this.#inHeaders(view, requestComponents(fields, 'full', 'final'), 'final');
   }
 
   /** Opening signature of a streamed request: admits it to policy before the body. */
-  requestOpen(head: Omit<RequestView, 'kind'>): Signed {
+  requestOpen(head: Omit<RequestView, 'kind'>): Promise<Signed> {
     const view: RequestView = { kind: 'request', ...head };
     return this.#inHeaders(view, requestComponents(head.fields, 'stream', 'open'), 'open');
   }
 
   /** Closing trailers of a streamed request. `head` is as it was sent, its signature fields included. */
-  requestFinal(head: Omit<RequestView, 'kind'>, sha256: Uint8Array, length: number): Signed {
+  requestFinal(head: Omit<RequestView, 'kind'>, sha256: Uint8Array, length: number): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: RequestView = { kind: 'request', ...head, trailers };
     return this.#inTrailers(view, trailers, requestComponents(head.fields, 'stream', 'final'));
@@ -83,13 +74,18 @@ export class MessageSigner {
     sha256: Uint8Array,
     request: RequestView,
     binding: RequestBinding,
-  ): Signed {
+  ): Promise<Signed> {
     const fields = withDigest(plain, sha256);
     const view: ResponseView = { kind: 'response', status, fields, request };
     return this.#inHeaders(view, responseComponents(fields, 'full', 'final', binding), 'final');
   }
 
-  responseOpen(status: number, fields: Fields, request: RequestView, binding: RequestBinding): Signed {
+  responseOpen(
+    status: number,
+    fields: Fields,
+    request: RequestView,
+    binding: RequestBinding,
+  ): Promise<Signed> {
     const view: ResponseView = { kind: 'response', status, fields, request };
     return this.#inHeaders(view, responseComponents(fields, 'stream', 'open', binding), 'open');
   }
@@ -101,36 +97,47 @@ export class MessageSigner {
     length: number,
     request: RequestView,
     binding: RequestBinding,
-  ): Signed {
+  ): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: ResponseView = { kind: 'response', status, fields, trailers, request };
     return this.#inTrailers(view, trailers, responseComponents(fields, 'stream', 'final', binding));
   }
 
-  #inHeaders(view: RequestView | ResponseView, components: readonly Component[], label: Label): Signed {
-    const { lines, evidence } = this.#sign(view, components, label);
-    return { fields: [...view.fields, ...lines], evidence };
-  }
-
-  #inTrailers(view: RequestView | ResponseView, trailers: Fields, components: readonly Component[]): Signed {
-    const { lines, evidence } = this.#sign(view, components, 'final');
-    return { fields: [...trailers, ...lines], evidence };
-  }
-
-  #sign(
+  async #inHeaders(
     view: RequestView | ResponseView,
     components: readonly Component[],
     label: Label,
-  ): { lines: Fields; evidence: SignatureEvidence } {
-    const input = formatSignatureInput(components, { ...this.#params, tag: TAG[label] });
-    const base = signatureBase(view, components, input);
-    const value = base64(signBase(this.#key.algorithm, this.#key.privateKey, base));
+  ): Promise<Signed> {
+    const { lines, evidence } = await this.#sign(view, components, label);
+    return { fields: [...view.fields, ...lines], evidence };
+  }
+
+  async #inTrailers(
+    view: RequestView | ResponseView,
+    trailers: Fields,
+    components: readonly Component[],
+  ): Promise<Signed> {
+    const { lines, evidence } = await this.#sign(view, components, 'final');
+    return { fields: [...trailers, ...lines], evidence };
+  }
+
+  async #sign(
+    view: RequestView | ResponseView,
+    components: readonly Component[],
+    label: Label,
+  ): Promise<{ lines: Fields; evidence: SignatureEvidence }> {
+    let input = '';
+    const { base, value } = await this.#queue.sign((alg) => {
+      const params = { ...this.#params, ...(alg === undefined ? {} : { alg }), tag: TAG[label] };
+      input = formatSignatureInput(components, params);
+      return signatureBase(view, components, input);
+    });
     return {
       lines: [
         [INPUT, `${label}=${input}`],
         [SIGNATURE, `${label}=:${value}:`],
       ],
-      evidence: { kid: this.#key.kid, label, base, value },
+      evidence: { kid: this.#queue.key.kid, label, base, value },
     };
   }
 }

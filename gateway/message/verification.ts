@@ -1,29 +1,25 @@
-import type { KeyObject } from 'node:crypto';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { toSeconds } from '../core/clock.ts';
 import { base64 } from '../core/bytes.ts';
 import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
 import type { Fields } from '../core/fields.ts';
 import type { RefusalCode } from '../core/refusals.ts';
-import { verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { signatureBase } from '../httpsig/base.ts';
 import type { Component } from '../httpsig/component.ts';
 import { formatSignatureInput, parseSignatures, type SignatureParams } from '../httpsig/signature-input.ts';
 import type { RequestView, ResponseView } from '../httpsig/view.ts';
 import type { ExchangeField } from './exchange-field.ts';
+import { BATCH_ALG } from './batch.ts';
+import { isMessageSigned, type MessageKey, type VerifiedBatches } from './message-signature.ts';
 import { LIFETIME_S, SKEW_S, TAG, type Label } from './profile.ts';
 import type { SignatureEvidence } from './signer.ts';
 
-export interface MessageKey {
-  readonly algorithm: AlgorithmName;
-  readonly publicKey: KeyObject;
-}
-
-/** What a verifier knows: itself, the time, and the keys the registry lists for a gateway at that time. */
+/** What a verifier knows: itself, the time, the keys the registry lists for a gateway at that time, and what it has seen. */
 export interface VerifierContext {
   readonly me: string;
   readonly clock: Clock;
   messageKey(gateway: string, kid: string, at: EpochMs): MessageKey | undefined;
+  readonly batches: VerifiedBatches;
 }
 
 /** Which refusal each fault of a signature is: a request's are the requester's, an answer's are the peer's. */
@@ -86,8 +82,10 @@ export function verifySignature(
   if (params.tag !== TAG[label]) throw new Denied(codes.missing, `tag ${quoted(params.tag ?? '')}`);
   if (params.nonce !== exchange.id) throw new Denied(codes.nonce, 'nonce is not the exchange id');
   const expected = components();
-  // Our own spelling of what must be covered, compared as text: order, parameters and `alg` (never sent) included.
-  if (raw !== formatSignatureInput(expected, params) || params.alg !== undefined) {
+  // Our own spelling of what must be covered, compared as text: order, parameters and `alg` included, which is there
+  // for a batch only and never names what made the signature.
+  const inForm = params.alg === undefined || params.alg === BATCH_ALG;
+  if (raw !== formatSignatureInput(expected, params) || !inForm) {
     throw new Denied(codes.uncovered, quoted(raw, 300));
   }
   const now = context.clock.now();
@@ -96,8 +94,10 @@ export function verifySignature(
   const key = context.messageKey(sender, kid, now);
   if (key === undefined) throw new Denied(codes.key, quoted(kid, 200));
   const base = translate(codes.uncovered, () => signatureBase(view, expected, raw));
-  if (!verifyBase(key.algorithm, key.publicKey, base, found.signature))
-    throw new Denied(codes.invalid, `key ${quoted(kid, 200)}`);
+  const good = translate(codes.invalid, () =>
+    isMessageSigned(base, params.alg, key, found.signature, context.batches),
+  );
+  if (!good) throw new Denied(codes.invalid, `key ${quoted(kid, 200)}`);
   return { params, evidence: { kid, label, base, value: base64(found.signature) } };
 }
 

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { GatewayConfig, ServiceConfig } from '../config/config.ts';
 import type { Gateway, LocalService } from '../exchange/gateway.ts';
-import type { SigningKey } from '../message/signer.ts';
+import type { SigningKey } from '../message/signing-queue.ts';
 import { messageKeyRow } from '../registry/keys.ts';
 import { ServiceHop } from '../service/hop.ts';
 

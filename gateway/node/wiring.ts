@@ -7,6 +7,8 @@ import { directoryOf } from '../exchange/admit.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { createLinkClient } from '../link/client.ts';
+import { VerifiedBatches } from '../message/message-signature.ts';
+import { SigningQueue } from '../message/signing-queue.ts';
 import { JwksCache } from '../registry/jwks.ts';
 import type { Registry } from '../registry/registry.ts';
 import { fetchJwks } from '../server/fetch-bounded.ts';
@@ -119,8 +121,13 @@ export async function wire(
     registry,
     policy: () => policy.now.evaluator,
     callers: new CallerSignals(),
-    signingKey: readSigningKey(config),
-    verifier: { me: name, clock, messageKey: (of, kid, at) => registry().messageKey(of, kid, at) },
+    signing: new SigningQueue(readSigningKey(config), setImmediate),
+    verifier: {
+      me: name,
+      clock,
+      messageKey: (of, kid, at) => registry().messageKey(of, kid, at),
+      batches: new VerifiedBatches(),
+    },
     replay: once.messages,
     link,
     services: new Map(config.services.map((service) => [service.id, localService(service, config)])),

@@ -2,12 +2,17 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Authority } from '../../pki/authority.ts';
-import type { Field } from '../core/fields.ts';
+import type { Field, Fields } from '../core/fields.ts';
 import { newExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
 import { ClientSystem } from '../identity/client-system.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { EXCHANGE, formatExchange } from '../message/exchange-field.ts';
-import { MessageSigner } from '../message/signer.ts';
+import { base64 } from '../core/bytes.ts';
+import { signBase } from '../httpsig/algorithm.ts';
+import { signatureBase } from '../httpsig/base.ts';
+import { formatSignatureInput } from '../httpsig/signature-input.ts';
+import { VerifiedBatches } from '../message/message-signature.ts';
+import { requestComponents, TAG } from '../message/profile.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import { Bundle } from './bundle.ts';
@@ -93,14 +98,23 @@ export function signedRequest(asked: Asked = {}): SignedHead {
       ...(device === undefined ? [] : [['t-road-device', device] as const]),
     ] as readonly Field[],
   };
-  const signer = new MessageSigner(
-    { kid: '1', algorithm: 'ed25519', privateKey: keys.privateKey },
-    exchange.id,
-    clock,
-  );
-  const sent = { ...head, fields: signer.requestOpen(head).fields };
+  const components = requestComponents(head.fields, 'stream', 'open');
+  const created = Math.floor(NOW / 1000);
+  const input = formatSignatureInput(components, {
+    created,
+    expires: created + 60,
+    nonce: exchange.id,
+    keyid: '1',
+    tag: TAG.open,
+  });
+  const base = signatureBase({ kind: 'request', ...head }, components, input);
+  const signature: Fields = [
+    ['signature-input', `open=${input}`],
+    ['signature', `open=:${base64(signBase('ed25519', keys.privateKey, base))}:`],
+  ];
+  const sent = { ...head, fields: [...head.fields, ...signature] };
   const messageKey = () => ({ algorithm: 'ed25519', publicKey: keys.publicKey }) as const;
-  return SignedHead.request(sent, from, { me: B, clock, messageKey });
+  return SignedHead.request(sent, from, { me: B, clock, messageKey, batches: new VerifiedBatches() });
 }
 
 export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFacts {

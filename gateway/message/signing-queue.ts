@@ -1,0 +1,98 @@
+import { base64 } from '../core/bytes.ts';
+import type { KeyObject } from 'node:crypto';
+import { signBase, type AlgorithmName } from '../httpsig/algorithm.ts';
+import { BATCH_ALG, BatchTree, MAX_BATCH } from './batch.ts';
+
+/** A private message key and the name the registry knows it by. */
+export interface SigningKey {
+  readonly kid: string;
+  readonly algorithm: AlgorithmName;
+  readonly privateKey: KeyObject;
+}
+
+/** A text and its signature, base64. */
+export interface SignedText {
+  readonly base: string;
+  readonly value: string;
+}
+
+interface Waiting {
+  /** Makes the text, which says in which form it is signed. */
+  readonly compose: (alg: string | undefined) => string;
+  readonly resolve: (signed: SignedText) => void;
+  readonly reject: (cause: unknown) => void;
+}
+
+/**
+ * Signs what waits for a key with one signature. A message alone gets a plain one at once. The batch is what came up
+ * while the program was busy with other things, the last signature among them: it grows with the load by itself, and
+ * no message waits for another that is not there yet.
+ */
+export class SigningQueue {
+  readonly key: SigningKey;
+  readonly #whenIdle: (sign: () => void) => void;
+  #waiting: Waiting[] = [];
+
+  /** @param whenIdle calls back when the program has looked at everything that has arrived: `setImmediate` */
+  constructor(key: SigningKey, whenIdle: (sign: () => void) => void) {
+    this.key = key;
+    this.#whenIdle = whenIdle;
+  }
+
+  /** @param compose called once or twice, later; what it throws is thrown to the caller */
+  sign(compose: Waiting['compose']): Promise<SignedText> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ compose, resolve, reject });
+      if (this.#waiting.length === 1) this.#whenIdle(() => this.#close());
+    });
+  }
+
+  #close(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (let at = 0; at < waiting.length; at += MAX_BATCH) {
+      const batch = waiting.slice(at, at + MAX_BATCH);
+      try {
+        if (batch.length === 1) this.#signAlone(batch);
+        else this.#signTogether(batch);
+      } catch (cause) {
+        for (const { reject } of batch) reject(cause); // the key does not work
+      }
+    }
+  }
+
+  #signTogether(batch: readonly Waiting[]): void {
+    const composed = batch.flatMap((one) => {
+      const base = composedBy(one, BATCH_ALG);
+      return base === undefined ? [] : [{ ...one, base }];
+    });
+    if (composed.length < 2) {
+      this.#signAlone(composed);
+      return;
+    }
+    const tree = new BatchTree(composed.map(({ base }) => base));
+    const { algorithm, privateKey } = this.key;
+    const rootSignature = signBase(algorithm, privateKey, tree.text);
+    for (const [index, { base, resolve }] of composed.entries())
+      resolve({ base, value: base64(tree.signatureOf(index, rootSignature)) });
+  }
+
+  #signAlone(batch: readonly Waiting[]): void {
+    for (const one of batch) {
+      const base = composedBy(one, undefined);
+      if (base === undefined) continue;
+      const { algorithm, privateKey } = this.key;
+      one.resolve({ base, value: base64(signBase(algorithm, privateKey, base)) });
+    }
+  }
+}
+
+/** One message that cannot be signed is its own trouble, not the batch's. */
+function composedBy({ compose, reject }: Waiting, alg: string | undefined): string | undefined {
+  try {
+    return compose(alg);
+  } catch (cause) {
+    reject(cause);
+    return undefined;
+  }
+}
