@@ -1,3 +1,4 @@
+import { createHash, verify as checkSignature } from 'node:crypto';
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { mkdtempSync } from 'node:fs';
@@ -55,7 +56,10 @@ async function goodLogs(): Promise<[string, string]> {
     await pair.write(provider, 'p');
     await pair.write(consumer, 'c', ['res.final']);
   };
-  for (let n = 0; n < 40; n += 1) await carry(await ExchangePair.sign(n, clock, n % 10 === 9 ? 404 : 200));
+  const sign = (n: number): Promise<ExchangePair> => ExchangePair.sign(n, clock, n % 10 === 9 ? 404 : 200);
+  for (let n = 0; n < 20; n += 1) await carry(await sign(n));
+  // Under one signature for all their requests, and one for all their answers.
+  for (const pair of await Promise.all(Array.from({ length: 20 }, (_, i) => sign(20 + i)))) await carry(pair);
   await consumer.append(draft('deny', 100, { at: clock.now(), out: 'policy.denied' }));
   await show(consumer, provider);
   await consumer.close();
@@ -343,6 +347,39 @@ void t.test('show tells an exchange by any of its names', async (t) => {
   }
   const none = await showExchange({ storage, logs: [consumerDir], trust, id: 'client-7777' });
   t.equal(none.result, 'not found');
+});
+
+void t.test('show explains a shared signature so that a person can check it', async (t) => {
+  const alone = await showExchange({ storage, logs: [consumerDir], trust, id: 'client-7' });
+  t.ok(alone.exchanges[0]?.records.every(({ signedBy }) => signedBy?.batch === undefined));
+  t.notMatch(renderShow(alone), /under one signature/);
+
+  const report = await showExchange({ storage, logs: [consumerDir, providerDir], trust, id: 'client-27' });
+  t.equal(report.result, 'good');
+  t.match(renderShow(report), /message 7 of 20 under one signature: 5 hashes lead to root \S{44}\n/);
+  const records = report.exchanges[0]?.records ?? [];
+  t.equal(records.length, 4);
+  for (const { base, signedBy } of records) {
+    if (base === undefined || signedBy?.batch === undefined) throw new Error('no batch');
+    const { index, size, root, path, signed, signature } = signedBy.batch;
+    t.match([index, size], [7, 20]);
+    const key = trust.messageKeys.get(signedBy.kid);
+    if (key === undefined) throw new Error('no key');
+    const text = Buffer.from(signed, 'base64');
+    t.ok(checkSignature(null, text, key.publicKey, Buffer.from(signature, 'base64')), 'the key signed it');
+    t.equal(text.toString('latin1'), `\0troad-batch\n20\n${root}\n`);
+    // RFC 9162 §2.1.3.2, with nothing but SHA-256.
+    const hash = (...parts: Uint8Array[]): Buffer =>
+      createHash('sha256').update(Buffer.concat(parts)).digest();
+    let node = hash(Buffer.of(0), Buffer.from(base));
+    const rest = path.map((sibling) => Buffer.from(sibling, 'base64'));
+    for (let [at, last] = [index, size - 1]; last > 0; [at, last] = [at >> 1, last >> 1]) {
+      const sibling = at % 2 === 1 || at < last ? rest.shift() : undefined;
+      if (sibling !== undefined)
+        node = at % 2 === 1 ? hash(Buffer.of(1), sibling, node) : hash(Buffer.of(1), node, sibling);
+    }
+    t.equal(node.toString('base64'), root, 'and the path leads there');
+  }
 });
 
 void t.test('show does not believe the stored hashes, nor a changed record', async (t) => {

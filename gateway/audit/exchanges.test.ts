@@ -81,12 +81,35 @@ void t.test('two halves that contradict each other', async (t) => {
   }
 });
 
+const signedIn = (pair: ExchangePair) => {
+  const record = pair.record('req.final', 'c');
+  return { ...record, sig: record.sig ?? '' };
+};
+
+/** A signature with one bit of one byte flipped; counted from the end when negative. */
+function changed(signature: string, at: number): string {
+  const bytes = Buffer.from(signature, 'base64');
+  const index = at < 0 ? bytes.length + at : at;
+  bytes[index] = (bytes[index] ?? 0) ^ 1;
+  return bytes.toString('base64');
+}
+
+const cut = (signature: string): string =>
+  Buffer.from(signature, 'base64').subarray(0, 36).toString('base64');
+
 let copies = 0;
 void t.test('message signatures: one thing wrong, each told', async (t) => {
   const pair = await ExchangePair.sign(5, clock);
   const other = await ExchangePair.sign(6, clock);
   const good = pair.record('req.final', 'c');
   const meta = pair.meta('req.final');
+  const [batched, neighbour] = await Promise.all([
+    ExchangePair.sign(7, clock),
+    ExchangePair.sign(8, clock),
+    ExchangePair.sign(9, clock),
+  ]);
+  const [shared, sharedOther] = [signedIn(batched), signedIn(neighbour)];
+  const sharedMeta = batched.meta('req.final');
   const swap = (from: string | RegExp, to: string): Buffer => Buffer.from(meta.toString().replace(from, to));
   for (const [what, record, part, why] of [
     ['a changed base', good, swap('POST', 'PUT'), /signature is wrong/],
@@ -113,6 +136,43 @@ void t.test('message signatures: one thing wrong, each told', async (t) => {
     ],
     ['an unknown key', { ...good, kid: 'nobody#x' }, meta, /not in the trust file/],
     ['a signature that is not base64', { ...good, sig: '%' }, meta, /signature is wrong/],
+    [
+      'a batch, another root signature',
+      { ...shared, sig: changed(shared.sig, -1) },
+      sharedMeta,
+      /signature is wrong/,
+    ],
+    [
+      'a batch, another place in it',
+      { ...shared, sig: changed(shared.sig, 3) },
+      sharedMeta,
+      /signature is wrong/,
+    ],
+    [
+      'a batch of another size',
+      { ...shared, sig: changed(shared.sig, 1) },
+      sharedMeta,
+      /signature is wrong|of a batch|cut/,
+    ],
+    ['a batch, the path cut', { ...shared, sig: cut(shared.sig) }, sharedMeta, /is cut/],
+    [
+      'a batch signature taken for a plain one',
+      { ...shared, sig: Buffer.from(shared.sig, 'base64').subarray(-64).toString('base64') },
+      sharedMeta,
+      /of a batch|cut|signature is wrong/,
+    ],
+    [
+      'the signature of another message of the batch',
+      { ...shared, sig: sharedOther.sig },
+      sharedMeta,
+      /signature is wrong/,
+    ],
+    [
+      'characters that only look like those that were signed',
+      shared,
+      Buffer.from(sharedMeta.toString().replace('POST', 'P\u014fST')),
+      /signature is wrong/,
+    ],
     ['a part that is not JSON', good, Buffer.from('x'), /not JSON/],
     ['a part without a base', good, Buffer.from('{}'), /no signature base/],
   ] as const) {

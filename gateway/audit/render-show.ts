@@ -1,6 +1,7 @@
 import { quoted } from '../core/errors.ts';
 import type { PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
 import { renderSteps } from './report.ts';
+import type { SharedSignature } from './signatures.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
 
 /** The story for people: who, what, when, signed by whom, and how that was checked. */
@@ -37,6 +38,7 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
         `    signed by  ${signedBy.gateway} (${signedBy.member}), ${signedBy.alg}, key ${text(signedBy.kid, 160)}`,
       );
     }
+    if (signedBy?.batch !== undefined) lines.push(`    batch      ${batchOf(signedBy.batch)}`);
     if (record.usr !== undefined) lines.push(`    user       ${text(userOf(record.usr), 400)}`);
     if (record.tls !== undefined) lines.push(`    link       ${text(linkOf(record.tls), 300)}`);
     if (record.pol !== undefined) lines.push(`    decision   ${text(decisionOf(record.pol), 400)}`);
@@ -45,6 +47,9 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
   lines.push(...renderSteps(steps), '');
   return lines;
 }
+
+const batchOf = ({ index, size, root, path }: SharedSignature): string =>
+  `message ${index} of ${size} under one signature: ${path.length} hashes lead to root ${root}`;
 
 /** The accepting side of TLS cannot see which key-exchange group was negotiated. */
 function linkOf(tls: TlsFacts): string {

@@ -1,6 +1,7 @@
 import { describe, MalformedBytes } from '../core/errors.ts';
 import { toUuid, type ExchangeId } from '../core/ids.ts';
 import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
+import { VerifiedBatches } from '../message/message-signature.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { findEpochs, type ReadStorage } from './folder.ts';
 import {
@@ -13,7 +14,14 @@ import {
   type LoggedRecord,
 } from './records.ts';
 import { Step, type StepReport } from './report.ts';
-import { isSigned, readSignedText, verifyMessage, type SignedText } from './signatures.ts';
+import {
+  isSigned,
+  readSignedText,
+  sharedSignatureOf,
+  verifyMessage,
+  type SharedSignature,
+  type SignedText,
+} from './signatures.ts';
 import { ShownLog } from './shown-log.ts';
 import type { Trust } from './trust-file.ts';
 
@@ -38,11 +46,17 @@ export interface ShownRecord {
   readonly record: ExchangeRecord;
   /** Path and query, when the sealed part could be opened. */
   readonly target: string | undefined;
-  /** The exact text that was signed, under the same condition: `openssl` can verify it with the record's `sig`. */
+  /** The exact text that was signed, under the same condition: `openssl` can verify it with the record's `sig`, or with `batch`. */
   readonly base: string | undefined;
-  /** Who signed the message, when that was proved. */
+  /** Who signed the message, when that was proved; `batch`: with others, under one signature. */
   readonly signedBy:
-    | { readonly gateway: string; readonly member: string; readonly kid: string; readonly alg: string }
+    | {
+        readonly gateway: string;
+        readonly member: string;
+        readonly kid: string;
+        readonly alg: string;
+        readonly batch: SharedSignature | undefined;
+      }
     | undefined;
 }
 
@@ -201,9 +215,10 @@ function signerOf(
   at: { readonly index: string; readonly exchange: string },
 ): ShownRecord['signedBy'] {
   try {
-    const { gateway, kid, alg } = verifyMessage(record, text, trust);
+    const { gateway, kid, alg } = verifyMessage(record, text, trust, new VerifiedBatches());
     messages.checked += 1;
-    return { gateway: gateway.name, member: gateway.member, kid, alg };
+    const batch = sharedSignatureOf(record, text.base);
+    return { gateway: gateway.name, member: gateway.member, kid, alg, batch };
   } catch (cause) {
     messages.find('fail', 'signature', describe(cause), at);
     return undefined;

@@ -1,8 +1,9 @@
 // The deep pass: each message signature again, from the text that was signed and the registered key.
-import { equalBytes, fromBase64 } from '../core/bytes.ts';
+import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
-import { verifyBase } from '../httpsig/algorithm.ts';
+import { BATCH_ALG, parseBatchSignature, rootOf, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
+import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
 import { DIGEST, TAG } from '../message/profile.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
@@ -50,6 +51,7 @@ export function verifyMessage(
   record: ExchangeRecord,
   { base, path, query }: SignedText,
   trust: Trust,
+  batches: VerifiedBatches,
 ): TrustedKey {
   const { k, x, op, status, dg, sig = '', kid = '' } = record;
   const key = trust.messageKeys.get(kid);
@@ -60,7 +62,11 @@ export function verifyMessage(
     );
   }
   const signature = fromBase64(sig);
-  if (signature === undefined || !verifyBase(key.alg, key.publicKey, base, signature)) {
+  const { alg: algorithm, publicKey } = key;
+  if (
+    signature === undefined ||
+    !isMessageSigned(base, algOf(base), { algorithm, publicKey }, signature, batches)
+  ) {
     throw new MalformedBytes('the signature is wrong');
   }
   // The text is the sender's from here on; what follows compares it with what the log's owner wrote beside it.
@@ -91,6 +97,39 @@ export function verifyMessage(
     }
   }
   return key;
+}
+
+/** The form of the signature, as the text states it. Whoever wrote the text, only one form of signature fits it. */
+const algOf = (base: string): string | undefined =>
+  /;alg="([^"]*)";keyid="/.exec(base.slice(base.lastIndexOf('\n') + 1))?.[1];
+
+/** How a message was signed together with others: what a person needs to check it without this program. */
+export interface SharedSignature {
+  /** Place among the messages of the batch, from 0. */
+  readonly index: number;
+  readonly size: number;
+  /** Base64, as are the others: SHA-256 at the top of the tree. */
+  readonly root: string;
+  /** Siblings on the way up (RFC 6962 §2.1.1). */
+  readonly path: readonly string[];
+  /** What the key has signed, and its signature. */
+  readonly signed: string;
+  readonly signature: string;
+}
+
+/** Undefined for a message with a signature of its own. To be asked for messages that were verified. */
+export function sharedSignatureOf({ sig = '' }: ExchangeRecord, base: string): SharedSignature | undefined {
+  if (algOf(base) !== BATCH_ALG) return undefined;
+  const batch = parseBatchSignature(Buffer.from(sig, 'base64'));
+  const root = rootOf(base, batch);
+  return {
+    index: batch.index,
+    size: batch.size,
+    root: base64(root),
+    path: batch.path.map(base64),
+    signed: base64(utf8(rootText(batch.size, root))),
+    signature: base64(batch.rootSignature),
+  };
 }
 
 /** Lines of a signature base (RFC 9421 §2.5) by their component identifier. */

@@ -19,13 +19,21 @@ const MAX_ROOTS = 1024;
  */
 export class VerifiedBatches {
   readonly #keys = new Map<string, KeyObject>();
+  readonly #maxRoots: number;
+  readonly #verify: typeof verifyBase;
+
+  /** @param verify what one root signature costs; tests count it */
+  constructor(maxRoots = MAX_ROOTS, verify = verifyBase) {
+    this.#maxRoots = maxRoots;
+    this.#verify = verify;
+  }
 
   /** @throws MalformedBytes when the key is not for this algorithm */
   isSigned(text: string, { algorithm, publicKey }: MessageKey, signature: Uint8Array): boolean {
     const name = text + base64(signature);
     if (this.#keys.get(name) === publicKey) return true;
-    if (!verifyBase(algorithm, publicKey, text, signature)) return false;
-    if (this.#keys.size >= MAX_ROOTS) {
+    if (!this.#verify(algorithm, publicKey, text, signature)) return false;
+    if (this.#keys.size >= this.#maxRoots) {
       for (const oldest of this.#keys.keys()) {
         this.#keys.delete(oldest);
         break;

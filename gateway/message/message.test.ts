@@ -1,11 +1,11 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import { sha256 } from '../core/bytes.ts';
+import { base64, sha256 } from '../core/bytes.ts';
 import type { Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId } from '../core/ids.ts';
-import { NO_FIELDS } from '../core/fields.ts';
+import { fieldValue, NO_FIELDS } from '../core/fields.ts';
 import { BodyMeter } from './digest.ts';
 import { EXCHANGE, formatExchange, parseExchange, type ExchangeField, type Mode } from './exchange-field.ts';
 import type { RequestBinding } from './profile.ts';
@@ -352,6 +352,124 @@ void t.test('an answer to another request is refused', async (t) => {
     { code: 'response.signature' },
     'another status',
   );
+});
+
+void t.test(
+  'messages of one batch: each verifies alone, and what differs in one thing is refused with its code',
+  async (t) => {
+    const queue = signingQueue('ed25519');
+    const signOne = async (mode: Mode): Promise<RequestHead> => {
+      const exchange = exchangeOf(mode, A, B, body.length);
+      const plain = plainHead(exchange);
+      const signer = new MessageSigner(queue, exchange.id, clock);
+      const signed = mode === 'full' ? signer.requestWhole(plain, sha256(body)) : signer.requestOpen(plain);
+      return { ...plain, fields: (await signed).fields };
+    };
+    const signTogether = (): Promise<RequestHead[]> =>
+      Promise.all((['full', 'stream', 'full', 'full', 'stream'] as const).map(signOne));
+    const [first, second, third] = await signTogether();
+    const [stranger] = await signTogether();
+    const alone = await signOne('full');
+    if (!first || !second || !third || !stranger) throw new Error('unreachable');
+
+    for (const head of [first, second, third, stranger]) {
+      const signed = SignedHead.request(head, A, context(B, 'ed25519'));
+      t.equal(signed.params.alg, 'troad-batch');
+    }
+    t.equal(SignedHead.request(alone, A, context(B, 'ed25519')).params.alg, undefined);
+
+    const signatureOf = (head: RequestHead): Buffer =>
+      Buffer.from(/:(.*):/.exec(fieldValue(head.fields, 'signature') ?? '')?.[1] ?? '', 'base64');
+    const withSignature = (bytes: Uint8Array): RequestHead => ({
+      ...first,
+      fields: replaced(first.fields, 'signature', (v) => v.replace(/:.*:/, `:${base64(bytes)}:`)),
+    });
+    const withInput = (change: (value: string) => string): RequestHead => ({
+      ...first,
+      fields: replaced(first.fields, 'signature-input', change),
+    });
+    const own = signatureOf(first);
+    const placed = (size: number, index: number): RequestHead =>
+      withSignature(Buffer.concat([Buffer.of(size >> 8, size & 255, 0, index), own.subarray(4)]));
+    const rows: [string, RequestHead, string][] = [
+      ['another place', placed(5, 1), 'message.signature_invalid'],
+      ['another size', placed(6, 0), 'message.signature_invalid'],
+      ['size 0', placed(0, 0), 'message.signature_invalid'],
+      ['size 1', placed(1, 0), 'message.signature_invalid'],
+      ['a huge size', placed(65_535, 0), 'message.signature_invalid'],
+      ['an index behind the end', placed(5, 5), 'message.signature_invalid'],
+      ['the signature of another message', withSignature(signatureOf(third)), 'message.signature_invalid'],
+      ['a signature of another tree', withSignature(signatureOf(stranger)), 'message.signature_invalid'],
+      ['the root signature alone', withSignature(own.subarray(-64)), 'message.signature_invalid'],
+      ['nothing but the head', withSignature(own.subarray(0, 4)), 'message.signature_invalid'],
+      ['more behind the end', withSignature(Buffer.concat([own, own])), 'message.signature_invalid'],
+      [
+        'said to be plain',
+        withInput((v) => v.replace(';alg="troad-batch"', '')),
+        'message.signature_invalid',
+      ],
+      ['another alg', withInput((v) => v.replace('troad-batch', 'ed25519')), 'message.component_uncovered'],
+      [
+        'alg in capitals',
+        withInput((v) => v.replace('troad-batch', 'TROAD-batch')),
+        'message.component_uncovered',
+      ],
+      [
+        'alg in another place',
+        withInput((v) => `${v.replace(';alg="troad-batch"', '')};alg="troad-batch"`),
+        'message.component_uncovered',
+      ],
+      [
+        'a plain signature said to be a batch',
+        {
+          ...alone,
+          fields: replaced(alone.fields, 'signature-input', (v) =>
+            v.replace(';keyid', ';alg="troad-batch";keyid'),
+          ),
+        },
+        'message.signature_invalid',
+      ],
+    ];
+    const knowing = context(B, 'ed25519');
+    SignedHead.request(first, A, knowing);
+    for (const [what, head, code] of rows) {
+      t.throws(() => SignedHead.request(head, A, context(B, 'ed25519')), { name: 'Denied', code }, what);
+      t.throws(
+        () => SignedHead.request(head, A, knowing),
+        { name: 'Denied', code },
+        `${what}; the batch is known`,
+      );
+    }
+    const revoked: VerifierContext = { ...knowing, messageKey: () => undefined };
+    t.throws(
+      () => SignedHead.request(third, A, revoked),
+      { code: 'message.key_unknown' },
+      'a known batch, its key revoked',
+    );
+  },
+);
+
+void t.test('open in a batch, the end alone, and the other way round', async (t) => {
+  const queue = signingQueue('ed25519');
+  for (const together of ['open', 'final']) {
+    const exchange = exchangeOf('stream', A, B);
+    const other = exchangeOf('full', A, B, body.length);
+    const signer = new MessageSigner(queue, exchange.id, clock);
+    const neighbour = (): Promise<unknown> =>
+      new MessageSigner(queue, other.id, clock).requestWhole(plainHead(other), sha256(body));
+    const plain = plainHead(exchange);
+    const opening = signer.requestOpen(plain);
+    if (together === 'open') await neighbour();
+    const opened = { ...plain, fields: (await opening).fields };
+    const closing = signer.requestFinal(opened, sha256(body), body.length);
+    if (together === 'final') await neighbour();
+    const { fields } = await closing;
+    const signed = SignedHead.request(opened, A, context(B, 'ed25519'));
+    CompleteMessage.verify(signed, meterOf(body), fields, A, context(B, 'ed25519'));
+    const inBatch = (bag: Fields): boolean =>
+      fieldValue(bag, 'signature-input')?.includes('troad-batch') === true;
+    t.same([inBatch(opened.fields), inBatch(fields)], [together === 'open', together === 'final']);
+  }
 });
 
 void t.test('any changed bit of the signed head or trailers is refused', async () => {
