@@ -13,12 +13,12 @@ const example = text.slice(
   text.indexOf('## For X-Road clients'),
 );
 const [alone = '', together = ''] = example.split('The same message');
-const linesOf = (text: string): string[] =>
-  [...text.matchAll(/^ {4}("@?[\w-]+": .*)$/gm)].map(([, line = '']) => line);
+const linesOf = (part: string): string[] =>
+  [...part.matchAll(/^ {4}("@?[\w-]+": .*)$/gm)].map(([, line = '']) => line);
 const base = linesOf(alone).join('\n');
 const spki = fromBase64(/`(MCow[\w+/=]+)`/.exec(alone)?.[1] ?? '');
-const signatureIn = (text: string): Buffer =>
-  fromBase64(/final=:([\w+/=]+):/.exec(text)?.[1] ?? '') ?? Buffer.alloc(0);
+const signatureIn = (part: string): Buffer =>
+  fromBase64(/final=:([\w+/=]+):/.exec(part)?.[1] ?? '') ?? Buffer.alloc(0);
 const signature = signatureIn(alone);
 if (spki === undefined) throw new Error('the example has lost its key');
 const publicKey = createPublicKey({ key: spki, format: 'der', type: 'spki' });

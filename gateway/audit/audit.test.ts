@@ -361,13 +361,13 @@ void t.test('show explains a shared signature so that a person can check it', as
   t.equal(records.length, 4);
   for (const { base, signedBy } of records) {
     if (base === undefined || signedBy?.batch === undefined) throw new Error('no batch');
-    const { index, size, root, path, signed, signature } = signedBy.batch;
+    const { index, size, root: top, path, signed, signature } = signedBy.batch;
     t.match([index, size], [7, 20]);
     const key = trust.messageKeys.get(signedBy.kid);
     if (key === undefined) throw new Error('no key');
     const text = Buffer.from(signed, 'base64');
     t.ok(checkSignature(null, text, key.publicKey, Buffer.from(signature, 'base64')), 'the key signed it');
-    t.equal(text.toString('latin1'), `\0troad-batch\n20\n${root}\n`);
+    t.equal(text.toString('latin1'), `\0troad-batch\n20\n${top}\n`);
     // RFC 9162 §2.1.3.2, with nothing but SHA-256.
     const hash = (...parts: Uint8Array[]): Buffer =>
       createHash('sha256').update(Buffer.concat(parts)).digest();
@@ -378,7 +378,7 @@ void t.test('show explains a shared signature so that a person can check it', as
       if (sibling !== undefined)
         node = at % 2 === 1 ? hash(Buffer.of(1), sibling, node) : hash(Buffer.of(1), node, sibling);
     }
-    t.equal(node.toString('base64'), root, 'and the path leads there');
+    t.equal(node.toString('base64'), top, 'and the path leads there');
   }
 });
 

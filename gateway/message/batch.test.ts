@@ -235,8 +235,14 @@ void t.test('known batches: bounded, and bound to the key object', async (t) => 
   const [one] = lists[0] ?? [];
   if (one === undefined) throw new Error('unreachable');
   const another = generateKeyPairSync('ed25519').publicKey;
-  const under = (publicKey: typeof another): boolean =>
-    isMessageSigned(one.base, BATCH_ALG, { algorithm: 'ed25519', publicKey }, bytesOf(one), batches);
+  const under = (candidate: typeof another): boolean =>
+    isMessageSigned(
+      one.base,
+      BATCH_ALG,
+      { algorithm: 'ed25519', publicKey: candidate },
+      bytesOf(one),
+      batches,
+    );
   t.notOk(under(another), 'another key under the same name is asked itself');
   const again = createPublicKey(createPrivateKey(privateKey.export({ type: 'pkcs8', format: 'pem' })));
   t.ok(under(again), 'the same key read again is');
@@ -287,7 +293,9 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
 
 void t.test('a batch closes with what is there, and what comes later is in the next', async (t) => {
   const turns: (() => void)[] = [];
-  const queue = new SigningQueue({ kid: 'k', algorithm: 'ed25519', privateKey }, (sign) => turns.push(sign));
+  const queue = new SigningQueue({ kid: 'k', algorithm: 'ed25519', privateKey }, (close) =>
+    turns.push(close),
+  );
   const early = ['/1', '/2'].map((text) => queue.sign((alg) => textOf(text, alg)));
   t.equal(turns.length, 1, 'asked for once a batch');
   turns.shift()?.();
