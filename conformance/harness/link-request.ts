@@ -16,6 +16,7 @@ import type { Component } from '../../gateway/httpsig/component.ts';
 import { formatContentDigest } from '../../gateway/httpsig/digest.ts';
 import { formatSignatureInput } from '../../gateway/httpsig/signature-input.ts';
 import type { RequestView } from '../../gateway/httpsig/view.ts';
+import { BATCH_ALG } from '../../gateway/message/batch.ts';
 import { EXCHANGE, formatEnd, formatExchange, END, type Mode } from '../../gateway/message/exchange-field.ts';
 import {
   DIGEST,
@@ -26,6 +27,7 @@ import {
   type Label,
 } from '../../gateway/message/profile.ts';
 import { messageKeyId } from '../../gateway/registry/keys.ts';
+import { forgedBatch, type BatchArgs } from './batch-forgery.ts';
 import type { Subject } from './sandbox.ts';
 
 /** A request between gateways before anything was done to it, and how its signature is to be wrong. */
@@ -55,6 +57,8 @@ export interface LinkRequestArgs {
   /** Components left out of the signature, by name. */
   readonly uncovered?: readonly string[];
   readonly uncoveredAtEnd?: readonly string[];
+  /** Signed together with messages that nobody sends. */
+  readonly batch?: BatchArgs;
 }
 
 /** A request ready to be sent, and to be tampered with before that. */
@@ -154,8 +158,20 @@ function signer(args: LinkRequestArgs, keys: StolenKeys, id: string, now: number
   return (view, components, label, uncovered = []) => {
     const covered = components.filter(({ name }) => !uncovered.includes(name));
     const tag = args.tag ?? TAG[label];
-    const input = formatSignatureInput(covered, { created, expires, nonce: args.nonce ?? id, keyid, tag });
-    const value = base64(signBase('ed25519', key, signatureBase(view, covered, input)));
+    const { batch } = args;
+    const { alg } = batch === undefined ? {} : { alg: BATCH_ALG, ...batch };
+    const input = formatSignatureInput(covered, {
+      created,
+      expires,
+      nonce: args.nonce ?? id,
+      ...(alg === undefined || alg === '' ? {} : { alg }),
+      keyid,
+      tag,
+    });
+    const base = signatureBase(view, covered, input);
+    const value = base64(
+      batch === undefined ? signBase('ed25519', key, base) : forgedBatch(batch, base, key),
+    );
     const name = args.label ?? label;
     return [
       [INPUT, `${name}=${input}`],
