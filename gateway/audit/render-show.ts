@@ -1,5 +1,5 @@
 import { quoted } from '../core/errors.ts';
-import type { PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
+import type { DeviceFacts, PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
 import { renderSteps } from './report.ts';
 import type { SharedSignature } from './signatures.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
@@ -40,6 +40,8 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
     }
     if (signedBy?.batch !== undefined) lines.push(`    batch      ${batchOf(signedBy.batch)}`);
     if (record.usr !== undefined) lines.push(`    user       ${text(userOf(record.usr), 400)}`);
+    if (record.dev !== undefined) lines.push(`    device     ${text(deviceOf(record.dev), 400)}`);
+    if (record.node !== undefined) lines.push(`    peer host  ${text(deviceOf(record.node), 400)}`);
     if (record.tls !== undefined) lines.push(`    link       ${text(linkOf(record.tls), 300)}`);
     if (record.pol !== undefined) lines.push(`    decision   ${text(decisionOf(record.pol), 400)}`);
     lines.push(`    evidence   record ${shown.index} of ${text(shown.log, 160)}`, '');
@@ -81,6 +83,12 @@ function userOf({ iss, ial, aal, fal, acr, amr, at, by }: UserFacts): string {
   const when = new Date(at * 1000).toISOString();
   const proof = by === 'none' ? 'good once' : `bound by ${by}`;
   return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${amr.join(' ')}), signed in ${when}, ${proof}; name sealed`;
+}
+
+/** The result itself is sealed: the part of class `device`. */
+function deviceOf(device: DeviceFacts): string {
+  const { iss, id = '', tpm, health, by, r = '' } = wordsOf(device);
+  return `${id.slice(0, 12)} of ${iss}, boot ${tpm}, health ${health}, key ${by}; result ${r.slice(0, 12)}`;
 }
 
 /** Texts in records were chosen by others; this goes to a terminal. */

@@ -585,6 +585,23 @@ export const REFUSALS = {
     zh: '裝置狀態低於此服務的要求。',
   },
 
+  'device.node_required': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The agreement demands that both gateways run on attested hosts, and one of them has shown no current result. Its operator has to look at its device agent.',
+    zh: '介接協議要求雙方閘道均運行於經證明的主機，其中一方未出示有效的證明結果。請該方維運人員檢查裝置代理程式。',
+  },
+  'device.node_insufficient': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: "The state of a gateway's host is below what the agreement demands.",
+    zh: '閘道主機的狀態低於介接協議的要求。',
+  },
+
   // Leave to do it.
   'agreement.missing': {
     status: 403,

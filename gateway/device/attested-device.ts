@@ -47,6 +47,10 @@ const SKEW_SECONDS = 5;
 abstract class AttestedDevice {
   readonly device: string;
   readonly issuer: string;
+  /** Whom the result was issued for. */
+  readonly audience: string;
+  /** SHA-256 of the certificate that it names, base64url. */
+  readonly certificate: string;
   /** As it was presented. */
   readonly token: string;
   /** `jti` of the result. */
@@ -67,6 +71,8 @@ abstract class AttestedDevice {
   protected constructor({ content, token, residency }: Verified, register: DeviceRegister) {
     this.device = content.device;
     this.issuer = content.issuer;
+    this.audience = content.audience;
+    this.certificate = content.certificate;
     this.token = token;
     this.resultId = content.id;
     this.resultSha256 = base64url(sha256(token));

@@ -8,7 +8,7 @@ export const MAX_PART_BYTES = 1 << 18;
 export const SALT_BYTES = 16;
 
 /** In the order of their numbers on disk: new ones go to the end. */
-export const PART_CLASSES = ['meta', 'input', 'subject'] as const satisfies readonly PartClass[];
+export const PART_CLASSES = ['meta', 'input', 'subject', 'device'] as const satisfies readonly PartClass[];
 
 /** Bytes of a part with the salt that keeps its commitment from being guessed. */
 export interface SaltedPart {

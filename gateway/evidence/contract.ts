@@ -2,14 +2,11 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import type { Receipt } from './receipt.ts';
-import type { RecordDraft } from './record.ts';
+import type { PartClass, RecordDraft } from './record.ts';
 import type { Storage } from './storage.ts';
 
 /** Bytes of a record that may be personal: sealed apart, bound to the leaf by a salted commitment. */
-export interface RecordParts {
-  readonly meta?: Uint8Array;
-  readonly input?: Uint8Array;
-}
+export type RecordParts = { readonly [K in PartClass]?: Uint8Array };
 
 export type Health = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 

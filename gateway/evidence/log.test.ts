@@ -15,7 +15,7 @@ import {
   originOf,
   PROVIDER,
 } from '../../conformance/builders/log.ts';
-import { encodeCore } from './codec.ts';
+import { encodeCore, PART_CLASSES } from './codec.ts';
 import { openLog, type EvidenceLog } from './log.ts';
 
 const headOf = (log: EvidenceLog) => openCheckpoint(log.checkpoint(), [parseVerifierKey(log.vkey)]);
@@ -99,6 +99,16 @@ void t.test('L11: what is too long for a record is refused, and the log goes on'
   t.same((await log.append(draft('deny', 1))).index, 1n);
   t.same(log.health, { ok: true });
   await log.close();
+});
+
+void t.test('every class of parts is kept, each under a key of its own', async (t) => {
+  const options = logOptions(t.testdir());
+  const log = await openLog(options);
+  const parts = Object.fromEntries(PART_CLASSES.map((name) => [name, utf8(`of ${name}`)]));
+  await log.append(draft('req.final', 1), parts);
+  await log.close();
+  const days = await readdir(`${options.dir}/keys`);
+  t.strictSame(days.toSorted(), PART_CLASSES.map((name) => `${name}-2026-11-22.key`).toSorted());
 });
 
 void t.test('files are for the owner only', async (t) => {

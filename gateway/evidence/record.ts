@@ -28,8 +28,11 @@ export type RecordKind =
   | 'boot'
   | 'seal';
 
-/** Parts of a record by retention class: signature bases and fields; the policy's input; the user's assertion and its proof. */
-export type PartClass = 'meta' | 'input' | 'subject';
+/**
+ * Parts of a record by retention class: signature bases and fields; the policy's input; the user's assertion and its
+ * proof; attestation results.
+ */
+export type PartClass = 'meta' | 'input' | 'subject' | 'device';
 
 /** Facts of one exchange as one gateway saw them. Absent means not known at that point, never "empty". */
 export interface ExchangeFacts {
@@ -61,6 +64,9 @@ export interface ExchangeFacts {
   readonly tls?: TlsFacts;
   readonly pol?: PolicyFacts;
   readonly usr?: UserFacts;
+  /** The machine that the user or client system sits on, and the host of the peer gateway. */
+  readonly dev?: DeviceFacts;
+  readonly node?: DeviceFacts;
   /** `ok`, or the refusal code. */
   readonly out: 'ok' | RefusalCode;
   /** How many bytes had gone on when an exchange was aborted, per direction. */
@@ -91,6 +97,20 @@ export interface UserFacts {
   readonly by: 'dpop' | 'certificate' | 'none';
   /** Hashes of the ids this request used up (`jti` of an unbound assertion or of a proof), base64url. */
   readonly once: readonly string[];
+}
+
+/** What was attested of a machine. The result itself stands in the `device` part. */
+export interface DeviceFacts {
+  /** SHA-256 of the result, base64url. */
+  readonly r: string;
+  /** Attestation service, and its name for the machine. */
+  readonly iss: string;
+  readonly id: string;
+  /** Tiers of draft-ietf-rats-ar4si: what it booted, how it is looked after. */
+  readonly tpm: string;
+  readonly health: string;
+  /** How the connection hung on its TPM: `software`, `bound` or `tpm`. */
+  readonly by: string;
 }
 
 export interface PolicyFacts {

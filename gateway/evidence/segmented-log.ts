@@ -3,7 +3,14 @@ import { makeConsistencyProof, makeInclusionProof } from '../tlog/proof.ts';
 import type { NoteSigner } from '../tlog/note.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { ClassKeys } from './class-keys.ts';
-import { encodeCore, MAX_CORE_BYTES, MAX_PART_BYTES, SALT_BYTES, type SaltedParts } from './codec.ts';
+import {
+  encodeCore,
+  MAX_CORE_BYTES,
+  MAX_PART_BYTES,
+  PART_CLASSES,
+  SALT_BYTES,
+  type SaltedPart,
+} from './codec.ts';
 import { footprint, GroupCommit } from './commit.ts';
 import type {
   EvidenceLog,
@@ -17,7 +24,7 @@ import type {
 import { Peers } from './peers.ts';
 import type { Receipt } from './receipt.ts';
 import { recentExchanges } from './recent.ts';
-import type { RecordDraft } from './record.ts';
+import type { PartClass, RecordDraft } from './record.ts';
 import type { Recovered } from './recover.ts';
 import { SegmentFiles } from './segment-files.ts';
 import type { Storage } from './storage.ts';
@@ -155,13 +162,16 @@ export class SegmentedLog implements EvidenceLog {
   }
 
   #enqueue(draft: RecordDraft, given: RecordParts = {}): Promise<Receipt> {
-    const parts: SaltedParts = {
-      ...(given.meta === undefined ? {} : { meta: { salt: this.#salt(), bytes: given.meta } }),
-      ...(given.input === undefined ? {} : { input: { salt: this.#salt(), bytes: given.input } }),
-    };
+    const parts: { [K in PartClass]?: SaltedPart } = {};
+    let largestPart = 0;
+    for (const name of PART_CLASSES) {
+      const part = given[name];
+      if (part === undefined) continue;
+      parts[name] = { salt: this.#salt(), bytes: part };
+      largestPart = Math.max(largestPart, part.length);
+    }
     const text = encodeCore(draft, parts);
     const bytes = Buffer.byteLength(text);
-    const largestPart = Math.max(given.meta?.length ?? 0, given.input?.length ?? 0);
     if (bytes > MAX_CORE_BYTES || largestPart > MAX_PART_BYTES) {
       return Promise.reject(new RangeError(`record of ${bytes} bytes with a part of ${largestPart}`));
     }

@@ -9,20 +9,21 @@ import type { LinkSession, LinkTarget } from '../link/link.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { parseRoute, type Route } from '../message/target.ts';
 import type { Grant } from '../trust/grant.ts';
-import { PolicyInput } from '../trust/input.ts';
+import { type AgreementTerms, PolicyInput } from '../trust/input.ts';
 import type { Arrival } from './arrival.ts';
 import { readClientRequest, type ClientRequest } from './client-request.ts';
 import { decide } from './decide.ts';
+import { presentedDevice, relayedDevice, withDevice } from './devices.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway, LocalService } from './gateway.ts';
-import { carriedFields, presentedUser, relayedUser, type PresentedUser } from './users.ts';
+import type { Lease } from './grant-watch.ts';
+import { carriedFields, presentedUser, relayedUser } from './users.ts';
 
 /** A client system's request that may be carried. */
 export interface Admitted {
   readonly request: ClientRequest;
   readonly target: LinkTarget;
-  /** Undefined where systems talk without a user. */
-  readonly user: PresentedUser | undefined;
+  readonly lease: Lease;
   readonly grant: Grant;
   readonly policyField: Field;
   /** `x-road-client` as the client wrote it, for the answer. */
@@ -37,7 +38,7 @@ export interface Demand {
   readonly route: Route;
   readonly query: string;
   readonly service: LocalService;
-  readonly user: PresentedUser | undefined;
+  readonly lease: Lease;
   readonly grant: Grant;
   readonly agreementId: string;
 }
@@ -69,24 +70,27 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   const user = await presentedUser(request, certificate, memberOf(client.subsystem), gateway);
   dossier.user(user);
   if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
-  // Place of the endpoint's attestation result (device/): verified here, presented to policy below as a proof.
+  const endpoint = presentedDevice(request.fields, arrival.connection, memberOf(client.subsystem), gateway);
+  dossier.devices(endpoint, undefined);
+  if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
   if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
   if (registry.service(route.service) === undefined) throw new Denied('service.unknown', route.service);
   const signals = visit.facts();
   const asked = { method, route, client: claimed, length: request.length };
+  const agreements = registry.agreementsFor(client.subsystem, route.service);
   const grant = decide(
     gateway,
     dossier,
-    registry.agreementsFor(client.subsystem, route.service),
+    agreements,
     (agreement) =>
       PolicyInput.forConsumer({
         exchange: dossier.id,
         now,
         client,
         user: user?.assertion,
-        endpoint: undefined,
+        endpoint: endpoint?.machine,
         node: undefined,
         request: asked,
         agreement,
@@ -95,9 +99,9 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
   return {
-    request: { ...request, fields: carriedFields(request.fields, user) },
+    request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
-    user,
+    lease: { user, endpoint, node: undefined, demand: demandOf(grant, agreements) },
     grant,
     policyField: policyField(grant),
     clientField: fieldValue(request.fields, 'x-road-client') ?? claimed,
@@ -140,14 +144,17 @@ export function admitProvider(
   const user = relayedUser(signed, head, peer, gateway);
   dossier.user(user);
   if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
-  // Place of the relayed endpoint result: checked again, against this very peer.
+  const endpoint = relayedDevice(signed, peer, gateway);
+  dossier.devices(endpoint, undefined);
+  if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
   const signals = visit.facts();
+  const agreements = registry.agreementsFor(client, route.service);
   const grant = decide(
     gateway,
     dossier,
-    registry.agreementsFor(client, route.service),
+    agreements,
     (agreement) =>
       PolicyInput.forProvider({
         now,
@@ -156,7 +163,7 @@ export function admitProvider(
         route,
         client,
         user: user?.assertion,
-        endpoint: undefined,
+        endpoint: endpoint?.machine,
         node: undefined,
         agreement,
         signals,
@@ -170,11 +177,15 @@ export function admitProvider(
     route,
     query: head.query,
     service,
-    user,
+    lease: { user, endpoint, node: undefined, demand: demandOf(grant, agreements) },
     grant,
     agreementId: grant.agreementId,
   };
 }
+
+/** What the agreement that the grant rests on demands of machines. */
+const demandOf = (grant: Grant, agreements: readonly AgreementTerms[]): Lease['demand'] =>
+  agreements.find(({ id }) => id === grant.agreementId)?.device ?? 'none';
 
 /** Nothing is admitted that could not be finished and recorded. */
 function requireReady(gateway: Gateway): void {

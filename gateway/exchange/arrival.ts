@@ -36,6 +36,12 @@ export interface ClientConnection {
   readonly remote: string;
   /** DER of the leaf certificate that TLS proved, if the client showed one. */
   readonly certificate?: Buffer;
+  /** RFC 9266 value of the connection, beside a certificate; absent before TLS 1.3. */
+  readonly exporter?: Buffer;
+  /** Breaks the connection off with all that runs on it: what it was opened with has been taken back. */
+  end(cause: Error): void;
+  /** Called when the connection is closed. */
+  onClosed(listener: () => void): void;
 }
 
 /** The message path as listeners see it. Never throws: every outcome is answered or aborted inside. */

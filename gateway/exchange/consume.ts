@@ -20,11 +20,11 @@ import { Dossier } from './dossier.ts';
 import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 import { HashingMeter } from './hashing-meter.ts';
+import { GrantWatch } from './grant-watch.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { acceptFields, readerOf, refusalAnswer, type Reader } from './respond.ts';
 import { answerTerms, uploadTerms } from './terms.ts';
-import { UserWatch } from './user-watch.ts';
 
 /** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
 export const consumer =
@@ -47,7 +47,7 @@ class Consumption {
   #answered = false;
   #call: LinkCall | undefined;
   #gone: Error | undefined;
-  readonly #user = new UserWatch();
+  readonly #watch = new GrantWatch();
 
   constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
     this.#arrival = arrival;
@@ -63,14 +63,14 @@ class Consumption {
     });
     try {
       const admitted = await admitConsumer(this.#arrival, this.#gateway, this.#dossier);
-      this.#user.begin(admitted.user, this.#gateway, (cause) => this.#call?.abort(cause));
+      this.#watch.begin(admitted.lease, this.#gateway, (cause) => this.#call?.abort(cause));
       const sent = await this.#send(admitted);
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();
     } catch (thrown) {
-      await this.#refuse(this.#user.revoked ?? rootCause(thrown, this.#gone));
+      await this.#refuse(this.#watch.revoked ?? rootCause(thrown, this.#gone));
     } finally {
-      this.#user.end();
+      this.#watch.end();
     }
   }
 
@@ -243,8 +243,8 @@ class Consumption {
     out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
   }
 
-  #answerFields(head: SignedHead, { request, clientField, user }: Admitted, sent: Sent): Fields {
-    const bound = user?.assertion.boundBy === 'dpop';
+  #answerFields(head: SignedHead, { request, clientField, lease }: Admitted, sent: Sent): Fields {
+    const bound = lease.user?.assertion.boundBy === 'dpop';
     const hash =
       sent.upload === undefined || sent.view.trailers !== undefined ? request.hash?.value() : undefined;
     return [
@@ -262,7 +262,7 @@ class Consumption {
 
   #requireClient(): void {
     if (this.#gone !== undefined) throw this.#gone;
-    if (this.#user.revoked !== undefined) throw this.#user.revoked;
+    if (this.#watch.revoked !== undefined) throw this.#watch.revoked;
   }
 
   async #refuse(thrown: unknown): Promise<void> {

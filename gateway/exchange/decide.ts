@@ -4,6 +4,7 @@ import { Grant, PolicyDenied } from '../trust/grant.ts';
 import type { Decision } from '../trust/decision.ts';
 import type { AgreementTerms, PolicyInput } from '../trust/input.ts';
 import { challengeFor, type ChallengeContext } from './challenge.ts';
+import { deviceRefusalFor } from './device-refusal.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
 
@@ -11,7 +12,8 @@ import type { Gateway } from './gateway.ts';
  * Asks the policy (SP 800-207 PDP) under each agreement between the two, in the registry's order, until one allows.
  * The decision, good or bad, goes into the dossier with the very bytes that were evaluated.
  * @throws Denied `agreement.missing`, `policy.denied`, and with a challenge where a better assertion would do:
- * `assertion.required`, `assertion.insufficient`, `assertion.unprotected`; Unavailable `policy.*`
+ * `assertion.required`, `assertion.insufficient`, `assertion.unprotected`, or `device.*` where a machine is all that is
+ * missing; Unavailable `policy.*`
  */
 export function decide(
   gateway: Gateway,
@@ -31,7 +33,7 @@ export function decide(
     } catch (thrown) {
       if (!(thrown instanceof PolicyDenied)) throw thrown;
       denied = thrown;
-      challenge ??= challengeFor(thrown, agreement, gateway, users);
+      challenge ??= challengeFor(thrown, agreement, gateway, users) ?? deviceRefusalFor(thrown, gateway.name);
     }
   }
   if (denied === undefined) throw new Error('the policy was not asked'); // the loop above runs at least once

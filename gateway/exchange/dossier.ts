@@ -2,11 +2,13 @@ import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts'
 import { base64 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
+import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
 import type { Receipt } from '../evidence/receipt.ts';
-import type { ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
+import type { DeviceFacts, ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
 import type { Mode } from '../message/exchange-field.ts';
 import type { SignatureEvidence } from '../message/signer.ts';
 import type { Visit } from '../trust/signals.ts';
+import type { PresentedDevice } from './devices.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
 
@@ -36,6 +38,7 @@ export class Dossier {
   /** In whose habits this exchange counts. */
   visit: Visit | undefined;
   #userField: Uint8Array | undefined;
+  #results: Uint8Array | undefined;
   #begun = false;
   #over = false;
   readonly sent = { req: 0, res: 0 };
@@ -79,6 +82,18 @@ export class Dossier {
       once: Object.values(used),
     };
     this.#userField = Buffer.from(user.field, 'latin1');
+  }
+
+  /** Which machines take part: the results go into a sealed part; what they say, into the record. */
+  devices(endpoint: PresentedDevice | undefined, node: NodeDevice | undefined): void {
+    if (endpoint !== undefined) this.#facts.dev = factsOf(endpoint.machine);
+    if (node !== undefined) this.#facts.node = factsOf(node);
+    if (endpoint === undefined && node === undefined) return;
+    const shown = {
+      ...(endpoint === undefined ? {} : { endpoint: endpoint.field }),
+      ...(node === undefined ? {} : { node: node.token }),
+    };
+    this.#results = Buffer.from(JSON.stringify(shown), 'latin1');
   }
 
   /** A streamed request is admitted on its head. */
@@ -191,6 +206,7 @@ export class Dossier {
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
     this.policyInput = undefined;
     this.#userField = undefined;
+    this.#results = undefined;
     return receipt;
   }
 
@@ -199,6 +215,7 @@ export class Dossier {
       meta,
       ...(this.policyInput === undefined ? {} : { input: this.policyInput }),
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
+      ...(this.#results === undefined ? {} : { device: this.#results }),
     };
   }
 
@@ -207,3 +224,12 @@ export class Dossier {
     return { x, role, me, ...rest, out };
   }
 }
+
+const factsOf = (machine: EndpointDevice | NodeDevice): DeviceFacts => ({
+  r: machine.resultSha256,
+  iss: machine.issuer,
+  id: machine.device,
+  tpm: machine.tpmTier,
+  health: machine.healthTier,
+  by: machine.residency,
+});

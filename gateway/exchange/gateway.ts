@@ -12,6 +12,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
 import type { Evaluator } from '../trust/grant.ts';
 import type { CallerSignals } from '../trust/signals.ts';
+import type { DeviceTrust } from './device-checks.ts';
 import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
@@ -38,6 +39,7 @@ export interface Gateway {
   readonly services: ReadonlyMap<ServiceId, LocalService>;
   readonly subsystems: SubsystemDirectory;
   readonly users: UserChecks;
+  readonly devices: DeviceTrust;
   /** Peers that contradicted themselves. Added to by {@link witness}, read by the registry's directory. */
   readonly quarantine: Set<string>;
   readonly limits: ExchangeLimits;

@@ -16,11 +16,11 @@ import { claimedExchange } from './claims.ts';
 import { Dossier } from './dossier.ts';
 import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
+import { GrantWatch } from './grant-watch.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { spool } from './spool.ts';
 import { serviceTerms, uploadTerms } from './terms.ts';
-import { UserWatch } from './user-watch.ts';
 import { userFacts } from './users.ts';
 
 /** The provider's side of the message path: nothing the consumer's gateway decided is trusted; all is checked again. */
@@ -47,7 +47,7 @@ class Provision {
   readonly #answering: Answering;
   #call: ServiceCall | undefined;
   #gone: Error | undefined;
-  readonly #user = new UserWatch();
+  readonly #watch = new GrantWatch();
 
   constructor(arrival: LinkArrival, gateway: Gateway, dossier: Dossier) {
     this.#arrival = arrival;
@@ -64,7 +64,7 @@ class Provision {
     try {
       const head = this.#readHead();
       const demand = admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
-      this.#user.begin(demand.user, this.#gateway, (cause) => this.#call?.abort(cause));
+      this.#watch.begin(demand.lease, this.#gateway, (cause) => this.#call?.abort(cause));
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);
       await this.#answerWith(answer, forwarded.permit, demand);
@@ -73,9 +73,9 @@ class Provision {
       if (this.#answering.overtook)
         this.#arrival.inflow.destroy(new Unavailable('service.broken', 'answered early'));
     } catch (thrown) {
-      await this.#refuse(this.#user.revoked ?? rootCause(thrown, this.#gone));
+      await this.#refuse(this.#watch.revoked ?? rootCause(thrown, this.#gone));
     } finally {
-      this.#user.end();
+      this.#watch.end();
     }
   }
 
@@ -153,8 +153,8 @@ class Provision {
 
   #callService(demand: Demand, body: ServiceRequest['body']): ServiceCall {
     if (this.#gone !== undefined) throw this.#gone;
-    if (this.#user.revoked !== undefined) throw this.#user.revoked;
-    const { signed, method, route, query, agreementId, peer, service, user } = demand;
+    if (this.#watch.revoked !== undefined) throw this.#watch.revoked;
+    const { signed, method, route, query, agreementId, peer, service, lease } = demand;
     const call = service.hop.call({
       method,
       pathAndQuery: route.rest + query,
@@ -166,7 +166,7 @@ class Provision {
         ['t-road-consumer', peer.member],
         ['t-road-consumer-gateway', peer.name],
         ['t-road-agreement', agreementId],
-        ...userFacts(user),
+        ...userFacts(lease.user),
       ],
       body,
     });

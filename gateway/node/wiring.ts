@@ -2,9 +2,12 @@ import { createPrivateKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DeviceRegister } from '../device/register.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { directoryOf } from '../exchange/admit.ts';
+import { VerifiedDevices } from '../exchange/device-checks.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
+import { RunningDevices } from '../exchange/running-devices.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { createLinkClient } from '../link/client.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
@@ -110,6 +113,7 @@ export async function wire(
     clock,
     onProblem: (detail) => operatorLog.emit('identity.problem', { detail }),
   });
+  const register = new DeviceRegister();
   const gateway: Gateway = {
     name,
     member,
@@ -133,6 +137,7 @@ export async function wire(
     services: new Map(config.services.map((service) => [service.id, localService(service, config)])),
     subsystems: subsystemsOf(config),
     users: openUsers(config, registry, jwks, shared, ended),
+    devices: { register, running: new RunningDevices(register, clock), relayed: new VerifiedDevices() },
     quarantine,
     limits: {
       bodyIdleMs: config.limits.bodyIdleMs,

@@ -3,6 +3,7 @@ import { createServer as createTlsServer, Server as TlsServer, TLSSocket } from 
 import { constants } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { RefusalCode } from '../core/refusals.ts';
+import { EXPORTER_BYTES, EXPORTER_LABEL } from '../device/binding.ts';
 import type { ClientConnection, Consume } from '../exchange/arrival.ts';
 import {
   Http1Connection,
@@ -209,7 +210,9 @@ export class Front {
       tls,
       loopback: isLoopback(remoteAddress) && isLoopback(localAddress),
       remote: remoteAddress,
-      ...(certificate === undefined ? {} : { certificate }),
+      ...(certificate === undefined ? {} : { certificate, ...exporterOf(socket) }),
+      end: (cause) => connection.break(cause),
+      onClosed: (listener) => void socket.once('close', listener),
     };
     const connection =
       protocolOf(socket) === 'h2'
@@ -228,5 +231,12 @@ export class Front {
 
 const protocolOf = (socket: Socket): string | false | null =>
   socket instanceof TLSSocket ? socket.alpnProtocol : null;
+
+/** What a device's TPM signs to say that a connection is its own (RFC 9266 §2; unique in TLS 1.3 only, §4.2). */
+function exporterOf(socket: Socket): { readonly exporter?: Buffer } {
+  if (!(socket instanceof TLSSocket) || socket.getProtocol() !== 'TLSv1.3' || socket.isSessionReused())
+    return {};
+  return { exporter: socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0)) };
+}
 
 const isLoopback = (address: string): boolean => /^(?:::ffff:)?127\.|^::1$/.test(address);

@@ -1,0 +1,37 @@
+import type { EndpointDevice } from '../device/attested-device.ts';
+import type { DeviceRegister } from '../device/register.ts';
+import type { RunningDevices } from './running-devices.ts';
+
+/** More devices than one gateway relays for in the lifetime of a result; each entry is a field of about 1.5 KB. */
+const MAX_RELAYED = 8192;
+
+/** What verifying machines needs beside the registry, wired in `node.ts`. */
+export interface DeviceTrust {
+  readonly register: DeviceRegister;
+  readonly running: RunningDevices;
+  /** Of results that peers relayed. */
+  readonly relayed: VerifiedDevices;
+}
+
+/**
+ * Results verified before, so that a message costs a look-up. Nothing here is believed for longer than the result says
+ * and the register allows: both are asked every time.
+ */
+export class VerifiedDevices {
+  readonly #devices = new Map<string, EndpointDevice>();
+
+  find(key: string): EndpointDevice | undefined {
+    return this.#devices.get(key);
+  }
+
+  keep(key: string, device: EndpointDevice): void {
+    this.#devices.set(key, device);
+    if (this.#devices.size <= MAX_RELAYED) return;
+    const [oldest] = this.#devices.keys();
+    if (oldest !== undefined) this.#devices.delete(oldest);
+  }
+
+  forget(key: string): void {
+    this.#devices.delete(key);
+  }
+}

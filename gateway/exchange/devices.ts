@@ -1,0 +1,173 @@
+import { base64url, sha256 } from '../core/bytes.ts';
+import { Denied } from '../core/errors.ts';
+import { fieldValue, type Field, type Fields } from '../core/fields.ts';
+import type { MemberId } from '../core/ids.ts';
+import { REFUSALS } from '../core/refusals.ts';
+import { type DeviceConnection, EndpointDevice } from '../device/attested-device.ts';
+import type { PeerGateway } from '../identity/peer.ts';
+import {
+  DEVICE,
+  formatRelayedDevice,
+  parseRelayedDevice,
+  parseShownDevice,
+} from '../message/device-field.ts';
+import type { SignedHead } from '../message/signed-head.ts';
+import { readCertificate } from '../x509/certificate.ts';
+import type { ClientConnection } from './arrival.ts';
+import type { Gateway } from './gateway.ts';
+
+/** What is asked of the gateway here. */
+type Context = Pick<Gateway, 'devices' | 'name' | 'clock' | 'registry'>;
+
+/** A machine that was proved, and how that travels on. */
+export interface PresentedDevice {
+  readonly machine: EndpointDevice;
+  /** `T-Road-Device` for the peer; kept sealed as evidence. */
+  readonly field: string;
+}
+
+/** What one connection has shown: the cryptography is done once for each result on it. */
+interface Shown {
+  readonly facts: DeviceConnection;
+  readonly key: Buffer;
+  text: string;
+  /** Keys of attestation services come from the registry: another registry, another verification. */
+  registry: string;
+  presented: PresentedDevice | undefined;
+  unwatch: () => void;
+}
+
+const connections = new WeakMap<ClientConnection, Shown>();
+
+/**
+ * Consumer's gateway: which machine the client system sits on, from what it sent. A result is good for the whole
+ * connection, so later requests need not send it again. Undefined when none was sent; whether one is needed is for the
+ * policy to say.
+ * @throws Denied `device.*` with a challenge
+ */
+export function presentedDevice(
+  fields: Fields,
+  connection: ClientConnection,
+  member: MemberId,
+  gateway: Context,
+): PresentedDevice | undefined {
+  const text = fieldValue(fields, DEVICE);
+  const shown = connections.get(connection);
+  const now = gateway.clock.now();
+  const registry = gateway.registry().sha256;
+  try {
+    if (text === undefined) {
+      // Nothing was sent with this request: what is no longer good is nothing.
+      if (shown === undefined || shown.registry !== registry) return undefined;
+      return isCurrent(shown.presented, now) ? shown.presented : undefined;
+    }
+    if (shown?.presented !== undefined && shown.text === text && shown.registry === registry) {
+      shown.presented.machine.requireCurrent(now);
+      return shown.presented;
+    }
+    return show(text, shown ?? connect(connection), connection, member, gateway);
+  } catch (thrown) {
+    throw thrown instanceof Denied ? challenged(thrown, gateway.name) : thrown;
+  }
+}
+
+function connect(connection: ClientConnection): Shown {
+  const { certificate, exporter } = connection;
+  if (certificate === undefined)
+    throw new Denied('device.result', 'shown on a connection without a client certificate');
+  const spkiSha256 = readCertificate(certificate).spkiSha256;
+  const shown: Shown = {
+    facts: { certificateSha256: base64url(sha256(certificate)), spkiSha256, exporter },
+    key: Buffer.from(spkiSha256, 'base64url'),
+    text: '',
+    registry: '',
+    presented: undefined,
+    unwatch: () => undefined,
+  };
+  connections.set(connection, shown);
+  connection.onClosed(() => shown.unwatch());
+  return shown;
+}
+
+function show(
+  text: string,
+  shown: Shown,
+  connection: ClientConnection,
+  member: MemberId,
+  gateway: Context,
+): PresentedDevice {
+  const { devices, name, clock } = gateway;
+  const registry = gateway.registry();
+  const presented = parseShownDevice(text);
+  const { register } = devices;
+  const checks = { keys: registry.attestorKeys('endpoint', member), register };
+  const machine = EndpointDevice.verify(presented, shown.facts, name, checks, clock.now());
+  const field = formatRelayedDevice({
+    ...presented,
+    exporter: connection.exporter,
+    certificate: Buffer.from(shown.facts.certificateSha256, 'base64url'),
+    key: shown.key,
+  });
+  shown.text = text;
+  shown.registry = registry.sha256;
+  shown.presented = { machine, field };
+  shown.unwatch();
+  // Exchanges first: each says in its record why it ends. Then the connection, idle or not.
+  devices.running.renewed(machine);
+  shown.unwatch = register.watch(machine, (cause) => setImmediate(() => connection.end(cause)));
+  return shown.presented;
+}
+
+/**
+ * Provider's gateway: the same again, from what the peer relayed. The result must have been issued for that very peer,
+ * by a service that speaks about devices of its member.
+ * @throws Denied `device.*`, `message.inconsistent`
+ */
+export function relayedDevice(
+  signed: Pick<SignedHead, 'fields'>,
+  peer: PeerGateway,
+  gateway: Context,
+): PresentedDevice | undefined {
+  const field = fieldValue(signed.fields, DEVICE);
+  if (field === undefined) return undefined;
+  const { devices, clock } = gateway;
+  const registry = gateway.registry();
+  const now = clock.now();
+  const key = `${registry.sha256} ${peer.name} ${field}`;
+  const known = devices.relayed.find(key);
+  if (known !== undefined) {
+    known.requireCurrent(now);
+    return { machine: known, field };
+  }
+  const { certificate, key: spki, exporter, ...shown } = parseRelayedDevice(field);
+  const facts = { certificateSha256: base64url(certificate), spkiSha256: base64url(spki), exporter };
+  const checks = { keys: registry.attestorKeys('endpoint', peer.member), register: devices.register };
+  const machine = EndpointDevice.verify(shown, facts, peer.name, checks, now);
+  devices.relayed.keep(key, machine);
+  devices.running.renewed(machine);
+  return { machine, field };
+}
+
+/** The client's fields as they travel: the result with what we saw of the connection, or nothing of it. */
+export function withDevice(fields: Fields, device: PresentedDevice | undefined): Fields {
+  if (device === undefined) return fields;
+  return [...fields.filter(([name]) => name !== DEVICE), [DEVICE, device.field]];
+}
+
+function isCurrent(presented: PresentedDevice | undefined, now: number): boolean {
+  try {
+    presented?.machine.requireCurrent(now);
+    return true;
+  } catch (thrown) {
+    if (!(thrown instanceof Denied)) throw thrown;
+    return false;
+  }
+}
+
+/** A 401 says what would help (RFC 9110 §15.5.2): a result for this gateway. */
+export function challenged(thrown: Denied, gateway: string): Denied {
+  if (REFUSALS[thrown.code].status !== 401) return thrown;
+  const field: Field = ['www-authenticate', `T-Road-Device audience="${gateway}"`];
+  const detail = thrown.message.slice(thrown.code.length + 2);
+  return new Denied(thrown.code, detail, { cause: thrown, answerFields: [field] });
+}
