@@ -1,5 +1,6 @@
 import { base64url, sha256 } from '../core/bytes.ts';
-import { ConfigError, describe } from '../core/errors.ts';
+import { describe } from '../core/errors.ts';
+import { BundleFault, BundleRefused, type BundleRefusalCode } from './bundle-refused.ts';
 import { hasExactly, isObject } from './canonical.ts';
 import { checkModule, type CheckedModule } from './module-abi.ts';
 
@@ -11,6 +12,8 @@ export interface BundleFiles {
   readonly wasm: Uint8Array;
   /** `data.json` */
   readonly data: Uint8Array;
+  /** `release.json`, when somebody has released it: not part of the content, and not named by the manifest. */
+  readonly release?: Uint8Array;
 }
 
 /** What a reason code says to people. */
@@ -54,30 +57,34 @@ export class Bundle {
     this.module = module;
   }
 
-  /** @throws ConfigError with all that is wrong */
+  /** @throws BundleRefused with all that is wrong */
   static parse(files: BundleFiles): Bundle {
     const problems: string[] = [];
-    const attempt = <T>(name: string, step: () => T): T | undefined => {
+    const codes: BundleRefusalCode[] = [];
+    const attempt = <T>(code: BundleRefusalCode, name: string, step: () => T): T | undefined => {
       try {
         return step();
       } catch (thrown) {
+        codes.push(thrown instanceof BundleFault ? thrown.code : code);
         problems.push(`policy bundle, ${name}: ${describe(thrown)}`);
         return undefined;
       }
     };
-    const manifest = attempt('manifest.json', () => parseManifest(files.manifest));
+    const refused = (): BundleRefused => new BundleRefused(codes[0] ?? 'bundle.manifest', problems);
+    const manifest = attempt('bundle.manifest', 'manifest.json', () => parseManifest(files.manifest));
     if (manifest !== undefined) {
       // Before anything is compiled: only bytes the manifest names are looked at further.
-      attempt('policy.wasm', () => requireDigest(files.wasm, manifest.files['policy.wasm']));
-      attempt('data.json', () => requireDigest(files.data, manifest.files['data.json']));
+      const mismatch = 'bundle.digest_mismatch';
+      attempt(mismatch, 'policy.wasm', () => requireDigest(files.wasm, manifest.files['policy.wasm']));
+      attempt(mismatch, 'data.json', () => requireDigest(files.data, manifest.files['data.json']));
     }
-    if (manifest === undefined || problems.length > 0) throw new ConfigError(problems);
-    const module = attempt('policy.wasm', () => checkModule(files.wasm));
-    const bundle = attempt('data.json', () => {
+    if (manifest === undefined || problems.length > 0) throw refused();
+    const module = attempt('bundle.module', 'policy.wasm', () => checkModule(files.wasm));
+    const bundle = attempt('bundle.data', 'data.json', () => {
       const data = parseData(files.data);
       return module && new Bundle(manifest, base64url(sha256(files.manifest)), data, module);
     });
-    if (bundle === undefined) throw new ConfigError(problems);
+    if (bundle === undefined) throw refused();
     return bundle;
   }
 }

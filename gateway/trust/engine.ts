@@ -1,7 +1,8 @@
 import { view } from '../core/bytes.ts';
-import { ConfigError, MalformedBytes, Unavailable, describe } from '../core/errors.ts';
+import { MalformedBytes, Unavailable, describe } from '../core/errors.ts';
 import { Answers } from './answers.ts';
 import type { Bundle, ReasonTexts } from './bundle.ts';
+import { BundleFault, BundleRefused } from './bundle-refused.ts';
 import { isObject, parseCanonicalJson } from './canonical.ts';
 import type { Decision } from './decision.ts';
 import { decisionOf, Grant } from './grant.ts';
@@ -27,12 +28,13 @@ export class PolicyEngine {
     this.#instance = new PolicyInstance(bundle);
   }
 
-  /** @throws ConfigError when the module is not one this gateway runs */
+  /** @throws BundleRefused when the module is not one this gateway runs */
   static load(bundle: Bundle): PolicyEngine {
     try {
       return new PolicyEngine(bundle);
     } catch (cause) {
-      throw new ConfigError([`policy bundle, policy.wasm: ${describe(cause)}`]);
+      const code = cause instanceof BundleFault ? cause.code : 'bundle.module';
+      throw new BundleRefused(code, [`policy bundle, policy.wasm: ${describe(cause)}`]);
     }
   }
 

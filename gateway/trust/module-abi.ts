@@ -4,6 +4,7 @@
  * that fills its function table; it runs on loading, with the imports and the memory an evaluation has.)
  */
 import { MalformedBytes } from '../core/errors.ts';
+import { BundleFault } from './bundle-refused.ts';
 
 export const MAX_MODULE_BYTES = 8 << 20;
 /** Memory a policy may ever have, in pages of 64 KiB: memory of an instance never shrinks. */
@@ -54,7 +55,7 @@ export function checkModule(bytes: Uint8Array): CheckedModule {
   }
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
     if (from !== 'env' || IMPORTS.get(name) !== kind)
-      throw new MalformedBytes(`imports ${kind} ${from}.${name}`);
+      throw new BundleFault('bundle.import', `imports ${kind} ${from}.${name}`);
   }
   const exported = new Set<string>();
   for (const { name, kind } of WebAssembly.Module.exports(module)) {
@@ -106,7 +107,7 @@ function importedMemory(section: Reader): number | undefined {
     const [kind] = section.take(1);
     if (kind === 0) section.u32();
     else if (kind === 2) pages = section.limits();
-    else throw new MalformedBytes(`imports something of kind ${kind}`); // a table or a global: not in the ABI
+    else throw new BundleFault('bundle.import', `imports something of kind ${kind}`); // a table or a global: not in the ABI
   }
   return pages;
 }

@@ -1,6 +1,7 @@
 // OPA's Wasm ABI 1.3 (openpolicyagent.org/docs/wasm, "opa_eval"), driven without an SDK: the text that is logged is the
 // text that the module reads, written once into its memory.
 import { MAX_MEMORY_PAGES } from './module-abi.ts';
+import { BundleFault } from './bundle-refused.ts';
 import type { Bundle } from './bundle.ts';
 import { isObject } from './canonical.ts';
 
@@ -53,10 +54,11 @@ export class PolicyInstance {
       this.#version('opa_wasm_abi_version') !== ABI.major ||
       this.#version('opa_wasm_abi_minor_version') !== ABI.minor
     )
-      throw new Error(`ABI is not ${ABI.major}.${ABI.minor}`);
+      throw new BundleFault('bundle.abi', `ABI is not ${ABI.major}.${ABI.minor}`);
     // A policy that would call them must not wait for the first request to fail.
     const wanted = Object.keys(this.#described('builtins'));
-    if (wanted.length > 0) throw new Error(`wants builtins of the host: ${wanted.join(', ')}`);
+    if (wanted.length > 0)
+      throw new BundleFault('bundle.import', `wants builtins of the host: ${wanted.join(', ')}`);
     const entrypoint: unknown = Reflect.get(this.#described('entrypoints'), bundle.entrypoint);
     if (typeof entrypoint !== 'number') throw new Error(`has no entrypoint ${bundle.entrypoint}`);
     this.#entrypoint = entrypoint;
