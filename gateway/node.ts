@@ -64,7 +64,13 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const tellRegistry = ({ version, expiresAt }: Registry): void =>
     emit('registry.loaded', { version, expiresAt });
   tellRegistry(registryFile.current);
-  const policy = new PolicyKeeper(config.policy.bundle, emit);
+  const policy = await PolicyKeeper.open({
+    policy: config.policy,
+    clock,
+    emit,
+    onPolicy: (next) => made.workers?.takePolicy(next) ?? Promise.resolve(0),
+    onShadows: (shadows) => made.workers?.takeShadows(shadows),
+  });
   const revocations = new Revocations();
   const quarantine = new Set<string>();
   const signals = await keptSignals(config, registryFile, revocations, () => made.workers, emit);
@@ -89,6 +95,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       registry: registryFile.bytes,
       rootKeys,
       policy: policy.policy,
+      shadows: policy.shadows,
       ended: revocations.list(),
       quarantine: [...quarantine],
     }),
@@ -96,7 +103,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       quarantine.add(peer);
       made.workers?.setApart(peer);
     },
-    onOverrun: (worker) => policy.setApart(worker, config.limits.policyMs),
+    onPolicyTrouble: (bundle, detail) => policy.quarantine(bundle, detail),
     onFatal: (detail) => {
       emit('gateway.fatal', { detail });
       fatal.resolve(detail);
@@ -123,8 +130,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const readiness = new ReadinessLog(emit);
   const housekeeping = setInterval(() => {
     tend(clock.now());
-    const other = policy.replacement();
-    if (other !== undefined) workers.takePolicy(other);
+    void policy.look();
     void workers.keepHouse();
     void reasons().then((each) => readiness.tell(each));
   }, HOUSEKEEPING_MS);

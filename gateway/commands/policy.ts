@@ -1,9 +1,18 @@
 import type { Command } from 'commander';
+import { registerActivate } from './policy/activate.ts';
 import { registerReplay } from './policy/replay.ts';
+import { registerSign } from './policy/sign.ts';
+import { registerStatus } from './policy/status.ts';
 import { registerVerify } from './policy/verify.ts';
 
 /** Each subcommand in a file of its own, which imports what it needs when it is asked for. */
-const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [registerVerify, registerReplay];
+const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [
+  registerSign,
+  registerVerify,
+  registerActivate,
+  registerStatus,
+  registerReplay,
+];
 
 /** `troad policy …`: from Rego sources to a bundle in force, and what it decided. */
 export function registerPolicy(program: Command): void {

@@ -24,12 +24,25 @@ export interface GatewayConfig {
     readonly assertion: readonly { readonly file: string }[];
   };
   readonly log: LogConfig;
-  readonly policy: { readonly bundle: string };
+  readonly policy: PolicyConfig;
   readonly subsystems: readonly SubsystemConfig[];
   readonly services: readonly ServiceConfig[];
   readonly signals: SignalsConfig;
   readonly limits: Limits;
   readonly compat: Compat;
+}
+
+export interface PolicyConfig {
+  /** Folder of the bundle to begin with. */
+  readonly bundle: string;
+  /** Folder where the gateway keeps every bundle that decided, by digest. */
+  readonly store: string;
+  /** PEM files of the Ed25519 public keys that may release a policy. Empty: bundles need no signatures. */
+  readonly signers: readonly string[];
+  /** How many of them have to sign. */
+  readonly threshold: number;
+  /** Folders of bundles that are evaluated beside the one in force, and never enforced. */
+  readonly shadow: readonly string[];
 }
 
 export interface Endpoint {

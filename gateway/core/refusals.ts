@@ -627,6 +627,14 @@ export const REFUSALS = {
     en: 'The policy gave no usable decision, so nothing is allowed.',
     zh: '政策未給出可用的決定，因此一律不允許。',
   },
+  'policy.expired': {
+    status: 503,
+    fault: 'gateway',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.InternalError',
+    en: 'The policy in force has expired, so nothing is allowed.',
+    zh: '使用中的政策已過期，因此一律不允許。',
+  },
   'policy.failed': {
     status: 503,
     fault: 'gateway',

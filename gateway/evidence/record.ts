@@ -9,7 +9,8 @@ import type { RefusalCode } from '../core/refusals.ts';
  * `open`: a streamed request was admitted on its head. `req.final` / `res.final`: a whole request or answer, signed and
  * digested. `deny`: refused before anything was forwarded. `abort`: ended after something had been. `sig.bad`,
  * `replay.seen`: refused because of the signature or a repeated id. `peer.cp`: a peer's checkpoint, kept. `dispute`: a
- * peer contradicted itself. `policy`, `trust`, `config`: what decisions were made under from here on. `boot`: start of
+ * peer contradicted itself. `policy`, `trust`, `config`: what decisions were made under from here on. `shadow`: what
+ * another policy would have decided. `boot`: start of
  * the process and what recovery found. `seal`: orderly end.
  */
 export type RecordKind =
@@ -23,6 +24,7 @@ export type RecordKind =
   | 'peer.cp'
   | 'dispute'
   | 'policy'
+  | 'shadow'
   | 'trust'
   | 'config'
   | 'boot'
@@ -134,6 +136,23 @@ export interface PolicyFacts {
   readonly obligations?: Readonly<Record<string, unknown>>;
 }
 
+/** What a bundle that is not in force would have decided, of some exchanges; their inputs are in their own records. */
+export interface ShadowFacts {
+  readonly bundle: string;
+  /** Exchanges it decided alike, result for result. */
+  readonly same: readonly ExchangeId[];
+  readonly other: readonly ShadowDecision[];
+  readonly failed: readonly { readonly x: ExchangeId; readonly why: string }[];
+}
+
+export interface ShadowDecision {
+  readonly x: ExchangeId;
+  /** SHA-256 of its result in RFC 8785 form, base64url. */
+  readonly o: string;
+  readonly allow: boolean;
+  readonly reasons: readonly string[];
+}
+
 /** A record as its author hands it over; the log adds `v` and the commitments of the parts. */
 export type RecordDraft =
   | ({
@@ -162,7 +181,16 @@ export type RecordDraft =
       readonly bundle: string;
       readonly entrypoint: string;
       readonly revision: string;
+      /** `start`: with the worker. `activate`: in place of another. `return`: to an earlier one, because of `why`. */
+      readonly act: 'start' | 'activate' | 'return';
+      readonly why?: string;
+      /** The release, as it was signed: with `bundle` all that the signatures are about. Absent: nobody signed. */
+      readonly version?: number;
+      readonly from?: EpochMs;
+      readonly until?: EpochMs;
+      readonly signatures?: readonly { readonly key: string; readonly sig: string }[];
     }
+  | ({ readonly k: 'shadow'; readonly at: EpochMs } & ShadowFacts)
   | {
       readonly k: 'trust';
       readonly at: EpochMs;

@@ -28,7 +28,7 @@ export function decide(
   for (const agreement of agreements.length === 0 ? [undefined] : agreements) {
     try {
       const grant = Grant.decide(ask(agreement), engine);
-      note(dossier, grant.decision);
+      note(gateway, dossier, grant.decision);
       return grant;
     } catch (thrown) {
       if (!(thrown instanceof PolicyDenied)) throw thrown;
@@ -37,12 +37,13 @@ export function decide(
     }
   }
   if (denied === undefined) throw new Error('the policy was not asked'); // the loop above runs at least once
-  note(dossier, denied.decision);
+  note(gateway, dossier, denied.decision);
   if (agreements.length === 0) throw new Denied('agreement.missing', denied.message, { cause: denied });
   throw challenge ?? denied;
 }
 
-function note(dossier: Dossier, decision: Decision): void {
+function note(gateway: Gateway, dossier: Dossier, decision: Decision): void {
+  gateway.decided(dossier.id, decision);
   dossier.policyInput = decision.inputBytes;
   dossier.learn({
     pol: {

@@ -10,6 +10,7 @@ import type { SigningQueue } from '../message/signing-queue.ts';
 import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
+import type { Decision } from '../trust/decision.ts';
 import type { Evaluator } from '../trust/grant.ts';
 import type { CallerSignals } from '../trust/signals.ts';
 import type { DeviceTrust } from './device-checks.ts';
@@ -30,6 +31,8 @@ export interface Gateway {
   readonly registry: () => Registry;
   /** The policy in force now; an exchange asks once and keeps what it got. */
   readonly policy: () => Evaluator;
+  /** Told of each exchange's decision, after it was made. Never throws, and takes no time. */
+  readonly decided: (exchange: ExchangeId, decision: Decision) => void;
   /** What callers usually do. */
   readonly callers: CallerSignals;
   readonly signing: SigningQueue;

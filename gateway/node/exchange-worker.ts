@@ -9,8 +9,8 @@ import type { FamilySnapshot } from '../telemetry/metrics.ts';
 import { clock, nanoseconds } from './clock.ts';
 import { Doors } from './doors.ts';
 import { reasonsOf } from './health.ts';
-import type { FromWorker, PolicyFiles, WorkerData, WorkerStatus } from './messages.ts';
-import { loadPolicy, type PolicyInForce } from './policy.ts';
+import type { FromWorker, PolicyFiles, ShadowFiles, WorkerData, WorkerStatus } from './messages.ts';
+import { loadPolicy, type PolicyInForce, type PolicyWatch, type WorkerPolicy } from './policy.ts';
 import { EvaluationMark } from './watchdog.ts';
 import { wire, type Parts } from './wiring.ts';
 
@@ -21,24 +21,29 @@ const HOUSEKEEPING_MS = 5_000;
 export class ExchangeWorker {
   readonly #data: WorkerData;
   readonly #parts: Parts;
-  readonly #mark: EvaluationMark;
+  readonly #watch: PolicyWatch;
   readonly #policy: PolicyInForce;
   #doors: Doors | undefined;
   #housekeeping: NodeJS.Timeout | undefined;
 
-  private constructor(data: WorkerData, parts: Parts, policy: PolicyInForce, mark: EvaluationMark) {
+  private constructor(data: WorkerData, parts: Parts, policy: PolicyInForce, watch: PolicyWatch) {
     this.#data = data;
     this.#parts = parts;
     this.#policy = policy;
-    this.#mark = mark;
+    this.#watch = watch;
   }
 
   /** Reads what it needs, opens and recovers its log, puts back what that has seen. No door is open yet. */
   static async start(data: WorkerData, send: (message: FromWorker) => void): Promise<ExchangeWorker> {
     const mark = new EvaluationMark(data.mark);
-    const policy: PolicyInForce = { now: loadPolicy(data.policy, mark, nanoseconds) };
-    const worker = new ExchangeWorker(data, await wire(data, policy, send), policy, mark);
-    await worker.#recordPolicy();
+    const onFailing = (bundle: string, detail: string): void =>
+      send({ kind: 'policyFailing', bundle, detail });
+    const watch = { mark, nanoseconds, clock, onFailing };
+    const policy: PolicyInForce = { now: loadPolicy(data.policy, watch) };
+    mark.bundle = policy.now.bundle.digest;
+    const worker = new ExchangeWorker(data, await wire(data, policy, send), policy, watch);
+    await worker.#recordPolicy(policy.now, data.policy);
+    worker.takeShadows(data.shadows);
     worker.#recordTrust(worker.#parts.registry.current);
     return worker;
   }
@@ -59,7 +64,7 @@ export class ExchangeWorker {
 
   get status(): WorkerStatus {
     const { readiness, telemetry } = this.#parts;
-    return { reasons: reasonsOf(readiness, this.#policy.now.trouble), inFlight: telemetry.inFlight };
+    return { reasons: reasonsOf(readiness, this.#policy.now.trouble()), inFlight: telemetry.inFlight };
   }
 
   snapshot(): FamilySnapshot[] {
@@ -79,9 +84,23 @@ export class ExchangeWorker {
     }
   }
 
-  async takePolicy(files: PolicyFiles): Promise<void> {
-    this.#policy.now = loadPolicy(files, this.#mark, nanoseconds);
-    await this.#recordPolicy();
+  /**
+   * Loads it, records it, and only then decides with it. Exchanges go on under the one before; each asks once, so that none
+   * is decided by two.
+   * @returns how long this event loop did nothing else, milliseconds
+   */
+  async takePolicy(files: PolicyFiles): Promise<number> {
+    const began = clock.monotonic();
+    const next = loadPolicy(files, this.#watch);
+    const pauseMs = clock.monotonic() - began;
+    await this.#recordPolicy(next, files);
+    this.#watch.mark.bundle = next.bundle.digest;
+    this.#policy.now = next;
+    return pauseMs;
+  }
+
+  takeShadows(shadows: readonly ShadowFiles[]): void {
+    this.#parts.shadows.take(shadows);
   }
 
   setApart(peer: string): void {
@@ -98,21 +117,38 @@ export class ExchangeWorker {
 
   /** Ends what runs within the time for it, and seals the log. */
   async stop(): Promise<void> {
-    const { readiness, link, gateway, log, telemetry, operatorLog } = this.#parts;
+    const { readiness, link, gateway, log, shadows, telemetry, operatorLog } = this.#parts;
     readiness.stopping = true;
     clearInterval(this.#housekeeping);
     await this.#doors?.close();
     // Together: two gateways that stop at once would else wait for each other's sessions.
     await Promise.all([this.#doors?.drain(), link.drain()]);
+    shadows.close();
     await Promise.all([...gateway.services.values()].map(({ hop }) => hop.destroy()));
     await log.close();
     telemetry.close();
     await operatorLog.close();
   }
 
-  async #recordPolicy(): Promise<void> {
-    const { digest, entrypoint, revision } = this.#policy.now.bundle;
-    await this.#parts.log.append({ k: 'policy', at: clock.now(), bundle: digest, entrypoint, revision });
+  async #recordPolicy({ bundle, release }: WorkerPolicy, { act, why }: PolicyFiles): Promise<void> {
+    const { digest, entrypoint, revision } = bundle;
+    await this.#parts.log.append({
+      k: 'policy',
+      at: clock.now(),
+      bundle: digest,
+      entrypoint,
+      revision,
+      act,
+      ...(why === null ? {} : { why }),
+      ...(release === undefined
+        ? {}
+        : {
+            version: release.version,
+            from: release.notBefore,
+            until: release.expiresAt,
+            signatures: release.signatures,
+          }),
+    });
   }
 
   #recordTrust({ sha256, version, expiresAt }: Registry): void {

@@ -3,17 +3,23 @@ import type { WorkerLog } from '../config/worker-logs.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Revocation } from '../identity/revocations.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
-import type { BundleFiles } from '../trust/bundle.ts';
+import type { BundleAndSigners } from './policy-files.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 // What the main thread and a worker say to each other. Plain values only; a proof does not survive the way, so a worker
 // verifies registry and policy itself.
 
-/** The files of a policy bundle; `apart` when its evaluation has overrun: it is not run again. */
-export interface PolicyFiles {
-  readonly files: BundleFiles;
+/** The policy bundle in force. */
+export interface PolicyFiles extends BundleAndSigners {
+  /** In quarantine, and there is none to return to: it is not run again. */
   readonly apart: boolean;
+  /** How it came into force, for the log: `return` is the way back from one that was set apart, `why` says for what. */
+  readonly act: 'start' | 'activate' | 'return';
+  readonly why: string | null;
 }
+
+/** A bundle that is evaluated beside it. */
+export type ShadowFiles = BundleAndSigners;
 
 /** What a worker begins with. */
 export interface WorkerData {
@@ -29,6 +35,7 @@ export interface WorkerData {
   /** PEM, as they were at the start. */
   readonly rootKeys: readonly string[];
   readonly policy: PolicyFiles;
+  readonly shadows: readonly ShadowFiles[];
   readonly ended: readonly Revocation[];
   readonly quarantine: readonly string[];
 }
@@ -44,6 +51,8 @@ export interface Questions {
   readonly status: { readonly ask: object; readonly answer: WorkerStatus };
   readonly metrics: { readonly ask: object; readonly answer: FamilySnapshot[] };
   readonly checkpoint: { readonly ask: object; readonly answer: string };
+  /** Answered when this worker decides with it; milliseconds during which its event loop did nothing else. */
+  readonly policy: { readonly ask: { readonly policy: PolicyFiles }; readonly answer: number };
   /** Answered when nothing that the event voids runs here, or will. The number of exchanges broken off. */
   readonly end: { readonly ask: { readonly ending: Ending }; readonly answer: number };
 }
@@ -56,7 +65,7 @@ export type ToWorker =
   /** Every worker's log is open, and what was seen before the start is in the shared tables. */
   | { readonly kind: 'open' }
   | { readonly kind: 'registry'; readonly bytes: Uint8Array }
-  | { readonly kind: 'policy'; readonly policy: PolicyFiles }
+  | { readonly kind: 'shadows'; readonly shadows: readonly ShadowFiles[] }
   | { readonly kind: 'quarantine'; readonly peer: string }
   | { readonly kind: 'stop' }
   | Question;
@@ -71,4 +80,6 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   /** A peer contradicted itself. */
   | { readonly kind: 'quarantine'; readonly peer: string }
+  /** Evaluation after evaluation of this bundle failed. */
+  | { readonly kind: 'policyFailing'; readonly bundle: string; readonly detail: string }
   | { readonly kind: 'stopped' };

@@ -30,8 +30,10 @@ async function obey(
       return send({ kind: 'opened', linkPort: await worker.open() });
     case 'registry':
       return worker.takeRegistry(message.bytes);
+    case 'shadows':
+      return worker.takeShadows(message.shadows);
     case 'policy':
-      return worker.takePolicy(message.policy);
+      return send({ kind: 'answer', id: message.id, value: await worker.takePolicy(message.policy) });
     case 'quarantine':
       return worker.setApart(message.peer);
     case 'stop':
@@ -42,8 +44,11 @@ async function obey(
   }
 }
 
+/** Questions that need no waiting. */
+type Prompt = Exclude<Question, { readonly kind: 'policy' }>;
+
 /** @returns undefined for what cannot be told now: a log that is being closed has no newest head */
-function answer(question: Question, worker: ExchangeWorker): unknown {
+function answer(question: Prompt, worker: ExchangeWorker): unknown {
   try {
     return told(question, worker);
   } catch {
@@ -51,7 +56,7 @@ function answer(question: Question, worker: ExchangeWorker): unknown {
   }
 }
 
-function told(question: Question, worker: ExchangeWorker): unknown {
+function told(question: Prompt, worker: ExchangeWorker): unknown {
   switch (question.kind) {
     case 'status':
       return worker.status;

@@ -1,28 +1,81 @@
+import { readFileSync } from 'node:fs';
+import type { GatewayConfig } from '../config/config.ts';
+import type { Clock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import type { Emit } from '../telemetry/events.ts';
-import { Bundle } from '../trust/bundle.ts';
+import type { BundleFiles } from '../trust/bundle.ts';
+import { BundleRefused } from '../trust/bundle-refused.ts';
+import type { ReleasedBundle } from '../trust/release.ts';
 import { readBundle } from './bundle-folder.ts';
-import type { PolicyFiles } from './messages.ts';
+import { probeBundle } from './bundle-thread.ts';
+import type { PolicyFiles, ShadowFiles } from './messages.ts';
+import { requireAdmissible } from './policy-admission.ts';
+import { verifiedBundle, type SignerTexts } from './policy-files.ts';
+import { PolicyStore, type PolicyRequest } from './policy-store.ts';
+
+export interface PolicyKeeperOptions {
+  readonly policy: GatewayConfig['policy'];
+  readonly clock: Clock;
+  readonly emit: Emit;
+  /** Hands a bundle to all workers. @returns the longest any of them decided nothing meanwhile, milliseconds */
+  readonly onPolicy: (policy: PolicyFiles) => Promise<number>;
+  readonly onShadows: (shadows: readonly ShadowFiles[]) => void;
+}
 
 /**
- * The policy bundle of the process. Read once, so that all workers run the same bytes, those too that begin later. Only
- * when its evaluation has overrun the folder is looked at again, for another one.
+ * Which bundle is in force, in the main thread. It is the only one that decides so and that writes the store; workers are
+ * handed the files, and verify them again.
  */
 export class PolicyKeeper {
-  readonly #dir: string;
-  readonly #emit: Emit;
-  #bundle: Bundle;
+  readonly #options: PolicyKeeperOptions;
+  readonly #signers: SignerTexts;
+  readonly #store: PolicyStore;
+  #verified: ReleasedBundle;
   #policy: PolicyFiles;
+  #shadows: readonly ShadowFiles[] = [];
   #problem: string | undefined;
+  #busy = false;
 
-  /** @throws ConfigError, or the system's error when a file cannot be read */
-  constructor(dir: string, emit: Emit) {
-    this.#dir = dir;
-    this.#emit = emit;
-    const files = readBundle(dir);
-    this.#bundle = Bundle.parse(files);
-    this.#policy = { files, apart: false };
-    this.#tell();
+  private constructor(
+    options: PolicyKeeperOptions,
+    store: PolicyStore,
+    signers: SignerTexts,
+    first: Candidate,
+  ) {
+    this.#options = options;
+    this.#store = store;
+    this.#signers = signers;
+    this.#verified = first.verified;
+    this.#policy = { files: first.files, signers, apart: false, act: 'start', why: null };
+  }
+
+  /**
+   * The folder of the configuration first, if it holds another bundle than the last time; else what was in force.
+   * @throws ConfigError when there is no bundle to begin with; the system's error for the store
+   */
+  static async open(options: PolicyKeeperOptions): Promise<PolicyKeeper> {
+    const { policy, emit } = options;
+    const pems = policy.signers.map((file) => readFileSync(file, 'utf8'));
+    const signers = { pems, threshold: policy.threshold };
+    const store = PolicyStore.open(policy.store);
+    const { active } = store.state;
+    let refused: unknown;
+    let first: Candidate | undefined;
+    try {
+      first = await newInFolder(store, options, signers);
+    } catch (thrown) {
+      if (active === null) throw thrown;
+      refused = thrown;
+    }
+    if (first !== undefined) take(store, first, folderKey(first));
+    else first = candidate(() => store.read(active ?? ''), signers);
+    const keeper = new PolicyKeeper(options, store, signers, first);
+    if (refused !== undefined) emit('policy.problem', { detail: describeRefusal(refused) });
+    const { digest } = first.verified;
+    if (store.state.quarantined.some(({ bundle }) => bundle === digest)) keeper.#leave('it is in quarantine');
+    keeper.#tell();
+    keeper.#shadows = keeper.#shadowFiles();
+    return keeper;
   }
 
   /** For workers that begin now. */
@@ -30,40 +83,223 @@ export class PolicyKeeper {
     return this.#policy;
   }
 
-  get facts(): { readonly bundle: string; readonly revision: string } {
-    return { bundle: this.#bundle.digest, revision: this.#bundle.revision };
+  get shadows(): readonly ShadowFiles[] {
+    return this.#shadows;
   }
 
-  /** No worker that begins from now on runs it. Those that decide with it go on: their inputs did not hurt it. */
-  setApart(worker: number, deadlineMs: number): void {
-    this.#policy = { ...this.#policy, apart: true };
-    const { revision } = this.#bundle;
-    this.#emit('policy.problem', {
-      detail: `worker ${worker}: an evaluation of ${revision} overran ${deadlineMs} ms; the bundle is set apart`,
-    });
+  get facts(): { readonly bundle: string; readonly revision: string; readonly version: string } {
+    const { bundle, version } = this.#verified;
+    return { bundle: bundle.digest, revision: bundle.revision, version: String(version) };
   }
 
-  /** @returns the policy to go on with, when one is set apart and its folder holds another by now */
-  replacement(): PolicyFiles | undefined {
-    if (!this.#policy.apart) return undefined;
+  /**
+   * Nobody decides with it any more, now or after a restart, when there is a bundle to return to. When there is none, no
+   * worker that begins from now on runs it; those that decide with it go on: their inputs did not hurt it.
+   */
+  quarantine(bundle: string, why: string): void {
+    // Two workers may say so of the same one.
+    if (bundle !== this.#verified.digest || this.#policy.apart) return;
+    const { revision } = this.#verified.bundle;
+    this.#options.emit('policy.problem', { detail: `${revision} is set apart: ${why}` });
+    const { quarantined } = this.#store.state;
+    this.#store.update({ quarantined: [...quarantined, { bundle, at: this.#options.clock.now(), why }] });
+    if (!this.#leave(why)) return;
+    this.#tell();
+    // Workers that cannot be told are being replaced, and begin with it.
+    void this.#options.onPolicy(this.#policy);
+  }
+
+  /** Sees to what an operator asks for, and to the folder while there is no bundle to decide with. */
+  async look(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
     try {
-      const files = readBundle(this.#dir);
-      const bundle = Bundle.parse(files);
-      if (bundle.digest === this.#bundle.digest) return undefined;
-      this.#bundle = bundle;
-      this.#policy = { files, apart: false };
-      this.#tell();
-      return this.#policy;
+      const request = this.#store.request();
+      if (request !== undefined) await this.#obey(request);
+      else if (this.#policy.apart) await this.#tryFolder();
     } catch (thrown) {
-      const detail = describe(thrown); // half written, perhaps
-      if (detail !== this.#problem) this.#emit('policy.problem', { detail });
-      this.#problem = detail;
-      return undefined;
+      this.#report(describeRefusal(thrown));
+    } finally {
+      this.#busy = false;
     }
   }
 
+  async #obey(request: PolicyRequest | 'malformed'): Promise<void> {
+    const settle = (
+      id: string,
+      code: BundleRefused['code'] | 'request.malformed' | null,
+      detail: string,
+      pauseMs = 0,
+    ) =>
+      this.#store.settle(request === 'malformed' ? undefined : request, {
+        id,
+        at: this.#options.clock.now(),
+        code,
+        detail,
+        pauseMs,
+      });
+    if (request === 'malformed') {
+      this.#report('request.json is malformed');
+      return settle('', 'request.malformed', 'request.json is malformed');
+    }
+    try {
+      const pauseMs = await this.#do(request);
+      settle(request.id, null, '', pauseMs);
+    } catch (thrown) {
+      if (!(thrown instanceof BundleRefused)) throw thrown;
+      this.#report(describeRefusal(thrown));
+      settle(request.id, thrown.code, thrown.message);
+    }
+  }
+
+  async #do(request: PolicyRequest): Promise<number> {
+    const { quarantined, shadow } = this.#store.state;
+    switch (request.action) {
+      case 'activate': {
+        const found = candidate(() => this.#store.incoming(request), this.#signers);
+        await admit(found, this.#store, this.#options.clock, this.#signers);
+        return this.#switchTo(found);
+      }
+      case 'shadow': {
+        const found = candidate(() => this.#store.incoming(request), this.#signers);
+        found.verified.requireCurrent(this.#options.clock.now());
+        this.#store.keep(found.verified.digest, found.files);
+        this.#store.update({ shadow: [...new Set([...shadow, found.verified.digest])] });
+        break;
+      }
+      case 'unshadow':
+        this.#store.update({ shadow: shadow.filter((each) => each !== request.bundle) });
+        break;
+      case 'lift':
+        this.#store.update({ quarantined: quarantined.filter(({ bundle }) => bundle !== request.bundle) });
+    }
+    this.#shadows = this.#shadowFiles();
+    this.#options.onShadows(this.#shadows);
+    return 0;
+  }
+
+  async #tryFolder(): Promise<void> {
+    const found = await newInFolder(this.#store, this.#options, this.#signers);
+    if (found !== undefined) await this.#switchTo(found, folderKey(found));
+  }
+
+  async #switchTo(next: Candidate, folder?: string): Promise<number> {
+    // On disk first: a crash in between starts with the new one, and no older one passes any more.
+    take(this.#store, next, folder);
+    this.#verified = next.verified;
+    this.#policy = { files: next.files, signers: this.#signers, apart: false, act: 'activate', why: null };
+    this.#problem = undefined;
+    this.#tell();
+    return this.#options.onPolicy(this.#policy);
+  }
+
+  /** Back to the last good bundle, or to none. @returns false when there is none */
+  #leave(why: string): boolean {
+    const { history } = this.#store.state;
+    const bad = this.#verified.digest;
+    for (const digest of history.toReversed()) {
+      if (digest === bad || this.#store.state.quarantined.some(({ bundle }) => bundle === digest)) continue;
+      try {
+        const good = candidate(() => this.#store.read(digest), this.#signers);
+        good.verified.requireCurrent(this.#options.clock.now());
+        this.#store.update({ active: digest, history: history.filter((each) => each !== digest) });
+        this.#verified = good.verified;
+        this.#policy = { files: good.files, signers: this.#signers, apart: false, act: 'return', why };
+        return true;
+      } catch (thrown) {
+        this.#report(`cannot return to ${digest}: ${describeRefusal(thrown)}`);
+      }
+    }
+    this.#policy = { ...this.#policy, apart: true };
+    return false;
+  }
+
+  #shadowFiles(): ShadowFiles[] {
+    const { policy, clock } = this.#options;
+    const { shadow, quarantined } = this.#store.state;
+    const sources = [
+      ...policy.shadow.map((dir) => () => readBundle(dir)),
+      ...shadow.map((digest) => () => this.#store.read(digest)),
+    ];
+    const found = new Map<string, ShadowFiles>();
+    for (const read of sources) {
+      try {
+        const { files, verified } = candidate(read, this.#signers);
+        const { digest } = verified;
+        verified.requireCurrent(clock.now());
+        if (quarantined.some(({ bundle }) => bundle === digest))
+          throw new BundleRefused('bundle.quarantined', [`policy bundle: ${digest} is in quarantine`]);
+        this.#store.keep(digest, files);
+        found.set(digest, { files, signers: this.#signers });
+      } catch (thrown) {
+        this.#report(`shadow: ${describeRefusal(thrown)}`);
+      }
+    }
+    return [...found.values()];
+  }
+
+  /** Each text once, as long as it is the same. */
+  #report(detail: string): void {
+    if (detail !== this.#problem) this.#options.emit('policy.problem', { detail });
+    this.#problem = detail;
+  }
+
   #tell(): void {
-    const { digest, revision } = this.#bundle;
-    this.#emit('policy.loaded', { bundle: digest, revision });
+    const { bundle, version } = this.#verified;
+    this.#options.emit('policy.loaded', { bundle: bundle.digest, revision: bundle.revision, version });
   }
 }
+
+interface Candidate {
+  readonly files: BundleFiles;
+  readonly verified: ReleasedBundle;
+}
+
+function candidate(read: () => BundleFiles, signers: SignerTexts): Candidate {
+  const files = read();
+  return { files, verified: verifiedBundle({ files, signers }) };
+}
+
+const folderKey = ({ verified }: Candidate): string => `${verified.digest} ${verified.version}`;
+
+/** The bundle of the configured folder when it is another one, and may be put in force. @throws BundleRefused */
+async function newInFolder(
+  store: PolicyStore,
+  options: PolicyKeeperOptions,
+  signers: SignerTexts,
+): Promise<Candidate | undefined> {
+  const found = candidate(() => readBundle(options.policy.bundle), signers);
+  if (store.state.active !== null && store.state.folder === folderKey(found)) return undefined;
+  await admit(found, store, options.clock, signers);
+  return found;
+}
+
+/** @throws BundleRefused */
+async function admit(
+  { files, verified }: Candidate,
+  store: PolicyStore,
+  clock: Clock,
+  signers: SignerTexts,
+): Promise<void> {
+  verified.requireCurrent(clock.now());
+  requireAdmissible(verified, store.state);
+  await probeBundle({ files, signers });
+}
+
+function take(store: PolicyStore, { files, verified }: Candidate, folder: string | undefined): void {
+  const { active, history, version } = store.state;
+  const { digest } = verified;
+  store.keep(digest, files);
+  store.update({
+    active: digest,
+    version: Math.max(version, verified.version),
+    history: [
+      ...history.filter((each) => each !== digest && each !== active),
+      ...(active === null || active === digest ? [] : [active]),
+    ],
+    ...(folder === undefined ? {} : { folder }),
+  });
+}
+
+const describeRefusal = (thrown: unknown): string =>
+  thrown instanceof BundleRefused ? `${thrown.code}: ${describe(thrown)}` : describe(thrown);

@@ -1,5 +1,4 @@
-import type { Evaluator } from '../trust/grant.ts';
-
+const DIGEST_BYTES = 32;
 /** Looks at a mark in one deadline. */
 const LOOKS = 5;
 
@@ -10,10 +9,21 @@ const LOOKS = 5;
 export class EvaluationMark {
   readonly memory: SharedArrayBuffer;
   readonly #began: BigInt64Array;
+  readonly #bundle: Uint8Array;
 
-  constructor(memory = new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT)) {
+  constructor(memory = new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT + DIGEST_BYTES)) {
     this.memory = memory;
-    this.#began = new BigInt64Array(memory);
+    this.#began = new BigInt64Array(memory, 0, 1);
+    this.#bundle = new Uint8Array(memory, BigInt64Array.BYTES_PER_ELEMENT);
+  }
+
+  /** Digest of the bundle that is evaluated: not set while an evaluation is under way. */
+  get bundle(): string {
+    return Buffer.from(this.#bundle).toString('base64url');
+  }
+
+  set bundle(digest: string) {
+    this.#bundle.set(Buffer.from(digest, 'base64url'));
   }
 
   /** @param at nanoseconds, never 0 */
@@ -29,24 +39,6 @@ export class EvaluationMark {
   get began(): bigint {
     return Atomics.load(this.#began, 0);
   }
-}
-
-/** The policy, each evaluation marked. Two stores and a look at the clock: 60 ns of some 60 microseconds. */
-export function watched(engine: Evaluator, mark: EvaluationMark, nanoseconds: () => bigint): Evaluator {
-  const { bundleDigest, entrypoint, reasons } = engine;
-  return {
-    bundleDigest,
-    entrypoint,
-    reasons,
-    evaluate(text, asked) {
-      mark.begin(nanoseconds());
-      try {
-        return engine.evaluate(text, asked);
-      } finally {
-        mark.end();
-      }
-    },
-  };
 }
 
 /** Finds evaluations that overrun, in the main thread. */

@@ -19,12 +19,13 @@ import { LineRelay } from '../telemetry/line-relay.ts';
 import { openOperatorLog } from '../telemetry/log.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';
 import { CallerSignals } from '../trust/signals.ts';
-import { clock, SOFTWARE } from './clock.ts';
+import { clock, nanoseconds, SOFTWARE } from './clock.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
 import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
+import { Shadows } from './shadows.ts';
 import { ASSERTION_WINDOW_MS, onceOf, rememberSeen } from './shared-memory.ts';
 import { openUsers } from './users.ts';
 
@@ -86,6 +87,13 @@ export async function wire(
   readiness.log = log;
   const once = onceOf(shared);
   rememberSeen(once, await log.recentExchanges(ASSERTION_WINDOW_MS), clock.now());
+  const shadows = new Shadows({
+    clock,
+    nanoseconds,
+    log,
+    emit: operatorLog.emit,
+    counts: telemetry.shadows,
+  });
   const spoolDir = join(config.log.dir, '..', 'spool');
   await mkdir(spoolDir, { recursive: true, mode: 0o700 });
 
@@ -124,6 +132,7 @@ export async function wire(
     log,
     registry,
     policy: () => policy.now.evaluator,
+    decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),
     signing: new SigningQueue(readSigningKey(config), setImmediate),
     verifier: {
@@ -160,6 +169,7 @@ export async function wire(
     telemetry,
     log,
     link,
+    shadows,
     linkOptions,
     jwks,
     met,

@@ -11,6 +11,7 @@ const ANSWER_MS = 1000;
 export interface WorkerThreadEvents {
   lines(lines: string): void;
   quarantine(peer: string): void;
+  policyFailing(bundle: string, detail: string): void;
 }
 
 /** One thread, from its start to its end; its successor is another. */
@@ -53,6 +54,8 @@ export class WorkerThread {
           return events.lines(message.lines);
         case 'quarantine':
           return events.quarantine(message.peer);
+        case 'policyFailing':
+          return events.policyFailing(message.bundle, message.detail);
         case 'recovered':
           return recovered.resolve();
         case 'opened':

@@ -5,7 +5,7 @@ import type { Ending } from '../exchange/revoke.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { mergeSnapshots, remains } from '../telemetry/merged-metrics.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
-import type { PolicyFiles, ToWorker, WorkerData } from './messages.ts';
+import type { PolicyFiles, ShadowFiles, ToWorker, WorkerData } from './messages.ts';
 import { Watchdog } from './watchdog.ts';
 import { WorkerThread } from './worker-thread.ts';
 
@@ -17,6 +17,8 @@ const SETTLED_MS = 60_000;
 const SILENT_ROUNDS = 30;
 /** What an orderly stop may take beyond the time for running exchanges. */
 const STOP_MARGIN_MS = 10_000;
+/** To load and record another policy. A worker that hangs is found by the watchdog or by housekeeping. */
+const SWITCH_MS = 30_000;
 const OVERDUE = 'it did not stop';
 
 export interface WorkersOptions {
@@ -29,8 +31,8 @@ export interface WorkersOptions {
   /** What a worker that begins now begins with. */
   readonly data: () => Omit<WorkerData, 'worker' | 'log' | 'mark'>;
   readonly onQuarantine: (peer: string) => void;
-  /** An evaluation overran; called before the worker's successor asks for `data`. */
-  readonly onOverrun: (worker: number) => void;
+  /** Evaluations of a bundle overran or failed; told before the worker's successor asks for `data`. */
+  readonly onPolicyTrouble: (bundle: string, detail: string) => void;
   /** A worker that cannot be kept alive: the process has to end. */
   readonly onFatal: (detail: string) => void;
 }
@@ -158,13 +160,23 @@ export class Workers {
     this.#tellAll({ kind: 'registry', bytes });
   }
 
-  /** Another policy: workers that stood idle open their doors. */
-  takePolicy(policy: PolicyFiles): void {
-    this.#tellAll({ kind: 'policy', policy });
+  /**
+   * Another policy: workers that stood idle open their doors. Resolves when each decides with it, or is gone: its
+   * successor begins with it.
+   * @returns the longest pause of any of their event loops, milliseconds
+   */
+  async takePolicy(policy: PolicyFiles): Promise<number> {
+    const switched = this.#seats.map(({ thread }) => thread.ask('policy', { policy }, SWITCH_MS));
     for (const seat of this.#seats) {
       if (seat.idle) seat.thread.tell({ kind: 'open' });
       seat.idle = false;
     }
+    const pauses = await Promise.all(switched);
+    return Math.max(...pauses.map((pause) => pause ?? 0));
+  }
+
+  takeShadows(shadows: readonly ShadowFiles[]): void {
+    this.#tellAll({ kind: 'shadows', shadows });
   }
 
   setApart(peer: string): void {
@@ -207,15 +219,19 @@ export class Workers {
   }
 
   #spawn(worker: number, log: WorkerLog): WorkerThread {
-    const { data, lines, onQuarantine } = this.#options;
-    return new WorkerThread({ ...data(), worker, log }, { lines, quarantine: onQuarantine });
+    const { data, lines, onQuarantine, onPolicyTrouble } = this.#options;
+    const policyFailing = (bundle: string, detail: string): void =>
+      onPolicyTrouble(bundle, `worker ${worker}: ${detail}`);
+    return new WorkerThread({ ...data(), worker, log }, { lines, quarantine: onQuarantine, policyFailing });
   }
 
   #watch(): void {
     for (const { worker, thread } of this.#seats) {
       if (thread.isEnding || !this.#watchdog.overruns(thread.mark)) continue;
-      this.#options.onOverrun(worker);
-      thread.end(`an evaluation of the policy overran ${this.#options.config.limits.policyMs} ms`);
+      const detail = `an evaluation of the policy overran ${this.#options.config.limits.policyMs} ms`;
+      // First the end: a worker that hangs cannot be told of another policy.
+      thread.end(detail);
+      this.#options.onPolicyTrouble(thread.mark.bundle, `worker ${worker}: ${detail}`);
     }
   }
 

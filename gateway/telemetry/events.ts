@@ -96,7 +96,8 @@ export interface GatewayEvents {
     readonly exchanges: number;
     readonly elapsedMs: number;
   };
-  'policy.loaded': { readonly bundle: string; readonly revision: string };
+  /** `version` is 0 for a bundle nobody released. */
+  'policy.loaded': { readonly bundle: string; readonly revision: string; readonly version: number };
   'policy.problem': { readonly detail: string };
   /** Whoever reads this log did not keep up. */
   'log.dropped': { readonly lines: number };

@@ -29,6 +29,20 @@ export interface ProcessFacts {
   readonly startedAtSeconds: number;
 }
 
+/** Counts what bundles in the shadow would have decided. */
+export interface ShadowCounts {
+  /**
+   * `same`: result for result. `allows`, `denies`: the other way round than the one in force. `other`: the same, for other
+   * reasons or with other duties. `failed`: no decision. `dropped`: not evaluated, because too much waited.
+   */
+  add(labels: {
+    readonly bundle: string;
+    readonly outcome: 'same' | 'allows' | 'denies' | 'other' | 'failed' | 'dropped';
+    /** Why one of the two denies. */
+    readonly reason: string;
+  }): void;
+}
+
 /** What a worker's metrics ask for when they are read. */
 export interface WorkerSources {
   readonly thread: () => ThreadFacts;
@@ -96,6 +110,10 @@ export function workerMetrics(sources: WorkerSources) {
       {},
       'least',
     ),
+    shadows: page.tally(
+      'troad_policy_shadow',
+      'Decisions of bundles that are not in force, beside those of the one that is.',
+    ) satisfies ShadowCounts,
     checkpointSize: page.gauge(
       'troad_evidence_checkpoint_size',
       'Tree size of the latest signed checkpoint, all logs together.',

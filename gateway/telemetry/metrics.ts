@@ -77,6 +77,19 @@ export class MetricsPage {
     this.#add({ name, help, type, merge, samples });
   }
 
+  /** A counter whose label values come up as it counts: from us, and few. */
+  tally(name: string, help: string): Tally {
+    const tally = new Tally(`${name}_total`);
+    this.#add({
+      name: `${name}_total`,
+      help,
+      type: 'counter',
+      merge: 'sum',
+      samples: () => tally.samples(),
+    });
+    return tally;
+  }
+
   /** Facts that are text: a gauge that is always 1, with labels that change rarely and come from us. */
   info(name: string, help: string, read: () => Readonly<Record<string, string>> | undefined): void {
     const samples = (): Sample[] => {
@@ -180,6 +193,24 @@ export class Counter<L extends Labels> {
       if (count === 0 && this.#counts.length > 1) continue;
       yield [`${this.#name}${formatLabels(this.#cells.labelsOf(i))}`, count];
     }
+  }
+}
+
+export class Tally {
+  readonly #name: string;
+  readonly #counts = new Map<string, number>();
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  add(labels: Readonly<Record<string, string>>, amount = 1): void {
+    const series = `${this.#name}${formatLabels(Object.entries(labels))}`;
+    this.#counts.set(series, (this.#counts.get(series) ?? 0) + amount);
+  }
+
+  samples(): Iterable<Sample> {
+    return this.#counts;
   }
 }
 

@@ -5,7 +5,7 @@ import type { LogStats } from '../evidence/contract.ts';
 import type { ExchangeObserver, ExchangeOutcome } from '../exchange/gateway.ts';
 import type { LinkEvent, LinkSession } from '../link/link.ts';
 import type { Emit, LinkSide } from './events.ts';
-import { workerMetrics, type WorkerSources } from './gateway-metrics.ts';
+import { workerMetrics, type ShadowCounts, type WorkerSources } from './gateway-metrics.ts';
 import type { FamilySnapshot } from './metrics.ts';
 import { SecurityLog } from './security-log.ts';
 
@@ -56,6 +56,10 @@ export class Telemetry {
   /** Exchanges running now, both roles. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  get shadows(): ShadowCounts {
+    return this.#metrics.shadows;
   }
 
   /** All counts as they are now. */

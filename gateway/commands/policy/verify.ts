@@ -1,20 +1,78 @@
-import type { Command } from 'commander';
+import { readFileSync } from 'node:fs';
+import { Option, type Command } from 'commander';
 
-/** `troad policy verify DIR`: whether a bundle is one this gateway would run. */
+interface VerifyFlags {
+  readonly config?: string;
+  readonly signer?: readonly string[];
+  readonly threshold?: string;
+  readonly json?: true;
+}
+
+/** `troad policy verify DIR`: whether a bundle is one that a gateway would run. */
 export function registerVerify(policy: Command): void {
   policy
     .command('verify')
-    .description('check a policy bundle  檢查政策包')
+    .description('check a policy bundle and who released it  檢查政策包')
     .argument('<bundle>', 'folder of the bundle')
-    .action(async (dir: string) => {
-      const [{ readBundle }, { Bundle }, { PolicyEngine }] = await Promise.all([
+    .addOption(
+      new Option('--config <file>', 'signers and versions of this gateway').conflicts([
+        'signer',
+        'threshold',
+      ]),
+    )
+    .option('--signer <file...>', 'PEM files: public keys that may sign')
+    .option('--threshold <number>', 'how many of them have to (default: all)')
+    .option('--json', 'the whole report for programs')
+    .action(async (dir: string, flags: VerifyFlags) => {
+      const [{ readBundle }, files, { BUNDLE_REFUSALS, BundleRefused }, { probeBundle }] = await Promise.all([
         import('../../node/bundle-folder.ts'),
-        import('../../trust/bundle.ts'),
-        import('../../trust/engine.ts'),
+        import('../../node/policy-files.ts'),
+        import('../../trust/bundle-refused.ts'),
+        import('../../node/bundle-thread.ts'),
       ]);
-      const bundle = Bundle.parse(readBundle(dir));
-      PolicyEngine.load(bundle);
-      const { digest, entrypoint, revision, opa } = bundle;
-      process.stdout.write(`${dir}: good\n${JSON.stringify({ digest, revision, entrypoint, opa })}\n`);
+      const { signers, store } = await trustOf(flags);
+      const say = (report: object, text: string): void =>
+        void process.stdout.write(flags.json === true ? `${JSON.stringify(report, null, 2)}\n` : text);
+      try {
+        const given = { files: readBundle(dir), signers };
+        const verified = files.verifiedBundle(given);
+        verified.requireCurrent(Date.now());
+        if (store !== undefined) {
+          const [{ requireAdmissible }, { readState }] = await Promise.all([
+            import('../../node/policy-admission.ts'),
+            import('../../node/policy-store.ts'),
+          ]);
+          requireAdmissible(verified, readState(store));
+        }
+        await probeBundle(given);
+        const { bundle, release } = verified;
+        const { digest, revision, entrypoint, opa } = bundle;
+        const report = { result: 'good', digest, revision, entrypoint, opa, release: release ?? null };
+        const released =
+          release === undefined
+            ? 'not released by anybody'
+            : `version ${release.version}, until ${new Date(release.expiresAt).toISOString()}, ${release.signatures.length} signature(s)`;
+        say(report, `${dir}: good  通過\n  ${digest}\n  revision ${revision}, ${entrypoint}; ${released}\n`);
+      } catch (thrown) {
+        if (!(thrown instanceof BundleRefused)) throw thrown;
+        const { en, zh } = BUNDLE_REFUSALS[thrown.code];
+        const report = { result: 'bad', code: thrown.code, en, zh, problems: thrown.problems };
+        say(
+          report,
+          `${dir}: ${thrown.code}\n  ${en} ${zh}\n${thrown.problems.map((p) => `  ${p}\n`).join('')}`,
+        );
+        process.exitCode = 1;
+      }
     });
+}
+
+async function trustOf({ config, signer = [], threshold }: VerifyFlags) {
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  if (config === undefined) {
+    const signers = { pems: signer.map(read), threshold: Number(threshold ?? signer.length) };
+    return { signers, store: undefined };
+  }
+  const { loadConfig } = await import('../../config/load.ts');
+  const { policy } = loadConfig(config);
+  return { signers: { pems: policy.signers.map(read), threshold: policy.threshold }, store: policy.store };
 }

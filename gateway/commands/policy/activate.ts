@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Option, type Command } from 'commander';
+import { ConfigError } from '../../core/errors.ts';
+import type { PolicyOutcome, PolicyRequest } from '../../node/policy-store.ts';
+
+interface ActivateFlags {
+  readonly config: string;
+  readonly shadow?: true;
+  readonly unshadow?: string;
+  readonly lift?: string;
+  readonly wait: string;
+}
+
+const ACTIONS = ['shadow', 'unshadow', 'lift'];
+const LOOK_MS = 100;
+
+/** `troad policy activate DIR`: asks the gateway, and waits for what it says. */
+export function registerActivate(policy: Command): void {
+  const other = (flags: string, text: string, name: string): Option =>
+    new Option(flags, text).conflicts(ACTIONS.filter((action) => action !== name));
+  policy
+    .command('activate')
+    .description('put a bundle in force in the running gateway  啟用政策包')
+    .argument('[bundle]', 'folder of the bundle')
+    .requiredOption('--config <file>', "the gateway's configuration")
+    .addOption(other('--shadow', 'evaluate it beside the one in force, without effect', 'shadow'))
+    .addOption(other('--unshadow <digest>', 'no longer evaluate this one', 'unshadow'))
+    .addOption(other('--lift <digest>', 'take this one out of quarantine', 'lift'))
+    .option('--wait <seconds>', 'for the answer of the gateway', '15')
+    .action(async (dir: string | undefined, flags: ActivateFlags) => {
+      const [{ loadConfig }, { readBundle }, store] = await Promise.all([
+        import('../../config/load.ts'),
+        import('../../node/bundle-folder.ts'),
+        import('../../node/policy-store.ts'),
+      ]);
+      const request = requestOf(dir, flags);
+      const folder = loadConfig(flags.config).policy.store;
+      if (store.readState(folder) === undefined)
+        throw new ConfigError([
+          `${folder}: no gateway has run with this store yet; it begins with policy.bundle`,
+        ]);
+      store.submitRequest(folder, request, dir === undefined ? undefined : readBundle(dir));
+      const until = performance.now() + Number(flags.wait) * 1000;
+      while (performance.now() < until) {
+        await delay(LOOK_MS);
+        const outcome = store.readState(folder)?.outcome;
+        if (outcome?.id === request.id) return tell(request, outcome);
+      }
+      process.stdout.write('The gateway has not answered; it sees to it at its next start.\n');
+      process.exitCode = 1;
+    });
+}
+
+function requestOf(dir: string | undefined, { shadow, unshadow, lift }: ActivateFlags): PolicyRequest {
+  const id = randomBytes(12).toString('base64url');
+  const digest = unshadow ?? lift;
+  if ((dir === undefined) !== (digest !== undefined))
+    throw new ConfigError(['name the folder of a bundle, or a digest with --unshadow or --lift']);
+  if (digest !== undefined) {
+    if (!/^[\w-]{43}$/.test(digest)) throw new ConfigError([`${digest} is no digest of a bundle`]);
+    return { id, action: unshadow === undefined ? 'lift' : 'unshadow', bundle: digest };
+  }
+  return { id, action: shadow === true ? 'shadow' : 'activate', bundle: null };
+}
+
+function tell({ action }: PolicyRequest, { code, detail, pauseMs }: PolicyOutcome): void {
+  if (code === null) {
+    const pause =
+      action === 'activate' ? `; a worker's event loop stood still for ${pauseMs.toFixed(1)} ms` : '';
+    process.stdout.write(`done  完成: ${action}${pause}\n`);
+  } else {
+    process.stdout.write(`refused  拒絕: ${code}\n${detail}\n`);
+    process.exitCode = 1;
+  }
+}

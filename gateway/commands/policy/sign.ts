@@ -1,0 +1,74 @@
+import { createPrivateKey } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { ConfigError, describe } from '../../core/errors.ts';
+
+interface SignFlags {
+  readonly key: string;
+  readonly version?: string;
+  readonly notBefore?: string;
+  readonly expires?: string;
+  readonly fresh?: true;
+}
+
+/** `troad policy sign DIR`: one signer's word for a bundle, beside those who signed before. */
+export function registerSign(policy: Command): void {
+  policy
+    .command('sign')
+    .description('sign the release of a bundle  簽署政策包')
+    .argument('<bundle>', 'folder of the bundle; release.json is written there')
+    .requiredOption('--key <file>', 'PEM file: Ed25519 private key of the signer')
+    .option('--version <number>', 'version; the first signer says it')
+    .option('--not-before <time>', '2026-01-31T00:00:00Z; default: now')
+    .option('--expires <time>', '2026-01-31T00:00:00Z; the first signer says it')
+    .option('--fresh', 'forget a release that is there already')
+    .action(async (dir: string, flags: SignFlags) => {
+      const [{ readBundle }, { writeDurably }, { Bundle }, release] = await Promise.all([
+        import('../../node/bundle-folder.ts'),
+        import('../../node/policy-store.ts'),
+        import('../../trust/bundle.ts'),
+        import('../../trust/release.ts'),
+      ]);
+      const path = join(dir, 'release.json');
+      const before =
+        existsSync(path) && flags.fresh !== true ? release.parseRelease(readFileSync(path)) : undefined;
+      const { digest } = Bundle.parse(readBundle(dir)); // nobody should sign what no gateway would run
+      const time = (flag: string, text: string): number =>
+        release.timeOf(text) ?? usage(`${flag} ${text}: write it like 2026-01-31T00:00:00Z`);
+      const { version, notBefore, expires } = flags;
+      const statement = {
+        bundle: digest,
+        version: version === undefined ? (before?.version ?? usage('--version is missing')) : Number(version),
+        notBefore:
+          notBefore === undefined
+            ? (before?.notBefore ?? Math.floor(Date.now() / 1000) * 1000)
+            : time('--not-before', notBefore),
+        expiresAt:
+          expires === undefined
+            ? (before?.expiresAt ?? usage('--expires is missing'))
+            : time('--expires', expires),
+      };
+      const signed = release.signRelease(statement, privateKeyOf(flags.key), before);
+      const text = release.formatRelease(signed);
+      release.parseRelease(Buffer.from(text)); // what a gateway would not read is not written
+      writeDurably(dir, 'release.json', text);
+      process.stdout.write(
+        `${path}: version ${signed.version}, ${signed.signatures.length} signature(s), bundle ${digest}\n`,
+      );
+    });
+}
+
+function privateKeyOf(path: string) {
+  try {
+    const key = createPrivateKey(readFileSync(path));
+    if (key.asymmetricKeyType !== 'ed25519') throw new Error('is not an Ed25519 key');
+    return key;
+  } catch (thrown) {
+    return usage(`--key ${path}: ${describe(thrown)}`);
+  }
+}
+
+function usage(problem: string): never {
+  throw new ConfigError([problem]);
+}
