@@ -50,7 +50,9 @@ await t.test('O04: a policy that does not come back costs its worker, and nothin
   const took = performance.now() - began;
   t.ok(took > 500 && took < 3000, `ended after ${Math.round(took)} ms`);
   t.ok(slowest < 400, `the main thread answered all the time, at the latest after ${Math.round(slowest)} ms`);
-  t.match(find('policy.problem'), { detail: /is set apart: worker \d: an evaluation of the policy overran 500 ms/ });
+  t.match(find('policy.problem'), {
+    detail: /is set apart: worker \d: an evaluation of the policy overran 500 ms/,
+  });
   const worker = Number(find('worker.lost')?.['worker']);
   await until(() => find('worker.replaced') !== undefined);
   t.match(find('worker.replaced'), { worker });

@@ -1,16 +1,9 @@
-import { join } from 'node:path';
 import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { ConfigError } from '../core/errors.ts';
 import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
-import type {
-  GatewayConfig,
-  LogConfig,
-  PolicyConfig,
-  ServiceConfig,
-  SignalsConfig,
-  SubsystemConfig,
-} from './config.ts';
+import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemConfig } from './config.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
+import { assemblePolicy } from './policy.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
 
 /**
@@ -132,9 +125,6 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     if (other !== undefined) report(`/${name}/port`, `is the port of ${other}`);
     endpoints.set(key, name);
   }
-  const { signers, threshold } = document.policy;
-  if (threshold !== undefined && threshold > signers.length)
-    report('/policy/threshold', `is more than the ${signers.length} signers`);
   subsystems.forEach((subsystem, i) => {
     const { id, access, certificates } = subsystem;
     const at = `/subsystems/${i}`;
@@ -205,7 +195,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
       assertion: keys.assertion.map((path, i) => ({ file: files.secret(`/keys/assertion/${i}`, path) })),
     },
     log: assembleLog(document, files),
-    policy: assemblePolicy(document, files),
+    policy: assemblePolicy(document.policy, document.log.dir, files),
     subsystems: document.subsystems.map((subsystem, i) => assembleSubsystem(subsystem, i, files)),
     services: document.services.map((service, i) => assembleService(service, i, files)),
     signals: assembleSignals(document, files),
@@ -229,17 +219,6 @@ function assembleLog({ log, node }: ConfigDocument, files: ConfigFiles): LogConf
     dir: files.absolute(log.dir), // made by the log itself when it is not there
     segmentBytes: log.segmentMiB * 1024 * 1024,
     origin: log.origin ?? `${node.name}/troad-log`,
-  };
-}
-
-function assemblePolicy({ policy, log }: ConfigDocument, files: ConfigFiles): PolicyConfig {
-  const { bundle, store, signers, threshold, shadow } = policy;
-  return {
-    bundle: files.folder('/policy/bundle', bundle),
-    store: store === undefined ? join(files.absolute(log.dir), '..', 'policies') : files.absolute(store),
-    signers: signers.map((path, i) => files.readable(`/policy/signers/${i}`, path)),
-    threshold: threshold ?? signers.length,
-    shadow: shadow.map((path, i) => files.folder(`/policy/shadow/${i}`, path)),
   };
 }
 

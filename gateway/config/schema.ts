@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseMemberId, parseServiceId, parseSubsystemId } from '../core/ids.ts';
+import { policySchema } from './policy.ts';
 
 /**
  * What the YAML file may say. One description per setting, which the JSON Schema (`troad config schema`) carries to
@@ -229,31 +230,6 @@ const signals = z.strictObject({
     .describe('Identity providers that are asked for security events.'),
 });
 
-const policy = z.strictObject({
-  bundle: path.describe('Folder of the policy bundle to begin with; troad policy activate replaces it.'),
-  store: path
-    .optional()
-    .describe('Folder where every bundle that decided is kept, by digest. Default: policies beside log.dir.'),
-  signers: z
-    .array(path)
-    .max(16)
-    .default([])
-    .describe(
-      'PEM files: Ed25519 public keys of those who may release a policy. None: bundles are not signed.',
-    ),
-  threshold: z
-    .int()
-    .min(1)
-    .max(16)
-    .optional()
-    .describe('How many of the signers have to sign. Default: all of them.'),
-  shadow: z
-    .array(path)
-    .max(8)
-    .default([])
-    .describe('Folders of bundles that are evaluated beside the one in force: recorded, never enforced.'),
-});
-
 const compat = z.strictObject({
   errorCodes: z
     .enum(['camel', 'snake'])
@@ -282,7 +258,7 @@ export const configSchema = z
     registry,
     keys,
     log,
-    policy,
+    policy: policySchema,
     subsystems: z
       .array(subsystem)
       .max(10_000)

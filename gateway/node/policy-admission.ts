@@ -1,6 +1,82 @@
-import type { ReleasedBundle } from '../trust/release.ts';
+import type { Clock } from '../core/clock.ts';
+import { describe } from '../core/errors.ts';
+import type { BundleFiles } from '../trust/bundle.ts';
 import { BundleRefused } from '../trust/bundle-refused.ts';
-import type { StoreState } from './policy-store.ts';
+import type { ReleasedBundle } from '../trust/release.ts';
+import { readBundle } from './bundle-folder.ts';
+import { probeBundle } from './bundle-thread.ts';
+import { verifiedBundle, type SignerTexts } from './policy-files.ts';
+import type { PolicyStore, StoreState } from './policy-store.ts';
+
+/** A bundle whose signatures and content are good. */
+export interface Candidate {
+  readonly files: BundleFiles;
+  readonly verified: ReleasedBundle;
+}
+
+/** What has to be true of a bundle before it is put in force here, and putting it there on disk. */
+export class Admission {
+  readonly #store: PolicyStore;
+  readonly #clock: Clock;
+  readonly #signers: SignerTexts;
+
+  constructor(store: PolicyStore, clock: Clock, signers: SignerTexts) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#signers = signers;
+  }
+
+  /** @throws BundleRefused */
+  candidate(read: () => BundleFiles): Candidate {
+    const files = read();
+    return { files, verified: verifiedBundle({ files, signers: this.#signers }) };
+  }
+
+  /** One that may be put in force now, but for its past here. @throws BundleRefused */
+  current(read: () => BundleFiles): Candidate {
+    const found = this.candidate(read);
+    found.verified.requireCurrent(this.#clock.now());
+    return found;
+  }
+
+  /** @throws BundleRefused */
+  async admitted(read: () => BundleFiles): Promise<Candidate> {
+    const found = this.current(read);
+    requireAdmissible(found.verified, this.#store.state);
+    await probeBundle({ files: found.files, signers: this.#signers });
+    return found;
+  }
+
+  /** The bundle of the configured folder, when it is another one than it was. @throws BundleRefused */
+  async newInFolder(dir: string): Promise<Candidate | undefined> {
+    const found = this.candidate(() => readBundle(dir));
+    const { active, folder } = this.#store.state;
+    return active !== null && folder === folderKey(found) ? undefined : this.admitted(() => found.files);
+  }
+
+  /** Durable when it returns. @param fromFolder it is the one of the configured folder */
+  take({ files, verified }: Candidate, fromFolder: boolean): void {
+    const { active, history, version } = this.#store.state;
+    const { digest } = verified;
+    this.#store.keep(digest, files);
+    this.#store.update({
+      active: digest,
+      version: Math.max(version, verified.version),
+      history: [
+        ...history.filter((each) => each !== digest && each !== active),
+        ...(active === null || active === digest ? [] : [active]),
+      ],
+      ...(fromFolder ? { folder: folderKey({ verified }) } : {}),
+    });
+  }
+}
+
+const folderKey = ({ verified }: Pick<Candidate, 'verified'>): string =>
+  `${verified.digest} ${verified.version}`;
+
+/** For people: the code first. */
+export const describeRefusal = (thrown: unknown): string =>
+  thrown instanceof BundleRefused ? `${thrown.code}: ${describe(thrown)}` : describe(thrown);
 
 /**
  * Whether a gateway with this past takes the bundle next.

@@ -1,16 +1,13 @@
 import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
-import { describe } from '../core/errors.ts';
 import type { Emit } from '../telemetry/events.ts';
-import type { BundleFiles } from '../trust/bundle.ts';
 import { BundleRefused } from '../trust/bundle-refused.ts';
 import type { ReleasedBundle } from '../trust/release.ts';
 import { readBundle } from './bundle-folder.ts';
-import { probeBundle } from './bundle-thread.ts';
 import type { PolicyFiles, ShadowFiles } from './messages.ts';
-import { requireAdmissible } from './policy-admission.ts';
-import { verifiedBundle, type SignerTexts } from './policy-files.ts';
+import { Admission, describeRefusal, type Candidate } from './policy-admission.ts';
+import type { SignerTexts } from './policy-files.ts';
 import { PolicyStore, type PolicyRequest } from './policy-store.ts';
 
 export interface PolicyKeeperOptions {
@@ -30,6 +27,7 @@ export class PolicyKeeper {
   readonly #options: PolicyKeeperOptions;
   readonly #signers: SignerTexts;
   readonly #store: PolicyStore;
+  readonly #admission: Admission;
   #verified: ReleasedBundle;
   #policy: PolicyFiles;
   #shadows: readonly ShadowFiles[] = [];
@@ -40,11 +38,13 @@ export class PolicyKeeper {
     options: PolicyKeeperOptions,
     store: PolicyStore,
     signers: SignerTexts,
+    admission: Admission,
     first: Candidate,
   ) {
     this.#options = options;
     this.#store = store;
     this.#signers = signers;
+    this.#admission = admission;
     this.#verified = first.verified;
     this.#policy = { files: first.files, signers, apart: false, act: 'start', why: null };
   }
@@ -54,25 +54,24 @@ export class PolicyKeeper {
    * @throws ConfigError when there is no bundle to begin with; the system's error for the store
    */
   static async open(options: PolicyKeeperOptions): Promise<PolicyKeeper> {
-    const { policy, emit } = options;
+    const { policy, clock, emit } = options;
     const pems = policy.signers.map((file) => readFileSync(file, 'utf8'));
     const signers = { pems, threshold: policy.threshold };
     const store = PolicyStore.open(policy.store);
+    const admission = new Admission(store, clock, signers);
     const { active } = store.state;
-    let refused: unknown;
     let first: Candidate | undefined;
     try {
-      first = await newInFolder(store, options, signers);
+      first = await admission.newInFolder(policy.bundle);
     } catch (thrown) {
       if (active === null) throw thrown;
-      refused = thrown;
+      emit('policy.problem', { detail: `${policy.bundle}: ${describeRefusal(thrown)}` });
     }
-    if (first !== undefined) take(store, first, folderKey(first));
-    else first = candidate(() => store.read(active ?? ''), signers);
-    const keeper = new PolicyKeeper(options, store, signers, first);
-    if (refused !== undefined) emit('policy.problem', { detail: describeRefusal(refused) });
-    const { digest } = first.verified;
-    if (store.state.quarantined.some(({ bundle }) => bundle === digest)) keeper.#leave('it is in quarantine');
+    if (first !== undefined) admission.take(first, true);
+    else first = admission.candidate(() => store.read(active ?? ''));
+    const keeper = new PolicyKeeper(options, store, signers, admission, first);
+    const held = store.state.quarantined.find(({ bundle }) => bundle === keeper.#verified.digest);
+    if (held !== undefined) keeper.#leave(held.why);
     keeper.#tell();
     keeper.#shadows = keeper.#shadowFiles();
     return keeper;
@@ -156,13 +155,11 @@ export class PolicyKeeper {
     const { quarantined, shadow } = this.#store.state;
     switch (request.action) {
       case 'activate': {
-        const found = candidate(() => this.#store.incoming(request), this.#signers);
-        await admit(found, this.#store, this.#options.clock, this.#signers);
-        return this.#switchTo(found);
+        const found = await this.#admission.admitted(() => this.#store.incoming(request));
+        return this.#switchTo(found, false);
       }
       case 'shadow': {
-        const found = candidate(() => this.#store.incoming(request), this.#signers);
-        found.verified.requireCurrent(this.#options.clock.now());
+        const found = this.#admission.current(() => this.#store.incoming(request));
         this.#store.keep(found.verified.digest, found.files);
         this.#store.update({ shadow: [...new Set([...shadow, found.verified.digest])] });
         break;
@@ -179,13 +176,13 @@ export class PolicyKeeper {
   }
 
   async #tryFolder(): Promise<void> {
-    const found = await newInFolder(this.#store, this.#options, this.#signers);
-    if (found !== undefined) await this.#switchTo(found, folderKey(found));
+    const found = await this.#admission.newInFolder(this.#options.policy.bundle);
+    if (found !== undefined) await this.#switchTo(found, true);
   }
 
-  async #switchTo(next: Candidate, folder?: string): Promise<number> {
+  async #switchTo(next: Candidate, fromFolder: boolean): Promise<number> {
     // On disk first: a crash in between starts with the new one, and no older one passes any more.
-    take(this.#store, next, folder);
+    this.#admission.take(next, fromFolder);
     this.#verified = next.verified;
     this.#policy = { files: next.files, signers: this.#signers, apart: false, act: 'activate', why: null };
     this.#problem = undefined;
@@ -200,8 +197,7 @@ export class PolicyKeeper {
     for (const digest of history.toReversed()) {
       if (digest === bad || this.#store.state.quarantined.some(({ bundle }) => bundle === digest)) continue;
       try {
-        const good = candidate(() => this.#store.read(digest), this.#signers);
-        good.verified.requireCurrent(this.#options.clock.now());
+        const good = this.#admission.current(() => this.#store.read(digest));
         this.#store.update({ active: digest, history: history.filter((each) => each !== digest) });
         this.#verified = good.verified;
         this.#policy = { files: good.files, signers: this.#signers, apart: false, act: 'return', why };
@@ -215,7 +211,7 @@ export class PolicyKeeper {
   }
 
   #shadowFiles(): ShadowFiles[] {
-    const { policy, clock } = this.#options;
+    const { policy } = this.#options;
     const { shadow, quarantined } = this.#store.state;
     const sources = [
       ...policy.shadow.map((dir) => () => readBundle(dir)),
@@ -224,9 +220,8 @@ export class PolicyKeeper {
     const found = new Map<string, ShadowFiles>();
     for (const read of sources) {
       try {
-        const { files, verified } = candidate(read, this.#signers);
+        const { files, verified } = this.#admission.current(read);
         const { digest } = verified;
-        verified.requireCurrent(clock.now());
         if (quarantined.some(({ bundle }) => bundle === digest))
           throw new BundleRefused('bundle.quarantined', [`policy bundle: ${digest} is in quarantine`]);
         this.#store.keep(digest, files);
@@ -249,57 +244,3 @@ export class PolicyKeeper {
     this.#options.emit('policy.loaded', { bundle: bundle.digest, revision: bundle.revision, version });
   }
 }
-
-interface Candidate {
-  readonly files: BundleFiles;
-  readonly verified: ReleasedBundle;
-}
-
-function candidate(read: () => BundleFiles, signers: SignerTexts): Candidate {
-  const files = read();
-  return { files, verified: verifiedBundle({ files, signers }) };
-}
-
-const folderKey = ({ verified }: Candidate): string => `${verified.digest} ${verified.version}`;
-
-/** The bundle of the configured folder when it is another one, and may be put in force. @throws BundleRefused */
-async function newInFolder(
-  store: PolicyStore,
-  options: PolicyKeeperOptions,
-  signers: SignerTexts,
-): Promise<Candidate | undefined> {
-  const found = candidate(() => readBundle(options.policy.bundle), signers);
-  if (store.state.active !== null && store.state.folder === folderKey(found)) return undefined;
-  await admit(found, store, options.clock, signers);
-  return found;
-}
-
-/** @throws BundleRefused */
-async function admit(
-  { files, verified }: Candidate,
-  store: PolicyStore,
-  clock: Clock,
-  signers: SignerTexts,
-): Promise<void> {
-  verified.requireCurrent(clock.now());
-  requireAdmissible(verified, store.state);
-  await probeBundle({ files, signers });
-}
-
-function take(store: PolicyStore, { files, verified }: Candidate, folder: string | undefined): void {
-  const { active, history, version } = store.state;
-  const { digest } = verified;
-  store.keep(digest, files);
-  store.update({
-    active: digest,
-    version: Math.max(version, verified.version),
-    history: [
-      ...history.filter((each) => each !== digest && each !== active),
-      ...(active === null || active === digest ? [] : [active]),
-    ],
-    ...(folder === undefined ? {} : { folder }),
-  });
-}
-
-const describeRefusal = (thrown: unknown): string =>
-  thrown instanceof BundleRefused ? `${thrown.code}: ${describe(thrown)}` : describe(thrown);

@@ -160,7 +160,7 @@ export function readState(dir: string): StoreState | undefined {
   const raw = readJson(path);
   if (raw === undefined) return undefined;
   if (isObject(raw) && raw['format'] === FORMAT && hasExactly(raw, MEMBERS)) {
-    const { format, ...state } = raw;
+    const { format: _, ...state } = raw;
     // Written by ourselves, in a folder that nobody else may write; a damaged file fails the line above.
     return state as unknown as StoreState;
   }

@@ -1,11 +1,14 @@
+import type { Clock } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
+import type { EvidenceLog } from '../evidence/log.ts';
 import type { ShadowDecision, ShadowFacts } from '../evidence/record.ts';
+import type { Emit } from '../telemetry/events.ts';
+import type { ShadowCounts } from '../telemetry/gateway-metrics.ts';
 import type { Bundle } from '../trust/bundle.ts';
 import type { Decision } from '../trust/decision.ts';
 import { BundleThread } from './bundle-thread.ts';
 import type { ShadowFiles } from './messages.ts';
 import type { Evaluated } from './policy-thread-messages.ts';
-import type { ShadowsOptions } from './shadows.ts';
 import { Watchdog } from './watchdog.ts';
 
 // The bound that is stated (docs/policy.md): of one shadow the path of a message sees the time to put a decision into a
@@ -27,6 +30,14 @@ const MAX_LOST = 5;
 /** Label sets of one bundle, so that a bundle with thousands of reasons does not fill the page. */
 const MAX_SERIES = 64;
 
+export interface ShadowOptions {
+  readonly clock: Clock;
+  readonly nanoseconds: () => bigint;
+  readonly log: Pick<EvidenceLog, 'append'>;
+  readonly emit: Emit;
+  readonly counts: ShadowCounts;
+}
+
 interface Waiting {
   readonly exchange: ExchangeId;
   readonly decision: Decision;
@@ -38,7 +49,7 @@ export class Shadow {
   readonly #files: ShadowFiles;
   readonly #revision: string;
   readonly #expiresAt: number;
-  readonly #options: ShadowsOptions;
+  readonly #options: ShadowOptions;
   readonly #watchdog: Watchdog;
   readonly #timer: NodeJS.Timeout;
   readonly #watching: NodeJS.Timeout;
@@ -51,7 +62,7 @@ export class Shadow {
   #closed = false;
   readonly #series = new Set<string>();
 
-  constructor(files: ShadowFiles, { digest, revision }: Bundle, expiresAt: number, options: ShadowsOptions) {
+  constructor(files: ShadowFiles, { digest, revision }: Bundle, expiresAt: number, options: ShadowOptions) {
     this.digest = digest;
     this.#files = files;
     this.#revision = revision;

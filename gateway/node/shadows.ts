@@ -1,28 +1,16 @@
-import type { Clock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import type { ExchangeId } from '../core/ids.ts';
-import type { EvidenceLog } from '../evidence/log.ts';
-import type { Emit } from '../telemetry/events.ts';
-import type { ShadowCounts } from '../telemetry/gateway-metrics.ts';
 import type { Decision } from '../trust/decision.ts';
 import type { ShadowFiles } from './messages.ts';
 import { verifiedBundle } from './policy-files.ts';
-import { Shadow } from './shadow.ts';
-
-export interface ShadowsOptions {
-  readonly clock: Clock;
-  readonly nanoseconds: () => bigint;
-  readonly log: Pick<EvidenceLog, 'append'>;
-  readonly emit: Emit;
-  readonly counts: ShadowCounts;
-}
+import { Shadow, type ShadowOptions } from './shadow.ts';
 
 /** The bundles that one worker has evaluated beside the one in force. */
 export class Shadows {
-  readonly #options: ShadowsOptions;
+  readonly #options: ShadowOptions;
   #shadows: readonly Shadow[] = [];
 
-  constructor(options: ShadowsOptions) {
+  constructor(options: ShadowOptions) {
     this.#options = options;
   }
 

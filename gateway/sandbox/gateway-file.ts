@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Agency, OfferedService, SandboxInstance } from './instance.ts';
+import type { PolicySettings } from './release-policy.ts';
 
 export interface Ports {
   readonly http: number;
@@ -11,7 +12,7 @@ export interface Ports {
 }
 
 export interface SandboxSettings {
-  readonly bundle: string;
+  readonly policy: PolicySettings;
   readonly bodyIdleSeconds?: number;
   readonly workers?: number;
 }
@@ -22,7 +23,7 @@ export async function writeGatewayFile(
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-  { bundle, bodyIdleSeconds = 60, workers = 1 }: SandboxSettings,
+  { policy, bodyIdleSeconds = 60, workers = 1 }: SandboxSettings,
 ): Promise<string> {
   const file = join(agency.dir, 'gateway.yaml');
   const offered = services.map(
@@ -40,7 +41,7 @@ admin: { host: 127.0.0.1, port: ${ports.admin} }
 registry: { file: "${instance.registryFile}", rootKeys: ["${instance.registryRootKey}"], reloadSeconds: 1 }
 keys: { message: { file: message.key }, log: log.key, assertion: [assertion.key] }
 log: { dir: log, origin: ${agency.origin}, segmentMiB: 16 }
-policy: { bundle: "${bundle}" }
+policy: ${JSON.stringify(policy)}
 subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}

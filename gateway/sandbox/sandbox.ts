@@ -2,11 +2,12 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type IdentityEnds } from './agency-idp.ts';
-import { writeGatewayFile, type Ports } from './gateway-file.ts';
+import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
 import { GatewayProcess } from './gateway-process.ts';
 import { PackageMissing } from './idp/idp.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
 import { PortBlock } from './ports.ts';
+import { releasePolicy } from './release-policy.ts';
 import { startServices, type SandboxServices } from './services.ts';
 
 /** What `troad sandbox` prints when it is ready; tests, the demo and the benchmark read it. */
@@ -40,6 +41,8 @@ export interface SandboxOptions {
   /** How to start one gateway: the program and the arguments before `--config FILE`. */
   readonly run: readonly [program: string, ...args: string[]];
   readonly bundle: string;
+  /** Take the bundle as it is, without signers: for tests that change it. */
+  readonly unsigned?: true;
   readonly now: () => EpochMs;
   /** Longest silence inside a body before it is ended. Default 60. */
   readonly bodyIdleSeconds?: number;
@@ -123,9 +126,14 @@ export class Sandbox {
     const idp = await identityProvider(instance, a, `http://127.0.0.1:${portsA.http}`, options);
     if (idp !== undefined) opened.push(() => idp.close());
     await instance.publish(linked, b, a, offered, idp === undefined ? [] : [idp.row]);
+    const policy =
+      options.unsigned === true
+        ? { bundle: options.bundle, signers: [] }
+        : await releasePolicy(options.dir, options.bundle, options.now());
+    const settings = { ...options, policy };
     const gateways = await Promise.all([
-      startGateway(options, instance, a, portsA, [], opened),
-      startGateway(options, instance, b, portsB, offered, opened),
+      startGateway(settings, instance, a, portsA, [], opened),
+      startGateway(settings, instance, b, portsB, offered, opened),
     ]);
     const ends = readyLine(instance, a, b, portsA, portsB, services, gateways);
     const ready: SandboxReady = { ...ends, ...(idp === undefined ? {} : { identity: idp.ends }) };
@@ -215,7 +223,7 @@ function readyLine(
 }
 
 async function startGateway(
-  options: SandboxOptions,
+  options: SandboxOptions & SandboxSettings,
   instance: SandboxInstance,
   agency: Agency,
   ports: Ports,
