@@ -44,10 +44,10 @@ export function loadPolicy(given: PolicyFiles, watch: PolicyWatch): WorkerPolicy
   const watched = given.apart ? undefined : watchedEngine(PolicyEngine.load(bundle), watch);
   const apart = `policy ${revision} is set apart, and there is none to return to`;
   const expired = `policy ${revision} has expired`;
-  const evaluate = (text: string): unknown => {
+  const evaluate: Evaluator['evaluate'] = (text, asked) => {
     if (watched === undefined) throw new Unavailable('policy.failed', apart);
     if (clock.now() >= expiresAt) throw new Unavailable('policy.expired', expired);
-    return watched(text);
+    return watched(text, asked);
   };
   return {
     bundle,
@@ -58,13 +58,13 @@ export function loadPolicy(given: PolicyFiles, watch: PolicyWatch): WorkerPolicy
 }
 
 /** Each evaluation marked, and failures counted. Two stores and a look at the clock: 60 ns of some 60 microseconds. */
-function watchedEngine(engine: PolicyEngine, watch: PolicyWatch): (text: string) => unknown {
+function watchedEngine(engine: PolicyEngine, watch: PolicyWatch): Evaluator['evaluate'] {
   const { mark, nanoseconds, onFailing } = watch;
   let failures = 0;
-  return (text) => {
+  return (text, asked) => {
     mark.begin(nanoseconds());
     try {
-      const results = engine.evaluate(text);
+      const results = engine.evaluate(text, asked);
       failures = 0;
       return results;
     } catch (thrown) {
