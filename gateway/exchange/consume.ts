@@ -77,7 +77,7 @@ class Consumption {
   /** Decide the mode, sign, record, and only then let the first byte go. */
   async #send(admitted: Admitted): Promise<Sent> {
     const { request, target, grant } = admitted;
-    const { limits, clock, signing, link } = this.#gateway;
+    const { limits, clock, signing, link, passed } = this.#gateway;
     const body = await gather(this.#arrival.inflow, request.length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
@@ -137,7 +137,7 @@ class Consumption {
       body.inflow,
       call.outflow,
       meter,
-      uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs),
+      { ...uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs), passed },
       async () => {
         const digest = meter.digest();
         const closing = await signer.requestFinal(head, digest, meter.length);
@@ -188,7 +188,7 @@ class Consumption {
     sent: Sent,
     admitted: Admitted,
   ): Promise<void> {
-    const { limits, verifier } = this.#gateway;
+    const { limits, verifier, passed } = this.#gateway;
     const peer = sent.exchange.to;
     const meter = new BodyMeter();
     const record = async (trailers: Fields): Promise<Fields> => {
@@ -231,7 +231,7 @@ class Consumption {
       answer.inflow,
       out,
       meter,
-      answerTerms(head.exchange.length, limits.answerMs),
+      { ...answerTerms(head.exchange.length, limits.answerMs), passed },
       record,
     );
   }

@@ -46,6 +46,8 @@ export interface Gateway {
   /** Peers that contradicted themselves. Added to by {@link witness}, read by the registry's directory. */
   readonly quarantine: Set<string>;
   readonly limits: ExchangeLimits;
+  /** Told of the bytes of bodies that go through ({@link RelayTerms}). */
+  readonly passed?: (bytes: number) => void;
   readonly spelling: XRoadSpelling;
   readonly requestHash: boolean;
   readonly observer: ExchangeObserver;

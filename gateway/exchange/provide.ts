@@ -118,7 +118,10 @@ class Provision {
       await this.#record(this.#verify(demand, meter, trailers));
       return NO_FIELDS; // the service gets none
     };
-    const terms = uploadTerms(length, service.maxRequestBytes, limits.bodyIdleMs);
+    const terms = {
+      ...uploadTerms(length, service.maxRequestBytes, limits.bodyIdleMs),
+      passed: this.#gateway.passed,
+    };
     let call: ServiceCall;
     let upload: Promise<void>;
     if (service.delivery === 'verified') {
@@ -192,7 +195,7 @@ class Provision {
     const meter = new BodyMeter();
     const { out, close } = await this.#answering.stream(status, fields, length);
     const idleMs = Math.max(service.timeoutMs, this.#gateway.limits.bodyIdleMs);
-    const terms = serviceTerms(length, service.maxResponseBytes, idleMs);
+    const terms = { ...serviceTerms(length, service.maxResponseBytes, idleMs), passed: this.#gateway.passed };
     return relay(permit, body.inflow, out, meter, terms, () => close(meter));
   }
 

@@ -14,6 +14,8 @@ export interface RelayTerms {
   readonly tooLarge: RefusalCode;
   readonly wrongLength: RefusalCode;
   readonly stalled: RefusalCode;
+  /** Told how many bytes went through: their buffers are garbage soon. */
+  readonly passed?: ((bytes: number) => void) | undefined;
 }
 
 /**
@@ -75,6 +77,7 @@ export function relay(
         if (over || chunk.length === 0) return; // an empty last chunk must not release the one before it
         moved = true;
         meter.update(chunk);
+        terms.passed?.(chunk.length);
         if (meter.length > terms.maxBytes) {
           fail(new Denied(terms.tooLarge, `over ${terms.maxBytes} bytes`));
         } else if (terms.length !== undefined && meter.length > terms.length) {

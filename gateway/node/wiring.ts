@@ -27,6 +27,7 @@ import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
 import { Shadows } from './shadows.ts';
 import { ASSERTION_WINDOW_MS, onceOf, rememberSeen } from './shared-memory.ts';
+import { reclaimer } from './reclaimer.ts';
 import { openUsers } from './users.ts';
 
 const SPOOL_BYTES = 1024 ** 3;
@@ -148,6 +149,7 @@ export async function wire(
     users: openUsers(config, registry, jwks, shared, ended),
     devices: { register, running: new RunningDevices(register, clock), relayed: new VerifiedDevices() },
     quarantine,
+    passed: reclaimer(),
     limits: {
       bodyIdleMs: config.limits.bodyIdleMs,
       answerMs: config.limits.answerMs,
