@@ -47,13 +47,16 @@ function capabilities(opa) {
   });
 }
 
+const readJson = (...parts) => JSON.parse(readFileSync(at(...parts), 'utf8'));
+
+const inside = (folder, ending) =>
+  readdirSync(at(folder))
+    .filter((name) => name.endsWith(ending))
+    .toSorted() // the file system promises no order
+    .map((name) => `${folder}/${name}`);
+
 /** Every file the bundle was made from or judged by, in a fixed order. */
 function sourceFiles() {
-  const inside = (folder, ending) =>
-    readdirSync(at(folder))
-      .filter((name) => name.endsWith(ending))
-      .toSorted() // the file system promises no order
-      .map((name) => `${folder}/${name}`);
   return [...inside('data', '.json'), ...inside('schemas', '.json'), ...inside('troad', '.rego')];
 }
 
@@ -63,7 +66,8 @@ function build(opa, scratch) {
   writeFileSync(join(scratch, 'capabilities.json'), capabilitiesJson);
   const options = ['--ignore', '*_test.rego', '--capabilities', join(scratch, 'capabilities.json')];
   const wasm = opa.compile(ENTRYPOINT, SOURCES, options);
-  const data = json({ reasons: JSON.parse(readFileSync(at('data', 'reasons.json'), 'utf8')) });
+  const names = inside('data', '.json').map((path) => path.slice('data/'.length, -'.json'.length));
+  const data = json(Object.fromEntries(names.map((name) => [name, readJson('data', `${name}.json`)])));
   const digests = Object.fromEntries(sourceFiles().map((path) => [path, sha256(readFileSync(at(path)))]));
   const manifest = {
     format: 'troad-policy-bundle-v1',

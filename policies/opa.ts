@@ -9,7 +9,12 @@ import { gunzipSync } from 'node:zlib';
 export const POLICIES = dirname(fileURLToPath(import.meta.url));
 
 /** What can be evaluated or compiled: the sources, and the data under the name the policy knows it by. */
-export const SOURCES = ['troad', 'reasons:data/reasons.json'] as const;
+export const SOURCES = [
+  'troad',
+  'classes:data/classes.json',
+  'reasons:data/reasons.json',
+  'score:data/score.json',
+] as const;
 
 /** The compiler was not found, or did not accept what it was given. */
 export class OpaFailed extends Error {

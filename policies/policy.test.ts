@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { utf8 } from '../gateway/core/bytes.ts';
 import { Bundle } from '../gateway/trust/bundle.ts';
 import { canonicalJson, isObject } from '../gateway/trust/canonical.ts';
@@ -32,18 +32,23 @@ function findOpa(): Opa | undefined {
 const opa = findOpa();
 const withOpa = opa === undefined ? { skip: 'opa of the pinned version is not installed' } : {};
 
+type Levels = Readonly<Record<string, number>>;
 interface Vector {
   readonly name: string;
   readonly base: string;
   readonly set?: Readonly<Record<string, unknown>>;
   readonly remove?: readonly string[];
+  /** Of each factor of the score, 0 to 4. */
+  readonly levels?: Levels;
   readonly expect: 'undefined' | { readonly allow: boolean; readonly reasons: readonly string[] };
 }
-// The repository's own file; a wrong shape fails the tests below.
-const { bases, vectors } = readJson('vectors/admission.json') as {
+interface VectorFile {
   readonly bases: Readonly<Record<string, object>>;
   readonly vectors: readonly Vector[];
-};
+}
+// The repository's own files; a wrong shape fails the tests below.
+const files = ['admission', 'score'].map((name) => readJson(`vectors/${name}.json`) as VectorFile);
+const vectors = files.flatMap(({ vectors: some }) => some);
 
 /** Puts a value at a pointer (RFC 6901, no escapes), or takes the member away. */
 function edit(document: unknown, pointer: string, value?: unknown): void {
@@ -55,40 +60,76 @@ function edit(document: unknown, pointer: string, value?: unknown): void {
   else Reflect.set(owner, last, value);
 }
 
-const inputs = vectors.map((vector) => {
-  const document = structuredClone(bases[vector.base]);
-  for (const [pointer, value] of Object.entries(vector.set ?? {})) edit(document, pointer, value);
-  for (const pointer of vector.remove ?? []) edit(document, pointer);
-  return document;
-});
+const inputs = files.flatMap(({ bases, vectors: some }) =>
+  some.map((vector) => {
+    const document = structuredClone(bases[vector.base]);
+    for (const [pointer, value] of Object.entries(vector.set ?? {})) edit(document, pointer, value);
+    for (const pointer of vector.remove ?? []) edit(document, pointer);
+    return document;
+  }),
+);
 
-function outcome(document: unknown): Vector['expect'] {
+function outcome(document: unknown): unknown {
   try {
-    const { allow, reasons } = engine.replay(utf8(canonicalJson(document)));
-    return { allow, reasons };
+    const { allow, obligations, reasons, score, threshold, tier } = engine.replay(
+      utf8(canonicalJson(document)),
+    );
+    return { allow, obligations, reasons, score, threshold, tier };
   } catch (thrown) {
     t.match(thrown, { name: 'Unavailable', code: 'policy.undefined' });
     return 'undefined';
   }
 }
 
+/** Of an outcome what a vector speaks of. */
+function only(given: unknown, wanted: Vector['expect']): unknown {
+  if (!isObject(given) || wanted === 'undefined') return given;
+  return Object.fromEntries(Object.entries(given).filter(([name]) => Object.hasOwn(wanted, name)));
+}
+
 void t.test('golden vectors, on the compiled module', async (t) => {
-  t.ok(vectors.length >= 80, 'they are there');
-  for (const [i, { name, expect }] of vectors.entries()) t.strictSame(outcome(inputs[i]), expect, name);
+  t.ok(vectors.length >= 110, 'they are there');
+  for (const [i, { name, expect }] of vectors.entries())
+    t.strictSame(only(outcome(inputs[i]), expect), expect, name);
 });
 
-void t.test('golden vectors: the module answers what opa answers', withOpa, async (t) => {
+void t.test('golden vectors: the score is the sum of levels times weights', async (t) => {
+  const { weights } = readJson('data/score.json') as { readonly weights: Levels }; // the schema is checked below
+  const scored = vectors.flatMap(({ name, levels }, i) =>
+    levels === undefined ? [] : [{ name, levels, i }],
+  );
+  t.ok(scored.length >= 30, 'they are there');
+  for (const { name, levels, i } of scored) {
+    t.strictSame(Object.keys(levels).toSorted(), Object.keys(weights).toSorted(), name);
+    const sum = Object.entries(levels).reduce(
+      (total, [factor, level]) => total + level * (weights[factor] ?? 0),
+      0,
+    );
+    t.match(outcome(inputs[i]), { score: sum }, name);
+  }
   if (opa === undefined) return;
+  const answers = askOpa(t, opa, 'data.troad.score.levels');
+  for (const { name, levels, i } of scored) t.strictSame(answers[i], levels, `${name}: levels`);
+});
+
+/** What the sources answer to every vector. */
+function askOpa(t: Test, compiler: Opa, rule: string): readonly unknown[] {
   const scratch = mkdtempSync(join(tmpdir(), 'troad-vectors-'));
   t.teardown(() => rmSync(scratch, { recursive: true, force: true }));
   const file = join(scratch, 'inputs.json');
   writeFileSync(file, JSON.stringify({ inputs }));
-  const query = '[d | some i in data.vectors.inputs; d := data.troad.exchange.decision with input as i]';
+  const query = `[d | some i in data.vectors.inputs; d := ${rule} with input as i]`;
   const data = [...SOURCES, `vectors:${file}`].flatMap((source) => ['-d', source]);
-  const output: unknown = JSON.parse(opa.run(['eval', '-f', 'values', ...data, query]));
+  const output: unknown = JSON.parse(compiler.run(['eval', '-f', 'values', ...data, query]));
   // -f values: one array for each result, each with one value for each expression.
   const answers: readonly unknown[] = Array.isArray(output) && Array.isArray(output[0]) ? output[0] : [];
   t.equal(answers.length, inputs.length);
+  return answers;
+}
+
+void t.test('golden vectors: the module answers what opa answers', withOpa, async (t) => {
+  if (opa === undefined) return;
+  const answers = askOpa(t, opa, 'data.troad.exchange.decision');
   for (const [i, document] of inputs.entries()) {
     const results = engine.evaluate(JSON.stringify(document));
     t.strictSame(results, [{ result: answers[i] }], vectors[i]?.name ?? '');

@@ -104,7 +104,7 @@ const MALFORMED = [
       obligations: {},
       reasons: ['admission.input_malformed'],
       score: 0,
-      threshold: 0,
+      threshold: 100,
       tier: 'none',
     },
   },

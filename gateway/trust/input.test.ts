@@ -55,7 +55,10 @@ void t.test("the consumer's gateway lays down what it proved", async (t) => {
     device: null,
     node: null,
     signals: USUAL,
+    threat: null,
   });
+  const threat = { age_hours: 1, cvss_tenths: 98, epss_permille: null, kev: 1 };
+  t.match(JSON.parse(PolicyInput.forConsumer(consumerFacts({ threat })).text), { threat });
   const personal = PolicyInput.forConsumer(consumerFacts({ agreement: { ...AGREEMENT, class: 'personal' } }));
   t.match(JSON.parse(personal.text), { agreement: { class: 'personal' } });
   t.equal(input.decisionId, facts.exchange);

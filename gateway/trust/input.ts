@@ -11,6 +11,7 @@ import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
 import type { SignalFacts } from './signals.ts';
+import type { ThreatFacts } from './threat.ts';
 
 /** The terms of one agreement, as the registry has them. */
 export interface AgreementTerms {
@@ -55,6 +56,8 @@ export interface ConsumerFacts {
   readonly agreement: AgreementTerms | undefined;
   /** What is unusual about the request: our own observations, no proofs. */
   readonly signals: SignalFacts;
+  /** What the threat feeds say of the machines; undefined where there are no feeds. */
+  readonly threat?: ThreatFacts;
 }
 
 /** What the provider's gateway knows: nothing the peer did not sign, nobody the connection did not prove. */
@@ -74,6 +77,7 @@ export interface ProviderFacts {
   readonly agreement: AgreementTerms | undefined;
   /** What is unusual about the request: our own observations, no proofs. */
   readonly signals: SignalFacts;
+  readonly threat?: ThreatFacts;
 }
 
 /**
@@ -109,7 +113,7 @@ export class PolicyInput {
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
-    const { exchange, now, client, user, endpoint, node, request, agreement, signals } = facts;
+    const { exchange, now, client, user, endpoint, node, request, agreement, signals, threat = null } = facts;
     return new PolicyInput({
       agreement: terms(agreement),
       assertion: shown(user),
@@ -122,12 +126,25 @@ export class PolicyInput {
       request: asked(request.client, request.length, request.method, request.route),
       role: 'consumer',
       signals,
+      threat,
     });
   }
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const { now, peer, signed, route, client, user, endpoint, node, agreement, signals } = facts;
+    const {
+      now,
+      peer,
+      signed,
+      route,
+      client,
+      user,
+      endpoint,
+      node,
+      agreement,
+      signals,
+      threat = null,
+    } = facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -160,6 +177,7 @@ export class PolicyInput {
       request: asked(client, exchange.length, view.method, route),
       role: 'provider',
       signals,
+      threat,
     });
   }
 }
@@ -193,6 +211,7 @@ interface Document {
   readonly request: ReturnType<typeof asked>;
   readonly role: 'consumer' | 'provider';
   readonly signals: SignalFacts;
+  readonly threat: ThreatFacts | null;
 }
 
 function asked(client: SubsystemId, length: number | undefined, method: string, route: Route) {

@@ -6,6 +6,7 @@
 #   out of a comparison.
 # schemas:
 #   - input: schema.input
+#   - data.classes: schema.classes
 package troad.admission
 
 import data.troad.devices
@@ -49,6 +50,8 @@ unmet contains "admission.no_longer_in_force" if not unended
 unmet contains "admission.not_enabled_by_provider" if not enabled_by_provider
 
 unmet contains "admission.not_enabled_by_consumer" if not enabled_by_consumer
+
+unmet contains "admission.class_unknown" if not class_known
 
 unmet contains "admission.assertion_required" if not assertion_presented
 
@@ -149,6 +152,9 @@ unended if {
 enabled_by_provider if input.agreement.enabled_by_provider == true
 
 enabled_by_consumer if input.agreement.enabled_by_consumer == true
+
+# A class without a threshold would be one that everybody reaches.
+class_known if data.classes[input.agreement.class]
 
 # --- What the agreement demands beyond that
 
@@ -285,7 +291,7 @@ node_held if devices.held(input.node, input.agreement.device.node)
 well_formed if {
 	object.keys(input) == {
 		"agreement", "assertion", "client_system", "decision_id", "device",
-		"node", "now_ms", "peer", "request", "role", "signals",
+		"node", "now_ms", "peer", "request", "role", "signals", "threat",
 	}
 	is_string(input.decision_id)
 	input.decision_id != ""
@@ -299,6 +305,7 @@ well_formed if {
 	client_system_well_formed
 	agreement_well_formed
 	signals_well_formed
+	threat_well_formed
 }
 
 request_well_formed if {
@@ -400,11 +407,20 @@ signals_well_formed if {
 	input.signals.device in {"known", "new", null}
 	input.signals.hour in {"usual", "unusual", null}
 	is_number(input.signals.refusals)
-	percent_well_formed(input.signals.rate_percent)
-	percent_well_formed(input.signals.volume_percent)
+	number_or_null(input.signals.rate_percent)
+	number_or_null(input.signals.volume_percent)
 }
 
-# null: there is no norm yet.
-percent_well_formed(null)
+# null: nobody knows.
+number_or_null(null)
 
-percent_well_formed(percent) if is_number(percent)
+number_or_null(number) if is_number(number)
+
+# null: the gateway has no threat feeds.
+threat_well_formed if input.threat == null
+
+threat_well_formed if {
+	object.keys(input.threat) == {"age_hours", "cvss_tenths", "epss_permille", "kev"}
+	is_number(input.threat.kev)
+	every name in ["age_hours", "cvss_tenths", "epss_permille"] { number_or_null(input.threat[name]) }
+}

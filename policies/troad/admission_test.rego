@@ -48,6 +48,7 @@ at_consumer := {
 		"refusals": 0,
 		"volume_percent": null,
 	},
+	"threat": null,
 }
 
 at_provider := object.union(at_consumer, {
@@ -85,9 +86,9 @@ test_allows if {
 			"allow": true,
 			"reasons": [],
 			"obligations": {},
-			"score": 100,
-			"threshold": 0,
-			"tier": "high",
+			"score": 50,
+			"threshold": 10,
+			"tier": "medium",
 		}
 	}
 }
@@ -120,6 +121,9 @@ refusals := [
 	[{"/agreement/until_ms": null}, "admission.no_longer_in_force"],
 	[{"/agreement/until_ms": "2000"}, "admission.no_longer_in_force"],
 	[{"/agreement/until_ms": []}, "admission.no_longer_in_force"],
+	[{"/agreement/class": "secret"}, "admission.class_unknown"],
+	[{"/agreement/class": null}, "admission.class_unknown"],
+	[{"/agreement/class": ["general"]}, "admission.class_unknown"],
 	[{"/agreement/id": ""}, "admission.agreement_missing"],
 	[{"/agreement/id": null}, "admission.agreement_missing"],
 	[{"/agreement": null}, "admission.agreement_missing"],
@@ -323,7 +327,7 @@ test_refuses_without_any_one_field if {
 }
 
 test_fields_were_found if {
-	count(leaves(at_consumer)) == 37
+	count(leaves(at_consumer)) == 38
 	["agreement", "until_ms"] in leaves(at_consumer)
 }
 
@@ -333,6 +337,30 @@ test_refuses_one_field_more if {
 		verdict(facts).reasons == ["admission.input_malformed"]
 	}
 	verdict(json.patch(at_provider, [{"op": "add", "path": "/peer/extra", "value": 1}])).allow == false
+}
+
+test_refuses_malformed_threat if {
+	every threat in [
+		true,
+		{},
+		{"age_hours": 1, "cvss_tenths": 0, "epss_permille": 0},
+		{"age_hours": 1, "cvss_tenths": 0, "epss_permille": 0, "kev": null},
+		{"age_hours": "1", "cvss_tenths": 0, "epss_permille": 0, "kev": 0},
+		{"age_hours": 1, "cvss_tenths": "0", "epss_permille": 0, "kev": 0},
+		{"age_hours": 1, "cvss_tenths": 0, "epss_permille": [], "kev": 0},
+		{"age_hours": 1, "cvss_tenths": 0, "epss_permille": 0, "kev": 0, "feeds": 3},
+	] {
+		verdict(changed(at_consumer, {"/threat": threat})).reasons == ["admission.input_malformed"]
+	}
+}
+
+test_allows_with_threat_facts if {
+	every threat in [
+		{"age_hours": 1, "cvss_tenths": 0, "epss_permille": 0, "kev": 0},
+		{"age_hours": null, "cvss_tenths": null, "epss_permille": null, "kev": 0},
+	] {
+		verdict(changed(at_consumer, {"/threat": threat})).allow == true
+	}
 }
 
 test_refuses_malformed_signals if {
@@ -359,7 +387,7 @@ test_refuses_what_is_no_object if {
 			"reasons": ["admission.input_malformed"],
 			"obligations": {},
 			"score": 0,
-			"threshold": 0,
+			"threshold": 100,
 			"tier": "none",
 		}
 	}
@@ -382,7 +410,8 @@ test_every_reason_has_its_texts if {
 	}
 	of_users := {refusal[1] | some refusal in user_refusals}
 	of_devices := {refusal[1] | some refusal in devices_test.refusals}
-	((seen | of_users) | of_devices) | {"admission.caller_unproved"} == object.keys(data.reasons)
+	admissions := {code | some code, _ in data.reasons; startswith(code, "admission.")}
+	((seen | of_users) | of_devices) | {"admission.caller_unproved"} == admissions
 	every texts in data.reasons {
 		object.keys(texts) == {"en", "zh-TW"}
 		every text in texts { count(text) > 5 }

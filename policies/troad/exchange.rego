@@ -1,12 +1,16 @@
 # METADATA
 # title: The decision on an exchange
 # description: >-
-#   What gateways ask. Admission says whether the exchange may happen at all.
+#   What gateways ask. Admission says whether the exchange may happen at all, the score whether this caller is trusted far
+#   enough for what is at stake, obligations under what conditions.
 # schemas:
 #   - input: schema.input
+#   - data.classes: schema.classes
 package troad.exchange
 
 import data.troad.admission
+import data.troad.obligations
+import data.troad.score
 
 # METADATA
 # title: The decision
@@ -19,24 +23,53 @@ default decision := {
 	"obligations": {},
 	"reasons": ["admission.input_malformed"],
 	"score": 0,
-	"threshold": 0,
+	"threshold": 100,
 	"tier": "none",
 }
 
 decision := {
-	"allow": admission.admitted,
+	"allow": allow,
 	"decision_id": input.decision_id,
-	"obligations": {},
-	"reasons": admission.reasons,
-	"score": score,
-	"threshold": 0,
+	"obligations": duties,
+	"reasons": reasons,
+	"score": score.value,
+	"threshold": threshold,
 	"tier": tier,
 }
 
-score := 100 if {
-	admission.admitted
-} else := 0
+# METADATA
+# title: May it happen?
+default allow := false
 
-tier := "high" if {
+allow if {
+	admission.admitted
+	score.value >= threshold
+}
+
+# METADATA
+# title: What the score has to reach for what is at stake
+default threshold := 100
+
+threshold := data.classes[input.agreement.class].threshold
+
+# METADATA
+# title: How far the caller is trusted; "none" when it is not admitted
+tier := score.tier if {
 	admission.admitted
 } else := "none"
+
+# METADATA
+# title: Why not
+reasons := admission.reasons if {
+	not admission.admitted
+} else := [] if {
+	allow
+} else := array.concat(["score.too_low"], sort(score.shortfalls))
+
+# METADATA
+# title: Under what conditions, or what would change a denial
+duties := obligations.allowed if {
+	allow
+} else := obligations.denied if {
+	admission.admitted
+} else := {}
