@@ -5,10 +5,10 @@ import { base64, utf8 } from '../core/bytes.ts';
 import { signBase, verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
-import { nodeHash } from '../tlog/hash.ts';
+import { leafHashOfText, nodeHash } from '../tlog/hash.ts';
 import { noteSigner } from '../tlog/note.ts';
 import { verifyInclusion } from '../tlog/proof.ts';
-import { BATCH_ALG, BatchTree, leafOf, MAX_BATCH, parseBatchSignature, rootOf, rootText } from './batch.ts';
+import { BATCH_ALG, BatchTree, MAX_BATCH, parseBatchSignature, rootOf, rootText } from './batch.ts';
 import { isMessageSigned, VerifiedBatches, type MessageKey } from './message-signature.ts';
 import { SigningQueue, type SignedText } from './signing-queue.ts';
 
@@ -86,11 +86,11 @@ void t.test('any messages in any order make the tree of RFC 6962', async () => {
     fc.asyncProperty(fc.uniqueArray(fc.string(), { minLength: 2, maxLength: 70 }), async (texts) => {
       const signed = await signAll(texts);
       const tree = new Frontier();
-      for (const { base } of signed) tree.append(leafOf(base));
+      for (const { base } of signed) tree.append(leafHashOfText(base));
       const shared = new VerifiedBatches();
       return signed.every((one, n) => {
         const { size, index, path } = parseBatchSignature(bytesOf(one));
-        verifyInclusion(leafOf(one.base), BigInt(index), BigInt(size), path, tree.root());
+        verifyInclusion(leafHashOfText(one.base), BigInt(index), BigInt(size), path, tree.root());
         return size === texts.length && index === n && isGood(one.base, bytesOf(one), shared);
       });
     }),
@@ -203,7 +203,7 @@ void t.test('signatures of one kind cannot be taken for another kind', async (t)
   t.notOk(accepts(first.base, forged), 'a checkpoint is no root of a batch');
 
   // RFC 6962 §2.1: a node is not a leaf. The "message" whose text is two hashes, in the half-sized tree.
-  const [a, b, c, d] = signed.map(({ base }) => leafOf(base));
+  const [a, b, c, d] = signed.map(({ base }) => leafHashOfText(base));
   if (!a || !b || !c || !d) throw new Error('unreachable');
   t.same(nodeHash(nodeHash(a, b), nodeHash(c, d)), root);
   const half = Buffer.concat([

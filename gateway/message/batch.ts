@@ -1,7 +1,7 @@
 // Batch signatures: one signature for many messages, each of which stays provable alone. docs/protocol.md has the layout.
 import { base64, view } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
-import { HASH_BYTES, LEAF_PREFIX, leafHashInPlace, nodeHash } from '../tlog/hash.ts';
+import { HASH_BYTES, leafHashOfText, nodeHash } from '../tlog/hash.ts';
 
 /**
  * `alg` of a message that was signed in a batch. It is part of the signed text, so neither form can be turned into the
@@ -32,10 +32,6 @@ const HEAD_BYTES = 4;
 export const rootText = (size: number, root: Uint8Array): string =>
   `\0${BATCH_ALG}\n${size}\n${base64(root)}\n`;
 
-/** Leaf of a message (RFC 6962 §2.1). UTF-8, so that no other text (an auditor reads any) has the same bytes. */
-export const leafOf = (base: string): Buffer =>
-  leafHashInPlace(Buffer.from(String.fromCharCode(LEAF_PREFIX) + base, 'utf8'));
-
 /** The tree over a batch, level by level: a last node without a sibling goes up as it is, which is RFC 6962's tree. */
 export class BatchTree {
   readonly #levels: (readonly Buffer[])[];
@@ -45,7 +41,7 @@ export class BatchTree {
   constructor(bases: readonly string[]) {
     this.size = bases.length;
     if (this.size < 2 || this.size > MAX_BATCH) throw new RangeError(`a batch of ${this.size}`);
-    let level = bases.map(leafOf);
+    let level = bases.map(leafHashOfText);
     this.#levels = [level];
     while (level.length > 1) {
       const above: Buffer[] = [];
@@ -102,7 +98,7 @@ export function parseBatchSignature(signature: Uint8Array): BatchSignature {
 
 /** Root of the batch that the message is claimed to be in. Any path leads somewhere: what counts is who signed the end. */
 export function rootOf(base: string, { size, index, path }: BatchSignature): Buffer {
-  let hash = leafOf(base);
+  let hash = leafHashOfText(base);
   let next = 0;
   for (let [own, last] = [index, size - 1]; last > 0; [own, last] = [own >> 1, last >> 1]) {
     const isRight = own % 2 === 1;

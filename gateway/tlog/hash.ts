@@ -14,13 +14,19 @@ export const EMPTY_ROOT: Buffer = sha256('');
 // Reused: hashing is synchronous, and two thirds of a small hash's price would be the allocation.
 const node = Buffer.alloc(1 + 2 * HASH_BYTES, NODE_PREFIX);
 
+/** Through a string and back costs half of asking for a buffer, which would not come from the pool. */
+const hashed = (data: Uint8Array | string): Buffer => Buffer.from(hash('sha256', data, 'binary'), 'binary');
+
 export const leafHash = (entry: Uint8Array): Buffer => sha256(Uint8Array.of(LEAF_PREFIX), entry);
 
 /** Leaf hash of an entry that already stands behind its prefix in memory: one call, no copy. */
-export const leafHashInPlace = (prefixed: Uint8Array): Buffer => hash('sha256', prefixed, 'buffer');
+export const leafHashInPlace = (prefixed: Uint8Array): Buffer => hashed(prefixed);
+
+/** Leaf hash of a text in UTF-8: no other text, of whatever characters, has the same bytes. */
+export const leafHashOfText = (text: string): Buffer => hashed(`\0${text}`);
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTES);
-  return hash('sha256', node, 'buffer');
+  return hashed(node);
 }
