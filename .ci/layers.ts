@@ -20,6 +20,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   'gateway/link': 4,
   'gateway/service': 4,
   'gateway/registry': 4,
+  'gateway/replicas': 4,
   'gateway/exchange': 5,
   'gateway/server': 6,
   'gateway/config': 6,
@@ -76,7 +77,7 @@ const TEST_PACKAGES = new Set([
 
 const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:http2': ['gateway/link/', 'gateway/server/'],
-  'node:tls': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/commands/'],
+  'node:tls': ['gateway/link/', 'gateway/server/', 'gateway/replicas/', 'gateway/sandbox/', 'gateway/commands/'],
   'node:http': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
   'node:https': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
   'node:child_process': ['gateway/cli.ts', 'gateway/commands/', 'gateway/sandbox/'],

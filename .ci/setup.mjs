@@ -22,6 +22,7 @@ const DEBIAN = {
   tpm: { swtpm: 'swtpm', swtpm_setup: 'swtpm-tools' },
   policy: { go: 'golang-go' },
   browser: { chromium: 'chromium' },
+  replicas: { 'redis-server': 'redis-server' },
 };
 
 class SetupError extends Error {}

@@ -12,6 +12,7 @@ import { openAdmin } from './node/admin.ts';
 import { seenInFormerLogs } from './node/former-logs.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
+import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
 import { keptSignals, openSignals } from './node/signals.ts';
 import { Workers } from './node/workers.ts';
 import { RegistryFile } from './registry/file.ts';
@@ -76,10 +77,17 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const signals = await keptSignals(config, registryFile, revocations, () => made.workers, emit);
 
   const logs = workerLogs(config.log, config.workers);
-  const shared = allocateShared(randomBytes);
+  const shared = allocateShared(randomBytes, nonceSecretOf(config));
   const tend = tender(shared, clock.now());
   const since = clock.now() - ASSERTION_WINDOW_MS;
   rememberSeen(onceOf(shared), await seenInFormerLogs(nodeStorage(), config.log, logs, since), clock.now());
+
+  // What ended at another replica while this one was away is known before any door opens.
+  const relay = await openSignalRelay(config, (set) => signals.take(set), emit);
+  const takeSignal = async (set: string): Promise<void> => {
+    await signals.take(set);
+    await relay?.publish(set);
+  };
 
   const fatal = Promise.withResolvers<string>();
   const { workers, linkPort } = await Workers.start({
@@ -108,19 +116,23 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       emit('gateway.fatal', { detail });
       fatal.resolve(detail);
     },
+  }).catch(async (thrown: unknown) => {
+    await relay?.close(); // what is open would keep the process alive
+    throw thrown;
   });
   made.workers = workers;
+  relay?.follow();
   const state = { stopping: false };
   const reasons = async (): Promise<string[]> => [
     ...(state.stopping ? ['stopping'] : []),
     ...(clock.now() >= registryFile.current.expiresAt ? ['the registry has expired'] : []),
     ...(await workers.reasons()),
   ];
-  const closers: (() => Promise<unknown>)[] = [];
+  const closers: (() => Promise<unknown>)[] = [async () => relay?.close()];
   try {
     const admin = await openAdmin(config, { workers, reasons, registryFile, policy });
     closers.push(() => admin.close());
-    closers.push(await openSignals(config, signals, emit));
+    closers.push(await openSignals(config, takeSignal, emit));
   } catch (thrown) {
     // What is open would keep the process alive.
     await Promise.all([workers.stop(), ...closers.map((close) => close())]);

@@ -28,6 +28,8 @@ export interface GatewayConfig {
   readonly subsystems: readonly SubsystemConfig[];
   readonly services: readonly ServiceConfig[];
   readonly signals: SignalsConfig;
+  /** Absent: this process is the whole gateway. */
+  readonly replicas?: ReplicasConfig;
   readonly limits: Limits;
   readonly compat: Compat;
 }
@@ -119,6 +121,20 @@ export interface ServiceConfig {
 export interface SignalsConfig {
   readonly push?: Endpoint & { readonly tls?: { readonly cert: string; readonly key: string } };
   readonly poll: readonly { readonly url: string; readonly tokenFile?: string; readonly pauseMs: number }[];
+}
+
+export interface ReplicasConfig {
+  readonly store: {
+    readonly host: string;
+    readonly port: number;
+    readonly database: number;
+    readonly tls: boolean;
+  };
+  readonly secretFile: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
+  readonly ca?: string;
+  readonly timeoutMs: number;
 }
 
 export interface Limits {

@@ -1,7 +1,14 @@
 import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { ConfigError } from '../core/errors.ts';
 import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
-import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemConfig } from './config.ts';
+import type {
+  GatewayConfig,
+  LogConfig,
+  ReplicasConfig,
+  ServiceConfig,
+  SignalsConfig,
+  SubsystemConfig,
+} from './config.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
 import { assemblePolicy } from './policy.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
@@ -85,7 +92,7 @@ export const isLoopback = (host: string): boolean =>
 
 /** What is wrong although each value by itself is not. */
 function findContradictions(document: ConfigDocument, report: Report): void {
-  const { node, listen, link, admin, subsystems, services, signals } = document;
+  const { node, listen, link, admin, subsystems, services, signals, replicas } = document;
   if (!node.member.startsWith(`${node.instance}/`))
     report('/node/member', `is not of instance ${node.instance}`);
   if (listen.http !== undefined && !isLoopback(listen.http.host)) {
@@ -104,6 +111,7 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     if (!url.startsWith('https:') && !isLoopback(new URL(url).hostname))
       report(`/signals/poll/${i}/url`, 'expected an https URL');
   });
+  findReplicaContradictions(replicas, report);
   const endpoints = new Map<string, string>();
   for (const [name, endpoint] of [
     ['listen/http', listen.http],
@@ -145,6 +153,17 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     if (service.ca !== undefined && !service.url.startsWith('https:'))
       report(`${at}/ca`, 'is for an https URL');
   });
+}
+
+function findReplicaContradictions(replicas: ConfigDocument['replicas'], report: Report): void {
+  if (replicas === undefined) return;
+  const tls = replicas.store.startsWith('rediss:');
+  // Whoever can answer in the store's place decides what counts as used.
+  if (!tls && !isLoopback(new URL(replicas.store).hostname.replace(/^\[|\]$/g, '')))
+    report('/replicas/store', 'off loopback the store is reached by rediss: TLS');
+  if (!tls && replicas.ca !== undefined) report('/replicas/ca', 'is for a rediss store');
+  if (replicas.user !== undefined && replicas.passwordFile === undefined)
+    report('/replicas/user', 'needs a passwordFile');
 }
 
 const ms = (seconds: number): number => Math.round(seconds * 1000);
@@ -199,6 +218,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
     subsystems: document.subsystems.map((subsystem, i) => assembleSubsystem(subsystem, i, files)),
     services: document.services.map((service, i) => assembleService(service, i, files)),
     signals: assembleSignals(document, files),
+    ...(document.replicas !== undefined && { replicas: assembleReplicas(document.replicas, files) }),
     limits: {
       headMs: ms(limits.headSeconds),
       bodyIdleMs: ms(limits.bodyIdleSeconds),
@@ -242,6 +262,26 @@ function assembleSignals({ signals: { push, poll } }: ConfigDocument, files: Con
       pauseMs: ms(pauseSeconds),
       ...(tokenFile !== undefined && { tokenFile: files.secret(`/signals/poll/${i}/tokenFile`, tokenFile) }),
     })),
+  };
+}
+
+function assembleReplicas(
+  { store, secretFile, user, passwordFile, ca, timeoutSeconds }: NonNullable<ConfigDocument['replicas']>,
+  files: ConfigFiles,
+): ReplicasConfig {
+  const { protocol, hostname, port, pathname } = new URL(store);
+  return {
+    store: {
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? 6379 : Number(port),
+      database: Number(pathname.slice(1)),
+      tls: protocol === 'rediss:',
+    },
+    secretFile: files.secret('/replicas/secretFile', secretFile),
+    ...(user !== undefined && { user }),
+    ...(passwordFile !== undefined && { passwordFile: files.secret('/replicas/passwordFile', passwordFile) }),
+    ...(ca !== undefined && { ca: files.readable('/replicas/ca', ca) }),
+    timeoutMs: ms(timeoutSeconds),
   };
 }
 

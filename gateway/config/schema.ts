@@ -230,6 +230,34 @@ const signals = z.strictObject({
     .describe('Identity providers that are asked for security events.'),
 });
 
+const replicas = z.strictObject({
+  store: z
+    .string()
+    .max(300)
+    .refine(isStoreUrl, {
+      error: 'expected redis://HOST:PORT/DATABASE or rediss://…, without user and password',
+    })
+    .describe('Valkey or Redis that all replicas of this gateway share. Off loopback: rediss.'),
+  secretFile: path.describe(
+    'File with a secret of at least 32 characters that all replicas share: nonces of one are good at all.',
+  ),
+  user: z.string().min(1).max(200).optional().describe('User of the store, where it is not the default one.'),
+  passwordFile: path.optional().describe('File with the password of the store.'),
+  ca: path
+    .optional()
+    .describe('PEM file: the only authorities accepted for rediss. Default: those of the system.'),
+  timeoutSeconds: seconds(0.05, 30)
+    .default(1)
+    .describe('The store must have answered; without an answer nothing is admitted.'),
+});
+
+function isStoreUrl(text: string): boolean {
+  return (
+    /^rediss?:\/\/(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?(?:\/\d{1,3})?$/.test(text) &&
+    URL.canParse(text)
+  );
+}
+
 const compat = z.strictObject({
   errorCodes: z
     .enum(['camel', 'snake'])
@@ -266,6 +294,9 @@ export const configSchema = z
       .describe('Information systems that may send through this gateway.'),
     services: z.array(service).max(10_000).default([]).describe('Services this gateway offers.'),
     signals: signals.prefault({}).describe('Shared signals: sessions that identity providers end.'),
+    replicas: replicas
+      .optional()
+      .describe('Several processes on several machines as one gateway: what they have in common.'),
     limits: limits.prefault({}),
     compat: compat.prefault({}),
   })

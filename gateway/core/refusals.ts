@@ -825,6 +825,14 @@ export const REFUSALS = {
     en: 'Too many exchanges in flight. Try again later.',
     zh: '同時交換過多，請稍後再試。',
   },
+  'gateway.replicas': {
+    status: 503,
+    fault: 'gateway',
+    mark: 'event',
+    xroad: 'Server.ClientProxy.NetworkError',
+    en: 'The store that the replicas of the gateway share cannot be asked, so nothing is carried. Try again later.',
+    zh: '無法查詢閘道各副本共用的儲存庫，因此停止傳送，請稍後再試。',
+  },
   'gateway.crashed': {
     status: 500,
     fault: 'gateway',

@@ -17,6 +17,7 @@ import { presentedDevice, relayedDevice, withDevice } from './devices.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway, LocalService } from './gateway.ts';
 import type { Lease } from './grant-watch.ts';
+import { takeEverywhere } from './once.ts';
 import { carriedFields, presentedUser, relayedUser } from './users.ts';
 
 /** A client system's request that may be carried. */
@@ -98,6 +99,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
       }),
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
+  if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user });
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
@@ -113,12 +115,12 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
  * is signed by that peer; the client belongs to that peer; then our own policy decides.
  * @throws Denied, Unavailable
  */
-export function admitProvider(
+export async function admitProvider(
   head: RequestHead,
   session: LinkSession,
   gateway: Gateway,
   dossier: Dossier,
-): Demand {
+): Promise<Demand> {
   requireReady(gateway);
   const registry = gateway.registry();
   dossier.target = { path: head.path, query: head.query };
@@ -170,6 +172,10 @@ export function admitProvider(
       }),
     { member: peer.member },
   );
+  if (gateway.replicas !== undefined) {
+    const message = { from: peer.name, id: signed.exchange.id };
+    await takeEverywhere(gateway, { role: 'p', user, message });
+  }
   return {
     peer,
     signed,

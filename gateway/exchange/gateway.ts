@@ -7,6 +7,7 @@ import type { SubsystemDirectory } from '../identity/client-system.ts';
 import type { LinkClient } from '../link/link.ts';
 import type { ReplayTable } from '../message/replay-table.ts';
 import type { SigningQueue } from '../message/signing-queue.ts';
+import type { SharedOnce } from '../message/single-use.ts';
 import type { VerifierContext } from '../message/verification.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ServiceHop } from '../service/hop.ts';
@@ -38,6 +39,8 @@ export interface Gateway {
   readonly signing: SigningQueue;
   readonly verifier: VerifierContext;
   readonly replay: ReplayTable;
+  /** Undefined where this process is all there is of the gateway. */
+  readonly replicas: SharedOnce | undefined;
   readonly link: LinkClient;
   readonly services: ReadonlyMap<ServiceId, LocalService>;
   readonly subsystems: SubsystemDirectory;

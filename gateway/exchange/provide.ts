@@ -63,7 +63,7 @@ class Provision {
     });
     try {
       const head = this.#readHead();
-      const demand = admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
+      const demand = await admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
       this.#watch.begin(demand.lease, this.#gateway, (cause) => this.#call?.abort(cause));
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);

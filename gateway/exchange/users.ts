@@ -67,7 +67,7 @@ export async function presentedUser(
       assertionSha256: digest,
       isNonce: users.nonces.isOurs,
     });
-    users.idle.requireActive(assertion, toSeconds(clock.now()));
+    await users.idle.requireActive(assertion, toSeconds(clock.now()));
     return { assertion, field: fieldOf(assertion, digest) };
   } catch (thrown) {
     throw challenged(thrown, users.nonces);
@@ -178,7 +178,7 @@ function fieldOf({ jws, shown, boundBy }: UserAssertion, digest: Buffer): string
 }
 
 /** A 401 says what would help (RFC 9110 §15.5.2), and carries a nonce where a proof is the next thing to make. */
-function challenged(thrown: unknown, nonces: DpopNonces | undefined): unknown {
+export function challenged(thrown: unknown, nonces: DpopNonces | undefined): unknown {
   if (!(thrown instanceof Denied) || REFUSALS[thrown.code].status !== 401) return thrown;
   const aboutProof = thrown.code.startsWith('assertion.proof_');
   const nonce = aboutProof ? nonces?.current : undefined;

@@ -2,7 +2,10 @@ import type { EpochSeconds } from '../core/clock.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
 import { MAX_AUTHENTICATION_AGE_S } from './levels.ts';
 import type { SecurityEvent } from './security-event.ts';
-import type { VerifiedToken } from './token.ts';
+import type { AssertionClaims } from './claims.ts';
+
+/** What is asked of an authentication here. */
+type Authenticated = Pick<AssertionClaims, 'issuer' | 'subject' | 'session' | 'authTime'>;
 
 /** One event as it is kept over a restart. */
 export interface Revocation {
@@ -65,7 +68,7 @@ export class Revocations {
   }
 
   /** @throws Denied `assertion.revoked` */
-  requireValid({ claims }: VerifiedToken): void {
+  requireValid({ claims }: { readonly claims: Authenticated }): void {
     if (this.#ended.size === 0) return;
     const { issuer, subject, session, authTime } = claims;
     const ofUser = this.#ended.get(userKey(issuer, subject));

@@ -117,7 +117,7 @@ export class ExchangeWorker {
 
   /** Ends what runs within the time for it, and seals the log. */
   async stop(): Promise<void> {
-    const { readiness, link, gateway, log, shadows, telemetry, operatorLog } = this.#parts;
+    const { readiness, link, gateway, log, replicas, shadows, telemetry, operatorLog } = this.#parts;
     readiness.stopping = true;
     clearInterval(this.#housekeeping);
     await this.#doors?.close();
@@ -126,6 +126,7 @@ export class ExchangeWorker {
     shadows.close();
     await Promise.all([...gateway.services.values()].map(({ hop }) => hop.destroy()));
     await log.close();
+    await replicas?.close();
     telemetry.close();
     await operatorLog.close();
   }

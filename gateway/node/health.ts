@@ -8,19 +8,26 @@ import { clock } from './clock.ts';
 export interface Readiness {
   log: EvidenceLog | undefined;
   stopping: boolean;
+  /** Undefined where there are none. */
+  readonly replicas: { readonly trouble: string | undefined } | undefined;
 }
 
-export function refusalOf({ log, stopping }: Readiness): RefusalCode | undefined {
+export function refusalOf({ log, stopping, replicas }: Readiness): RefusalCode | undefined {
   if (stopping) return 'gateway.draining';
+  if (replicas?.trouble !== undefined) return 'gateway.replicas';
   return log?.health.ok === true ? undefined : 'evidence.unavailable';
 }
 
 /** Every reason, in words. */
-export function reasonsOf({ log, stopping }: Readiness, policyTrouble: string | undefined): string[] {
+export function reasonsOf(
+  { log, stopping, replicas }: Readiness,
+  policyTrouble: string | undefined,
+): string[] {
   const reasons: string[] = [];
   if (stopping) reasons.push('stopping');
   if (log === undefined) reasons.push('the evidence log is not open yet');
   else if (!log.health.ok) reasons.push(`evidence log: ${log.health.reason}`);
+  if (replicas?.trouble !== undefined) reasons.push(replicas.trouble);
   if (policyTrouble !== undefined) reasons.push(policyTrouble);
   return reasons;
 }

@@ -25,14 +25,15 @@ export interface SharedMemory {
   readonly nonceSecret: Uint8Array;
 }
 
-export function allocateShared(random: (bytes: number) => Buffer): SharedMemory {
+/** @param nonceSecret 32 bytes */
+export function allocateShared(random: (bytes: number) => Buffer, nonceSecret: Uint8Array): SharedMemory {
   const seed = (): string => random(16).toString('base64');
   return {
     messages: allocateTable({ slots: MESSAGES, windowMs: REPLAY_WINDOW_MS, seed: seed() }),
     assertions: allocateTable({ slots: ASSERTIONS, windowMs: ASSERTION_WINDOW_MS, seed: seed() }),
     proofs: allocateTable({ slots: ASSERTIONS, windowMs: PROOF_WINDOW_MS, seed: seed() }),
     sessions: allocateTable({ slots: SESSIONS, windowMs: LONGEST_IDLE_MS, values: true, seed: seed() }),
-    nonceSecret: random(32),
+    nonceSecret,
   };
 }
 

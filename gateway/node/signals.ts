@@ -43,11 +43,10 @@ export function keptSignals(
  */
 export async function openSignals(
   { signals: { push, poll } }: GatewayConfig,
-  signals: Signals,
+  take: (set: string) => Promise<void>,
   emit: Emit,
 ): Promise<() => Promise<void>> {
   const onProblem = (detail: string): void => emit('identity.problem', { detail });
-  const take = (set: string): Promise<void> => signals.take(set);
   const door =
     push === undefined
       ? undefined

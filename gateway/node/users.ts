@@ -8,7 +8,7 @@ import { RunningUsers } from '../exchange/revoke.ts';
 import type { UserChecks } from '../exchange/user-checks.ts';
 import { readDecryptionKey, type DecryptionKey } from '../identity/decrypt.ts';
 import { DpopNonces } from '../identity/dpop-nonce.ts';
-import { IdleWatch } from '../identity/idle.ts';
+import { IdleWatch, type ActivityElsewhere } from '../identity/idle.ts';
 import { Revocations, type Revocation } from '../identity/revocations.ts';
 import { TokenCache } from '../identity/token-cache.ts';
 import type { JwksCache } from '../registry/jwks.ts';
@@ -16,13 +16,18 @@ import type { Registry } from '../registry/registry.ts';
 import { clock } from './clock.ts';
 import { onceOf, type SharedMemory } from './shared-memory.ts';
 
-/** @param ended what identity providers have ended so far. @throws ConfigError */
+/**
+ * @param ended what identity providers have ended so far
+ * @param elsewhere the other replicas
+ * @throws ConfigError
+ */
 export function openUsers(
   config: GatewayConfig,
   registry: () => Registry,
   jwks: JwksCache,
   shared: SharedMemory,
   ended: readonly Revocation[],
+  elsewhere: ActivityElsewhere | undefined,
 ): UserChecks {
   const { assertions, proofs } = onceOf(shared);
   const revocations = new Revocations();
@@ -33,7 +38,7 @@ export function openUsers(
     decryptionKeys: config.keys.assertion.map(({ file }) => decryptionKey(file)),
     cache: new TokenCache(),
     nonces: new DpopNonces(Buffer.from(shared.nonceSecret), clock),
-    idle: new IdleWatch(new SharedTable(shared.sessions)),
+    idle: new IdleWatch(new SharedTable(shared.sessions), elsewhere),
     revocations,
     running: new RunningUsers(),
     assertions,

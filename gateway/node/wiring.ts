@@ -25,6 +25,7 @@ import type { FromWorker, WorkerData } from './messages.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
 import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
+import { openSharedStore } from './replicas.ts';
 import { Shadows } from './shadows.ts';
 import { ASSERTION_WINDOW_MS, onceOf, rememberSeen } from './shared-memory.ts';
 import { reclaimer } from './reclaimer.ts';
@@ -78,7 +79,8 @@ export async function wire(
     registryCopy.current.requireFresh(clock.now());
     return registryCopy.current;
   };
-  const readiness: Readiness = { log: undefined, stopping: false };
+  const replicas = openSharedStore(config, shared, operatorLog.emit);
+  const readiness: Readiness = { log: undefined, stopping: false, replicas };
   const telemetry = new Telemetry({
     emit: operatorLog.emit,
     clock,
@@ -143,10 +145,11 @@ export async function wire(
       batches: new VerifiedBatches(),
     },
     replay: once.messages,
+    replicas,
     link,
     services: new Map(config.services.map((service) => [service.id, localService(service, config)])),
     subsystems: subsystemsOf(config),
-    users: openUsers(config, registry, jwks, shared, ended),
+    users: openUsers(config, registry, jwks, shared, ended, replicas),
     devices: { register, running: new RunningDevices(register, clock), relayed: new VerifiedDevices() },
     quarantine,
     passed: reclaimer(),
@@ -170,6 +173,7 @@ export async function wire(
     readiness,
     telemetry,
     log,
+    replicas,
     link,
     shadows,
     linkOptions,

@@ -96,6 +96,9 @@ export interface GatewayEvents {
     readonly exchanges: number;
     readonly elapsedMs: number;
   };
+  'replicas.available': NoFields;
+  /** The store that the replicas share: without it nothing is admitted. */
+  'replicas.unavailable': { readonly detail: string };
   /** `version` is 0 for a bundle nobody released. */
   'policy.loaded': { readonly bundle: string; readonly revision: string; readonly version: number };
   'policy.problem': { readonly detail: string };
@@ -132,6 +135,8 @@ export const EVENT_LEVELS = {
   'registry.problem': 'error',
   'identity.problem': 'warn',
   'identity.signal': 'info',
+  'replicas.available': 'info',
+  'replicas.unavailable': 'error',
   'policy.loaded': 'info',
   'policy.problem': 'error',
   'log.dropped': 'warn',
