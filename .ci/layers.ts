@@ -77,7 +77,13 @@ const TEST_PACKAGES = new Set([
 
 const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:http2': ['gateway/link/', 'gateway/server/'],
-  'node:tls': ['gateway/link/', 'gateway/server/', 'gateway/replicas/', 'gateway/sandbox/', 'gateway/commands/'],
+  'node:tls': [
+    'gateway/link/',
+    'gateway/server/',
+    'gateway/replicas/',
+    'gateway/sandbox/',
+    'gateway/commands/',
+  ],
   'node:http': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
   'node:https': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],
   'node:child_process': ['gateway/cli.ts', 'gateway/commands/', 'gateway/sandbox/'],

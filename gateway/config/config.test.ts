@@ -230,6 +230,21 @@ const contradictions: readonly (readonly [what: string, yaml: string, problems: 
     [/^\/admin\/port .*port of listen\/http/],
   ],
   [
+    'a store in the open',
+    `${minimal}\nreplicas: { store: 'redis://store.a11.example:6379', secretFile: token }`,
+    [/^\/replicas\/store .*off loopback .*rediss/],
+  ],
+  [
+    'a store with a password in its URL, which logs would show',
+    `${minimal}\nreplicas: { store: 'rediss://u:p@store.a11.example', secretFile: token }`,
+    [/^\/replicas\/store .*without user and password/],
+  ],
+  [
+    'settings of a store that come together',
+    `${minimal}\nreplicas: { store: 'redis://127.0.0.1/16', secretFile: link.pem, user: u, ca: ca.pem }`,
+    [/^\/replicas\/ca .*rediss/, /^\/replicas\/user .*passwordFile/, /secretFile .*open to others/],
+  ],
+  [
     'a URL with a query',
     `${minimal}\nservices: [{ id: TW/GOV/A11/x/y, url: 'http://a/?b' }]`,
     [/^\/services\/0\/url .*without user, query/],
@@ -338,6 +353,21 @@ void t.test('random text never throws anything but ConfigError', async () => {
     ),
     { numRuns: 300 },
   );
+});
+
+void t.test('where the store of the replicas is', async (t) => {
+  const storeOf = (url: string) =>
+    load(t, `${minimal}\nreplicas: { store: '${url}', secretFile: token }`).replicas?.store;
+  const plain = { host: '127.0.0.1', port: 6379, database: 0, tls: false };
+  t.same(storeOf('redis://127.0.0.1'), plain);
+  t.same(storeOf('redis://[::1]:7000/2'), { host: '::1', port: 7000, database: 2, tls: false });
+  t.same(storeOf('rediss://store.a11.example:6380/15'), {
+    host: 'store.a11.example',
+    port: 6380,
+    database: 15,
+    tls: true,
+  });
+  t.equal(load(t, minimal).replicas, undefined);
 });
 
 void t.test('the JSON Schema describes every setting and refuses unknown ones', async (t) => {

@@ -1,17 +1,12 @@
 import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { ConfigError } from '../core/errors.ts';
 import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
-import type {
-  GatewayConfig,
-  LogConfig,
-  ReplicasConfig,
-  ServiceConfig,
-  SignalsConfig,
-  SubsystemConfig,
-} from './config.ts';
+import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemConfig } from './config.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
 import { assemblePolicy } from './policy.ts';
+import { assembleReplicas, findReplicaContradictions } from './replicas.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
+import { isLoopback } from './values.ts';
 
 /**
  * Text in, frozen configuration out: syntax, unknown keys, values, contradictions, files and their permissions are
@@ -87,9 +82,6 @@ class Source {
 
 type Report = (path: string, what: string) => void;
 
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
-
 /** What is wrong although each value by itself is not. */
 function findContradictions(document: ConfigDocument, report: Report): void {
   const { node, listen, link, admin, subsystems, services, signals, replicas } = document;
@@ -153,17 +145,6 @@ function findContradictions(document: ConfigDocument, report: Report): void {
     if (service.ca !== undefined && !service.url.startsWith('https:'))
       report(`${at}/ca`, 'is for an https URL');
   });
-}
-
-function findReplicaContradictions(replicas: ConfigDocument['replicas'], report: Report): void {
-  if (replicas === undefined) return;
-  const tls = replicas.store.startsWith('rediss:');
-  // Whoever can answer in the store's place decides what counts as used.
-  if (!tls && !isLoopback(new URL(replicas.store).hostname.replace(/^\[|\]$/g, '')))
-    report('/replicas/store', 'off loopback the store is reached by rediss: TLS');
-  if (!tls && replicas.ca !== undefined) report('/replicas/ca', 'is for a rediss store');
-  if (replicas.user !== undefined && replicas.passwordFile === undefined)
-    report('/replicas/user', 'needs a passwordFile');
 }
 
 const ms = (seconds: number): number => Math.round(seconds * 1000);
@@ -262,26 +243,6 @@ function assembleSignals({ signals: { push, poll } }: ConfigDocument, files: Con
       pauseMs: ms(pauseSeconds),
       ...(tokenFile !== undefined && { tokenFile: files.secret(`/signals/poll/${i}/tokenFile`, tokenFile) }),
     })),
-  };
-}
-
-function assembleReplicas(
-  { store, secretFile, user, passwordFile, ca, timeoutSeconds }: NonNullable<ConfigDocument['replicas']>,
-  files: ConfigFiles,
-): ReplicasConfig {
-  const { protocol, hostname, port, pathname } = new URL(store);
-  return {
-    store: {
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: port === '' ? 6379 : Number(port),
-      database: Number(pathname.slice(1)),
-      tls: protocol === 'rediss:',
-    },
-    secretFile: files.secret('/replicas/secretFile', secretFile),
-    ...(user !== undefined && { user }),
-    ...(passwordFile !== undefined && { passwordFile: files.secret('/replicas/passwordFile', passwordFile) }),
-    ...(ca !== undefined && { ca: files.readable('/replicas/ca', ca) }),
-    timeoutMs: ms(timeoutSeconds),
   };
 }
 

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { parseMemberId, parseServiceId, parseSubsystemId } from '../core/ids.ts';
 import { policySchema } from './policy.ts';
+import { replicas } from './replicas.ts';
+import { path, seconds } from './values.ts';
 
 /**
  * What the YAML file may say. One description per setting, which the JSON Schema (`troad config schema`) carries to
  * editors; defaults stand here and nowhere else. Unknown keys are refused everywhere.
  */
 
-const path = z.string().min(1).max(4096);
 const port = z.int().min(0).max(65_535);
 
 /** A host name or address as it is bound or written in a certificate: no port, no scheme. */
@@ -27,8 +28,6 @@ const identifier = (parse: (text: string) => string | undefined, shape: string) 
   z
     .string()
     .refine((text) => parse(text) !== undefined, { error: `expected ${shape}, each part percent-encoded` });
-
-const seconds = (least: number, most: number) => z.number().min(least).max(most);
 
 /** Bytes, as a number or with a binary unit. */
 const sizeError = 'expected a number of bytes, or a size like 64 KiB, 5 MiB, 2 GiB';
@@ -229,34 +228,6 @@ const signals = z.strictObject({
     .default([])
     .describe('Identity providers that are asked for security events.'),
 });
-
-const replicas = z.strictObject({
-  store: z
-    .string()
-    .max(300)
-    .refine(isStoreUrl, {
-      error: 'expected redis://HOST:PORT/DATABASE or rediss://…, without user and password',
-    })
-    .describe('Valkey or Redis that all replicas of this gateway share. Off loopback: rediss.'),
-  secretFile: path.describe(
-    'File with a secret of at least 32 characters that all replicas share: nonces of one are good at all.',
-  ),
-  user: z.string().min(1).max(200).optional().describe('User of the store, where it is not the default one.'),
-  passwordFile: path.optional().describe('File with the password of the store.'),
-  ca: path
-    .optional()
-    .describe('PEM file: the only authorities accepted for rediss. Default: those of the system.'),
-  timeoutSeconds: seconds(0.05, 30)
-    .default(1)
-    .describe('The store must have answered; without an answer nothing is admitted.'),
-});
-
-function isStoreUrl(text: string): boolean {
-  return (
-    /^rediss?:\/\/(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?(?:\/\d{1,3})?$/.test(text) &&
-    URL.canParse(text)
-  );
-}
 
 const compat = z.strictObject({
   errorCodes: z

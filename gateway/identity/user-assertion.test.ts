@@ -172,38 +172,38 @@ void t.test('idle for 15 minutes at AAL3, for 30 below: the user authenticates a
       acr,
     );
     const fresh = newWatch();
-    await t.resolves(
-      fresh.requireActive(at(NOW - 10 + limit), NOW - 10 + limit),
-      'its issue is activity',
-    );
+    await t.resolves(fresh.requireActive(at(NOW - 10 + limit), NOW - 10 + limit), 'its issue is activity');
     await t.rejects(() => newWatch().requireActive(at(NOW - 9 + limit), NOW - 9 + limit), {
       code: 'assertion.insufficient',
     });
   }
 });
 
-void t.test('activity at another replica counts, and is asked for only where it makes a difference', async (t) => {
-  const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10, exp: NOW + 3500 });
-  const shown = { ...PLAIN, certificate: CERTIFICATE };
-  const at = (now: number) => UserAssertion.prove(token, shown, context(now));
-  const told = new Map<string, number>();
-  let asked = 0;
-  const store = {
-    lastActive: async (session: string) => {
-      asked += 1;
-      return told.get(session) ?? 0;
-    },
-    saw: (session: string, when: number) => void told.set(session, when),
-  };
-  const watch = () => new IdleWatch(new SharedTable(memory(true)), store);
-  const [one, other] = [watch(), watch()];
-  await one.requireActive(at(NOW + 800), NOW + 800);
-  t.equal(asked, 0);
-  t.notOk(JSON.stringify([...told]).includes('lin'), 'nobody is named');
-  await other.requireActive(at(NOW + 1600), NOW + 1600);
-  t.equal(asked, 1);
-  await t.rejects(watch().requireActive(at(NOW + 2800), NOW + 2800), { code: 'assertion.insufficient' });
-});
+void t.test(
+  'activity at another replica counts, and is asked for only where it makes a difference',
+  async (t) => {
+    const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10, exp: NOW + 3500 });
+    const shown = { ...PLAIN, certificate: CERTIFICATE };
+    const at = (now: number) => UserAssertion.prove(token, shown, context(now));
+    const told = new Map<string, number>();
+    let asked = 0;
+    const store = {
+      lastActive: async (session: string) => {
+        asked += 1;
+        return told.get(session) ?? 0;
+      },
+      saw: (session: string, when: number) => void told.set(session, when),
+    };
+    const watch = () => new IdleWatch(new SharedTable(memory(true)), store);
+    const [one, other] = [watch(), watch()];
+    await one.requireActive(at(NOW + 800), NOW + 800);
+    t.equal(asked, 0);
+    t.notOk(JSON.stringify([...told]).includes('lin'), 'nobody is named');
+    await other.requireActive(at(NOW + 1600), NOW + 1600);
+    t.equal(asked, 1);
+    await t.rejects(watch().requireActive(at(NOW + 2800), NOW + 2800), { code: 'assertion.insufficient' });
+  },
+);
 
 void t.test('sessions are forgotten rather than remembered without end', async (t) => {
   const idle = newWatch();
