@@ -99,7 +99,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
       }),
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
-  if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user });
+  if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user, endpoint });
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
@@ -174,7 +174,7 @@ export async function admitProvider(
   );
   if (gateway.replicas !== undefined) {
     const message = { from: peer.name, id: signed.exchange.id };
-    await takeEverywhere(gateway, { role: 'p', user, message });
+    await takeEverywhere(gateway, { role: 'p', user, endpoint, message });
   }
   return {
     peer,
