@@ -358,8 +358,8 @@ void t.test('random text never throws anything but ConfigError', async () => {
 void t.test('where the store of the replicas is', async (t) => {
   const storeOf = (url: string) =>
     load(t, `${minimal}\nreplicas: { store: '${url}', secretFile: token }`).replicas?.store;
-  const plain = { host: '127.0.0.1', port: 6379, database: 0, tls: false };
-  t.same(storeOf('redis://127.0.0.1'), plain);
+  const local = { host: '127.0.0.1', port: 6379, database: 0, tls: false };
+  t.same(storeOf('redis://127.0.0.1'), local);
   t.same(storeOf('redis://[::1]:7000/2'), { host: '::1', port: 7000, database: 2, tls: false });
   t.same(storeOf('rediss://store.a11.example:6380/15'), {
     host: 'store.a11.example',

@@ -5,7 +5,7 @@ import { isLoopback, path, seconds } from './values.ts';
 
 // What several processes, on several machines, have in common as one gateway.
 
-export const replicas = z.strictObject({
+export const replicasSchema = z.strictObject({
   store: z
     .string()
     .max(300)
@@ -33,7 +33,7 @@ function isStoreUrl(text: string): boolean {
   );
 }
 
-type ReplicasDocument = z.output<typeof replicas>;
+type ReplicasDocument = z.output<typeof replicasSchema>;
 
 export function findReplicaContradictions(
   replicas: ReplicasDocument | undefined,

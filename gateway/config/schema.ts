@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { parseMemberId, parseServiceId, parseSubsystemId } from '../core/ids.ts';
 import { policySchema } from './policy.ts';
-import { replicas } from './replicas.ts';
+import { replicasSchema } from './replicas.ts';
 import { path, seconds } from './values.ts';
 
 /**
@@ -265,7 +265,7 @@ export const configSchema = z
       .describe('Information systems that may send through this gateway.'),
     services: z.array(service).max(10_000).default([]).describe('Services this gateway offers.'),
     signals: signals.prefault({}).describe('Shared signals: sessions that identity providers end.'),
-    replicas: replicas
+    replicas: replicasSchema
       .optional()
       .describe('Several processes on several machines as one gateway: what they have in common.'),
     limits: limits.prefault({}),
