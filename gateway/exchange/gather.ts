@@ -32,34 +32,39 @@ export function gather(inflow: Inflow, length: number | undefined, bounds: Gathe
   return new Promise((resolve, reject) => {
     const started = new Resumable(inflow);
     const known = length !== undefined;
-    const timer = setTimeout(
-      () => {
-        if (!known) toStream();
-        else {
-          const cause = new Denied(bounds.stalled, `${started.size} of ${length} bytes`);
-          inflow.destroy(cause);
-          reject(cause);
-        }
-      },
-      known ? bounds.idleMs : bounds.waitMs,
-    );
-    const toStream = (): void => {
+    let over = false;
+    let timer: NodeJS.Timeout | undefined;
+    const settle = (): void => {
+      over = true;
       clearTimeout(timer);
+    };
+    const toStream = (): void => {
+      settle();
       started.hold();
       resolve({ kind: 'stream', inflow: started });
+    };
+    const late = (): void => {
+      if (!known) return toStream();
+      const cause = new Denied(bounds.stalled, `${started.size} of ${length} bytes`);
+      inflow.destroy(cause);
+      reject(cause);
     };
     started.watch({
       grown: () => {
         if (started.size > bounds.maxBytes) toStream();
       },
       end: (trailers) => {
-        clearTimeout(timer);
+        settle();
         resolve({ kind: 'whole', bytes: started.take(), trailers });
       },
       error: (cause) => {
-        clearTimeout(timer);
+        settle();
         reject(cause);
       },
+    });
+    // A body that came with its head, as most do, is delivered by now, or before this microtask: no timer for it.
+    queueMicrotask(() => {
+      if (!over) timer = setTimeout(late, known ? bounds.idleMs : bounds.waitMs);
     });
   });
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 
 /** Fields that X-Road leaves out of a message, both ways (REST protocol 4.3). */
 const SKIPPED = new Set([
@@ -24,9 +24,10 @@ const SKIPPED = new Set([
  * both hashes). Lets an X-Road client check afterwards which request was answered. Our own evidence is SHA-256.
  */
 export class RequestHash {
-  readonly #head: Buffer;
-  readonly #body = createHash('sha512');
-  #hasBody = false;
+  readonly #head: string;
+  #body: Hash | undefined;
+  /** The body, when it is one piece so far. */
+  #only: Uint8Array | undefined;
 
   /** @param made the id fields this gateway added, in order, the request id last */
   constructor(
@@ -41,18 +42,25 @@ export class RequestHash {
       if (!SKIPPED.has(name.toLowerCase())) head += `${name}:${rawHeaders[i + 1] ?? ''}\r\n`;
     }
     for (const [name, value] of made) head += `${name}:${value}\r\n`;
-    this.#head = createHash('sha512').update(head, 'utf8').digest();
+    this.#head = head;
   }
 
   update(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
-    this.#hasBody = true;
+    if (this.#body === undefined && this.#only === undefined) {
+      this.#only = chunk;
+      return;
+    }
+    this.#body ??= createHash('sha512');
+    if (this.#only !== undefined) this.#body.update(this.#only);
+    this.#only = undefined;
     this.#body.update(chunk);
   }
 
   /** Called once, after the last byte. */
   value(): string {
-    if (!this.#hasBody) return this.#head.toString('base64');
-    return createHash('sha512').update(this.#head).update(this.#body.digest()).digest('base64');
+    const body = this.#body?.digest() ?? (this.#only && hash('sha512', this.#only, 'buffer'));
+    if (body === undefined) return hash('sha512', this.#head, 'base64');
+    return hash('sha512', Buffer.concat([hash('sha512', this.#head, 'buffer'), body]), 'base64');
   }
 }

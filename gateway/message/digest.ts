@@ -1,8 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
+import { sha256 } from '../core/bytes.ts';
+import { FULL_MODE_BYTES } from './profile.ts';
 
 /** Counts and digests one body as it passes. The bytes are read where they lie, never copied. */
 export class BodyMeter {
-  #hash = createHash('sha256');
+  /** The first piece, as long as it is the only one: most bodies have no other, and need no hash object. */
+  #only: Uint8Array | undefined;
+  #hash: Hash | undefined;
   #length = 0;
   #digest: Buffer | undefined;
 
@@ -11,13 +15,23 @@ export class BodyMeter {
   }
 
   update(chunk: Uint8Array): void {
+    if (this.#digest !== undefined) throw new Error('digested already');
+    if (this.#length === 0 && chunk.length <= FULL_MODE_BYTES) this.#only = chunk;
+    else this.#more(chunk);
     this.#length += chunk.length;
-    this.#hash.update(chunk);
   }
 
   /** SHA-256 of all bytes so far; the meter takes no more after it. */
   digest(): Buffer {
-    this.#digest ??= this.#hash.digest();
+    this.#digest ??= this.#hash?.digest() ?? sha256(this.#only ?? '');
+    this.#only = undefined;
     return this.#digest;
+  }
+
+  #more(chunk: Uint8Array): void {
+    this.#hash ??= createHash('sha256');
+    if (this.#only !== undefined) this.#hash.update(this.#only);
+    this.#only = undefined;
+    this.#hash.update(chunk);
   }
 }

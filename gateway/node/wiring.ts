@@ -28,6 +28,7 @@ import { RegistryCopy } from './registry-copy.ts';
 import { openSharedStore } from './replicas.ts';
 import { Shadows } from './shadows.ts';
 import { ASSERTION_WINDOW_MS, onceOf, rememberSeen } from './shared-memory.ts';
+import { pooledRandom } from './random.ts';
 import { reclaimer } from './reclaimer.ts';
 import { openUsers } from './users.ts';
 
@@ -131,7 +132,7 @@ export async function wire(
     instance,
     hosts: new Set(['localhost', '127.0.0.1', '[::1]', name, ...config.listen.hosts]),
     clock,
-    random: randomBytes,
+    random: pooledRandom(),
     log,
     registry,
     policy: () => policy.now.evaluator,

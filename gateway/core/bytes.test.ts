@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import t from 'tap';
+import { sha256 } from './bytes.ts';
+
+void t.test('however the bytes are cut into parts, the digest is theirs', async () => {
+  const part = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.uint8Array(),
+    fc.uint8Array({ minLength: 6000, maxLength: 9000 }),
+  );
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 6 }), (parts) => {
+      const whole = createHash('sha256');
+      for (const each of parts) whole.update(each);
+      return sha256(...parts).equals(whole.digest());
+    }),
+  );
+});
+
+void t.test('a digest is memory of its own', async (t) => {
+  const first = sha256('a', 'b');
+  const text = first.toString('hex');
+  sha256('c', 'd');
+  t.equal(first.toString('hex'), text);
+});
