@@ -70,5 +70,6 @@ export const SETTINGS_ZH: Readonly<Record<string, string>> = {
   'limits.maxInFlight': '每個工作執行緒同時進行的交換數；超過者回 503。',
   'limits.maxConnections': '每個工作執行緒的每個監聽埠的同時連線數。',
   'compat.errorCodes': 'X-Road 錯誤類型的寫法：7.7 以前為 CamelCase，7.8 起為 snake_case。',
-  'compat.requestHash': '回應是否附上 x-road-request-hash 標頭。',
+  'compat.requestHash':
+    '回應附上 x-road-request-hash 標頭的範圍：whole 為 64 KiB 以內的請求，sha512 為所有請求（串流也要算 SHA-512，約占上傳成本三分之一），off 為不附。',
 };

@@ -110,6 +110,19 @@ await t.test('the request hash can be recomputed by the client, with a body and 
   }
 });
 
+await t.test('x-road-request-hash is not made of a streamed request unless that is asked for', async (t) => {
+  for (const [bytes, carried] of [
+    [64 * 1024, true],
+    [64 * 1024 + 1, false],
+  ] as const) {
+    const body = Buffer.alloc(bytes, 'x');
+    const answer = await fetch(`${base}/echo/h`, { method: 'POST', headers: CLIENT, body });
+    await answer.arrayBuffer();
+    t.equal(answer.status, 200);
+    t.equal(answer.headers.has('x-road-request-hash'), carried, `${bytes} bytes`);
+  }
+});
+
 await t.test('methods and statuses of the service come back untouched', async (t) => {
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
     const answer = await fetch(`${base}/echo/m`, { method, headers: CLIENT });

@@ -87,7 +87,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
       maxInFlight: 4096,
       maxConnections: 8192,
     },
-    compat: { errorCodes: 'camel', requestHash: 'sha512' },
+    compat: { errorCodes: 'camel', requestHash: 'whole' },
   });
   t.ok(Object.isFrozen(config.link) && Object.isFrozen(config.registry.rootKeys), 'frozen to the bottom');
 });

@@ -159,6 +159,6 @@ export interface Limits {
 export interface Compat {
   /** Spelling of X-Road error types: CamelCase of the printed specification, snake_case from 7.8. */
   readonly errorCodes: 'camel' | 'snake';
-  /** The `x-road-request-hash` of answers. */
-  readonly requestHash: 'sha512' | 'off';
+  /** The `x-road-request-hash` of answers: to requests that go whole, to all, to none. */
+  readonly requestHash: 'whole' | 'sha512' | 'off';
 }

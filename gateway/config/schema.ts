@@ -235,9 +235,11 @@ const compat = z.strictObject({
     .default('camel')
     .describe('X-Road error types: CamelCase up to 7.7, snake_case from 7.8.'),
   requestHash: z
-    .enum(['sha512', 'off'])
-    .default('sha512')
-    .describe('The x-road-request-hash header of answers.'),
+    .enum(['whole', 'sha512', 'off'])
+    .default('whole')
+    .describe(
+      'The x-road-request-hash header of answers: to requests of up to 64 KiB, to all (SHA-512 over streams too, a third of what an upload costs), to none.',
+    ),
 });
 
 export const configSchema = z

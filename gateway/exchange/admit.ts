@@ -57,7 +57,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
     dossier.id,
     gateway.instance,
     gateway.hosts,
-    gateway.requestHash,
+    gateway.requestHash !== 'off',
   );
   const { client: claimed, route, method } = request;
   dossier.target = request.target;

@@ -52,7 +52,8 @@ export interface Gateway {
   /** Told of the bytes of bodies that go through ({@link RelayTerms}). */
   readonly passed?: (bytes: number) => void;
   readonly spelling: XRoadSpelling;
-  readonly requestHash: boolean;
+  /** Which answers carry X-Road's hash of the request. */
+  readonly requestHash: 'whole' | 'sha512' | 'off';
   readonly observer: ExchangeObserver;
   /** Why nothing can be admitted now, or undefined. Asked before anything else, so that no byte is forwarded. */
   readonly notReady: () => RefusalCode | undefined;

@@ -161,7 +161,7 @@ export async function wire(
       spoolDir,
     },
     spelling: config.compat.errorCodes,
-    requestHash: config.compat.requestHash === 'sha512',
+    requestHash: config.compat.requestHash,
     observer,
     notReady: () =>
       refusalOf(readiness) ??

@@ -107,5 +107,5 @@ services: []
 
 #compat:
 #  errorCodes: camel # snake for X-Road 7.8
-#  requestHash: sha512
+#  requestHash: whole # sha512 for streams too, at the price of a third of an upload
 `;
