@@ -14,6 +14,7 @@ import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
 import { keptSignals, openSignals } from './node/signals.ts';
+import { ThreatKeeper } from './node/threat-keeper.ts';
 import { Workers } from './node/workers.ts';
 import { RegistryFile } from './registry/file.ts';
 import type { Registry } from './registry/registry.ts';
@@ -72,6 +73,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     onPolicy: (next) => made.workers?.takePolicy(next) ?? Promise.resolve(0),
     onShadows: (shadows) => made.workers?.takeShadows(shadows),
   });
+  const threat = await ThreatKeeper.open(config.threatIntel, clock, emit);
   const revocations = new Revocations();
   const quarantine = new Set<string>();
   const signals = await keptSignals(config, registryFile, revocations, () => made.workers, emit);
@@ -106,6 +108,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       shadows: policy.shadows,
       ended: revocations.list(),
       quarantine: [...quarantine],
+      threat: threat.tables,
     }),
     onQuarantine: (peer) => {
       quarantine.add(peer);
@@ -139,6 +142,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     throw thrown;
   }
   registryFile.watch(config.registry.reloadMs);
+  threat.watch((tables) => workers.takeThreat(tables));
   const readiness = new ReadinessLog(emit);
   const housekeeping = setInterval(() => {
     tend(clock.now());
@@ -166,6 +170,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       clearInterval(housekeeping);
       const orderly = await workers.stop();
       await registryFile.close();
+      await threat.close();
       await Promise.all(closers.map((close) => close()));
       emit('gateway.stopped', { elapsedMs: Math.round(clock.monotonic() - began) });
       await operatorLog.close();

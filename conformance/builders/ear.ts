@@ -45,6 +45,7 @@ export const CONTENT: EarContent = {
   policyId: 'urn:troad:appraisal:edge:1@sha256:x',
   tpm: { 'instance-identity': 2, hardware: 2, executables: 3, configuration: 2 },
   health: { os: 2, antivirus: 2, applications: 2, configuration: 2 },
+  cves: undefined,
 };
 
 export const token = (changes: Partial<EarContent> = {}): string =>

@@ -1,9 +1,9 @@
 import type { EpochMs } from '../core/clock.ts';
-import { CLAIM, type HealthItem, type TrustVector } from '../device/ear.ts';
+import { CLAIM, type HealthItem, type TrustVector, type Weaknesses } from '../device/ear.ts';
 import type { ReplayedPcr } from '../tpm/event-log.ts';
 import type { ClockInfo } from '../tpm/attest.ts';
 import type { DeviceRecord } from './devices.ts';
-import { appraiseHealth, parseClaims } from './health.ts';
+import { appraiseHealth, parseClaims, weaknessesOf } from './health.ts';
 import { type AppraisalPolicy, violation } from './policy.ts';
 import { provedPcrs, type SignedEvidence } from './quote-check.ts';
 import { Refused, refusing } from './refused.ts';
@@ -12,6 +12,8 @@ import { Refused, refusing } from './refused.ts';
 export interface Appraisal {
   readonly tpm: TrustVector;
   readonly health: Readonly<Record<HealthItem, number>>;
+  /** As the host says. What is known of them by the day of a request is for the gateway to look up. */
+  readonly cves: Weaknesses | undefined;
   /** One line for each thing that is not as the policy wants it. */
   readonly findings: readonly string[];
   readonly pcrs: ReadonlyMap<number, ReplayedPcr>;
@@ -51,10 +53,13 @@ export function appraise(
   const isNew = policy.firmware.size === 0 && record.boot !== undefined && record.boot.firmware !== firmware;
   const isUnapproved = policy.firmware.size > 0 && !policy.firmware.has(firmware);
   if (isNew || isUnapproved) weak(`firmware ${firmware} of the TPM is not approved`);
-  const claims = refusing('evidence.claims', ['MalformedBytes'], () => parseClaims(signed.evidence.claims));
+  const { claims, cves } = refusing('evidence.claims', ['MalformedBytes'], () => {
+    const read = parseClaims(signed.evidence.claims);
+    return { claims: read, cves: weaknessesOf(read) };
+  });
   const health = appraiseHealth(claims.health, policy.health);
   const tpm = { 'instance-identity': CLAIM.recognized, hardware, executables, configuration };
-  return { tpm, health, findings, pcrs };
+  return { tpm, health, cves, findings, pcrs };
 }
 
 /**

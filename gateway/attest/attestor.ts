@@ -233,6 +233,7 @@ export class Attestor {
       policyId: this.#policy.id,
       tpm: appraisal.tpm,
       health: appraisal.health,
+      cves: appraisal.cves,
     });
     return { result: signToken('ear+jwt', ear, signer), seconds: this.#policy.resultSeconds };
   }

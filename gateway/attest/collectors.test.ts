@@ -1,6 +1,6 @@
 import t from 'tap';
 import { collect, type Host, LINUX, SILENT } from './collectors.ts';
-import { claimsDocument, parseClaims } from './health.ts';
+import { claimsDocument, parseClaims, weaknessesOf } from './health.ts';
 import { utf8 } from '../core/bytes.ts';
 import { canonicalJson } from '../trust/canonical.ts';
 
@@ -81,6 +81,29 @@ void t.test('asks apt once; and nobody when it shall be silent', async (t) => {
   const { health } = await collect(counting, 'x', SILENT);
   t.equal(asked, 2);
   t.same(health.os, { pending: null, checked_hours: null });
+});
+
+void t.test('known weaknesses are what the scanner of the host wrote, or nothing', async (t) => {
+  const cves = { os: ['CVE-2021-44228'], applications: [] };
+  const scan = async (file: string | undefined) =>
+    collect(host(file === undefined ? {} : { files: { '/scan': file } }), 'troad test', SILENT, '/scan');
+  const claims = await scan(JSON.stringify(cves));
+  t.same(claims.cves, cves);
+  const sent = utf8(canonicalJson(claimsDocument(claims)));
+  t.same(parseClaims(sent), claims, 'as the service reads it');
+  t.same(weaknessesOf(parseClaims(sent)), { os: [202_100_044_228], applications: [] });
+  for (const nothing of [
+    undefined,
+    '',
+    '{"os":[]}',
+    '{"os":["log4j"],"applications":[]}',
+    JSON.stringify({ ...cves, more: 1 }),
+    JSON.stringify({ ...cves, os: Array.from({ length: 65 }, (_, i) => `CVE-2026-${1000 + i}`) }),
+  ])
+    t.equal((await scan(nothing)).cves, undefined, String(nothing).slice(0, 40));
+  t.throws(() => weaknessesOf({ ...claims, cves: { os: ['CVE-2026-01234'], applications: [] } }), {
+    name: 'MalformedBytes',
+  });
 });
 
 void t.test('a collector that fails does not know, and does not stop the others', async (t) => {

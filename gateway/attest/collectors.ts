@@ -1,7 +1,10 @@
 // What the host knows of itself, each item by a small collector that can be replaced. What cannot be found out is null
 // or "unknown": a guess would be worse.
 import type { EpochMs } from '../core/clock.ts';
-import type { HealthReports, HostClaims, UpdateReport } from './health.ts';
+import { utf8 } from '../core/bytes.ts';
+import { MalformedBytes } from '../core/errors.ts';
+import { readCves, type HealthReports, type HostClaims, type UpdateReport } from './health.ts';
+import { parseObject, Shape } from './shape.ts';
 
 /** The host as collectors see it: the door for tests and for other systems. */
 export interface Host {
@@ -121,15 +124,38 @@ function askedOnce(of: Host): Host {
   return { ...of, run };
 }
 
-/** Asks every collector. One that fails does not know. */
-export async function collect(of: Host, agent: string, collectors: Collectors = LINUX): Promise<HostClaims> {
+/**
+ * What the host's own scanner found: a file `{"os": ["CVE-…"], "applications": [ … ]}`, worst first, at most 64 each. One
+ * that is not there or not such a list says nothing, and no more than it says.
+ */
+async function scanned(host: Host, path: string): Promise<HostClaims['cves']> {
+  const text = await host.read(path);
+  try {
+    return Shape.receive(parseObject(utf8(text ?? ''), path), path, readCves);
+  } catch (thrown) {
+    if (!(thrown instanceof MalformedBytes)) throw thrown;
+    return undefined;
+  }
+}
+
+/**
+ * Asks every collector. One that fails does not know.
+ * @param scan file of the host's scanner for known weaknesses
+ */
+export async function collect(
+  of: Host,
+  agent: string,
+  collectors: Collectors = LINUX,
+  scan?: string,
+): Promise<HostClaims> {
   const host = askedOnce(of);
   const orUnknown = <T>(asked: Promise<T>, unknown: T): Promise<T> => asked.catch(() => unknown);
-  const [os, antivirus, applications, configuration, bootId] = await Promise.all([
+  const [os, antivirus, applications, configuration, cves, bootId] = await Promise.all([
     orUnknown(collectors.os(host), UNKNOWN),
     orUnknown(collectors.antivirus(host), { age_hours: null }),
     orUnknown(collectors.applications(host), UNKNOWN),
     orUnknown(collectors.configuration(host), {}),
+    scan === undefined ? undefined : scanned(host, scan),
     host.read('/proc/sys/kernel/random/boot_id'),
   ]);
   const boot_id = bootId?.trim() ?? '';
@@ -137,5 +163,6 @@ export async function collect(of: Host, agent: string, collectors: Collectors = 
     agent,
     boot_id: boot_id === '' ? 'unknown' : boot_id,
     health: { os, antivirus, applications, configuration },
+    ...(cves === undefined ? {} : { cves }),
   };
 }

@@ -1,6 +1,7 @@
 // The four health items: how a host reports them, and what a policy makes of it.
 import { MalformedBytes } from '../core/errors.ts';
-import { CLAIM, type HealthItem } from '../device/ear.ts';
+import { parseCve } from '../core/cve.ts';
+import { CLAIM, type HealthItem, MAX_CVES, type Weaknesses } from '../device/ear.ts';
 import { parseCanonicalJson } from '../trust/canonical.ts';
 import type { HealthRules } from './policy.ts';
 import { parseObject, Shape } from './shape.ts';
@@ -27,6 +28,8 @@ export interface HostClaims {
   /** Kernel's identifier of this boot. */
   readonly boot_id: string;
   readonly health: HealthReports;
+  /** Known weaknesses of components, as a scanner of the host found them; absent when there is none. */
+  readonly cves?: Readonly<Record<keyof Weaknesses, readonly string[]>>;
 }
 
 export const MAX_CLAIMS = 16_384;
@@ -53,13 +56,36 @@ export function parseClaims(bytes: Uint8Array): HostClaims {
         ),
       ),
     })),
+    ...(claims.has('cves') ? { cves: claims.object('cves', readCves) } : {}),
   }));
 }
 
+/** Ids by health item. More than a result can carry are as good as not said, so they are refused. */
+export function readCves(of: Shape): NonNullable<HostClaims['cves']> {
+  const ids = (name: keyof Weaknesses): readonly string[] => of.texts(name, /^CVE-\d{4}-\d{4,8}$/, MAX_CVES);
+  return { os: ids('os'), applications: ids('applications') };
+}
+
+/** @throws MalformedBytes for an id that has another spelling */
+export function weaknessesOf({ cves }: HostClaims): Weaknesses | undefined {
+  if (cves === undefined) return undefined;
+  const number = (id: string): number => {
+    const cve = parseCve(id);
+    if (cve === undefined) throw new MalformedBytes(`claims: ${id} is not the id of a CVE`);
+    return cve;
+  };
+  return { os: cves.os.map(number), applications: cves.applications.map(number) };
+}
+
 /** The claims as they are hashed and sent: members in order, no white space (RFC 8785). */
-export function claimsDocument({ agent, boot_id, health }: HostClaims): object {
+export function claimsDocument({ agent, boot_id, health, cves }: HostClaims): object {
   const states = Object.entries(health.configuration).map(([name, state]) => [name, { state }] as const);
-  return { agent, boot_id, health: { ...health, configuration: Object.fromEntries(states) } };
+  return {
+    agent,
+    boot_id,
+    health: { ...health, configuration: Object.fromEntries(states) },
+    ...(cves === undefined ? {} : { cves }),
+  };
 }
 
 type Limits = HealthRules['antivirus']['ageHours'];

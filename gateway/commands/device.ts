@@ -25,6 +25,7 @@ interface AttestOptions extends ServiceOptions {
   readonly certificate: string;
   readonly eventLog: string;
   readonly health: boolean;
+  readonly cves?: string;
 }
 
 /** `troad device`: the agent that proves this machine with its TPM. */
@@ -41,6 +42,7 @@ export function registerDevice(program: Command): void {
       .requiredOption('--audience <gateway>', 'gateway that the result is for')
       .requiredOption('--certificate <file>', 'TLS certificate that this machine shows there, PEM')
       .option('--event-log <file>', "the firmware's event log", FIRMWARE_LOG)
+      .option('--cves <file>', 'known weaknesses that a scanner of this machine found, JSON')
       .option('--no-health', 'say nothing about updates, antivirus and configuration');
 
   service(
@@ -113,7 +115,7 @@ async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise
 }
 
 /** The log is read each time: firmware ends it, but a kexec or a late launch may go on. */
-function attester(parts: Parts, { eventLog, health }: AttestOptions): AgentOptions {
+function attester(parts: Parts, { eventLog, health, cves }: AttestOptions): AgentOptions {
   let kept: { readonly claims: Promise<HostClaims>; readonly at: number } | undefined;
   return {
     ...parts,
@@ -122,7 +124,10 @@ function attester(parts: Parts, { eventLog, health }: AttestOptions): AgentOptio
       // Asking the package manager takes a second of processor time, and its answer changes by the hour.
       if (kept === undefined || performance.now() - kept.at > HEALTH_MS) {
         const { collect, LINUX, SILENT } = await import('../attest/collectors.ts');
-        kept = { claims: collect(host, 'troad 0.1.0', health ? LINUX : SILENT), at: performance.now() };
+        kept = {
+          claims: collect(host, 'troad 0.1.0', health ? LINUX : SILENT, cves),
+          at: performance.now(),
+        };
       }
       return kept.claims;
     },

@@ -1,3 +1,4 @@
+import type { ThreatIntelConfig } from './threat-intel.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
 
 /**
@@ -30,6 +31,7 @@ export interface GatewayConfig {
   readonly signals: SignalsConfig;
   /** Absent: this process is the whole gateway. */
   readonly replicas?: ReplicasConfig;
+  readonly threatIntel: ThreatIntelConfig;
   readonly limits: Limits;
   readonly compat: Compat;
 }

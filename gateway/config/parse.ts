@@ -2,6 +2,7 @@ import { isAlias, isNode, LineCounter, parseDocument, visit, type Document } fro
 import { ConfigError } from '../core/errors.ts';
 import { memberOf, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
 import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemConfig } from './config.ts';
+import { assembleThreatIntel } from './threat-intel.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
 import { assemblePolicy } from './policy.ts';
 import { assembleReplicas, findReplicaContradictions } from './replicas.ts';
@@ -200,6 +201,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
     services: document.services.map((service, i) => assembleService(service, i, files)),
     signals: assembleSignals(document, files),
     ...(document.replicas !== undefined && { replicas: assembleReplicas(document.replicas, files) }),
+    threatIntel: assembleThreatIntel(document.threatIntel, files),
     limits: {
       headMs: ms(limits.headSeconds),
       bodyIdleMs: ms(limits.bodyIdleSeconds),

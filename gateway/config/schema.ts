@@ -3,6 +3,7 @@ import { parseMemberId, parseServiceId, parseSubsystemId } from '../core/ids.ts'
 import { policySchema } from './policy.ts';
 import { replicasSchema } from './replicas.ts';
 import { path, seconds } from './values.ts';
+import { threatIntel } from './threat-intel.ts';
 
 /**
  * What the YAML file may say. One description per setting, which the JSON Schema (`troad config schema`) carries to
@@ -270,6 +271,9 @@ export const configSchema = z
     replicas: replicasSchema
       .optional()
       .describe('Several processes on several machines as one gateway: what they have in common.'),
+    threatIntel: threatIntel
+      .prefault({})
+      .describe('What is publicly known of the weaknesses that machines report.'),
     limits: limits.prefault({}),
     compat: compat.prefault({}),
   })

@@ -3,7 +3,7 @@ import { type EpochMs, toSeconds } from '../core/clock.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
 import { bindingMessage, isBound, spkiSha256 } from './binding.ts';
 import { type DeviceMinimum, type KeyResidency, RESIDENCIES } from './demand.ts';
-import { type EarContent, healthTier, parseEar, tpmTier } from './ear.ts';
+import { type EarContent, healthTier, parseEar, tpmTier, type Weaknesses } from './ear.ts';
 import type { DeviceRegister } from './register.ts';
 import { atLeast, type Tier } from './tier.ts';
 import { openToken, type TokenKey, TokenRefused } from './token.ts';
@@ -61,6 +61,8 @@ abstract class AttestedDevice {
   readonly healthTier: Tier;
   /** Values of the four health items (AR4SI). */
   readonly health: EarContent['health'];
+  /** Known weaknesses of its components; undefined: the host does not say. */
+  readonly cves: Weaknesses | undefined;
   readonly residency: KeyResidency;
   readonly policyId: string;
   readonly issuedAtMs: EpochMs;
@@ -79,6 +81,7 @@ abstract class AttestedDevice {
     this.tpmTier = tpmTier(content);
     this.healthTier = healthTier(content);
     this.health = content.health;
+    this.cves = content.cves;
     this.residency = residency;
     this.policyId = content.policyId;
     this.issuedAtMs = content.issuedAt * 1000;

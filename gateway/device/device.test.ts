@@ -55,6 +55,24 @@ void t.test('what is written is read', async (t) => {
   // JSON.parse gives what a token's payload is.
   const read = parseEar(JSON.parse(JSON.stringify(formatEar(CONTENT))) as Record<string, unknown>);
   t.same(read, CONTENT);
+  const cves = { os: [202_100_044_228, 199_900_000_001], applications: [] };
+  const sent = JSON.stringify(formatEar({ ...CONTENT, cves }));
+  t.ok(sent.includes('"cves":{"os":["CVE-2021-44228","CVE-1999-0001"],"applications":[]}'));
+  const document = JSON.parse(sent) as { readonly troad: Record<string, unknown> } & Record<string, unknown>; // as above
+  t.same(parseEar(document).cves, cves);
+  for (const bad of [
+    null,
+    [],
+    { os: [] },
+    { os: [], applications: [], firmware: [] },
+    { os: ['log4j'], applications: [] },
+    { os: [7], applications: [] },
+    { os: 'CVE-2021-44228', applications: [] },
+    { os: [], applications: Array.from({ length: 65 }, () => 'CVE-2021-44228') },
+  ]) {
+    const changed = { ...document, troad: { ...document.troad, cves: bad } };
+    t.throws(() => parseEar(changed), { name: 'MalformedBytes', message: /cves/ }, JSON.stringify(bad));
+  }
 });
 
 void t.test('a good result on its own connection', async (t) => {

@@ -1,6 +1,7 @@
 // The attestation result: an EAT attestation result (draft-ietf-rats-ear-04) as JWT. Drafts move: every name that could
 // change stands in this file only.
 import type { EpochSeconds } from '../core/clock.ts';
+import { formatCve, parseCve, type CveNumber } from '../core/cve.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { tierOf, type Tier, worstTier } from './tier.ts';
 
@@ -26,6 +27,13 @@ export const CLAIM = {
 /** The four things asked about a host besides its boot. */
 export const HEALTH_ITEMS = ['os', 'antivirus', 'applications', 'configuration'] as const;
 export type HealthItem = (typeof HEALTH_ITEMS)[number];
+
+/** Items that are made of components, so that weaknesses can be known of them. */
+export const COMPONENT_ITEMS = ['os', 'applications'] as const;
+/** Known weaknesses of the components a host runs, as its scanner found them: at most {@link MAX_CVES} an item. */
+export type Weaknesses = Readonly<Record<(typeof COMPONENT_ITEMS)[number], readonly CveNumber[]>>;
+/** A host with more is no better known for it, and the result travels with every request. */
+export const MAX_CVES = 64;
 
 /** `node`: the host of a gateway; `endpoint`: the machine of a user or client system. */
 export type DeviceClass = 'node' | 'endpoint';
@@ -70,6 +78,8 @@ export interface EarContent {
   readonly policyId: string;
   readonly tpm: TrustVector;
   readonly health: Readonly<Record<HealthItem, number>>;
+  /** undefined: the host does not say. */
+  readonly cves: Weaknesses | undefined;
 }
 
 const vectorTier = (vector: TrustVector): Tier =>
@@ -80,7 +90,7 @@ const worstValue = (health: EarContent['health']): number =>
   HEALTH_ITEMS.map((item) => health[item]).reduce((worst, value) => Math.max(worst, value));
 
 export function formatEar(content: EarContent): object {
-  const { tpm, health } = content;
+  const { tpm, health, cves } = content;
   const policies = [content.policyId];
   const healthVector: TrustVector = { configuration: worstValue(health) };
   return {
@@ -101,6 +111,9 @@ export function formatEar(content: EarContent): object {
       reset_count: content.resetCount,
       restart_count: content.restartCount,
       health,
+      ...(cves === undefined
+        ? {}
+        : { cves: { os: cves.os.map(formatCve), applications: cves.applications.map(formatCve) } }),
     },
     submods: {
       tpm: {
@@ -160,6 +173,7 @@ export function parseEar(payload: Json): EarContent {
       applications: claim(items, 'applications'),
       configuration: claim(items, 'configuration'),
     },
+    cves: troad['cves'] === undefined ? undefined : readWeaknesses(object(troad, 'cves')),
   };
   if (health.policyId !== tpm.policyId) throw malformed('two policies');
   if (health.vector.configuration !== worstValue(content.health))
@@ -167,6 +181,20 @@ export function parseEar(payload: Json): EarContent {
   if ((content.class === 'node') !== (content.gateway !== undefined))
     throw malformed('a node without a gateway');
   return content;
+}
+
+function readWeaknesses(raw: Json): Weaknesses {
+  if (Object.keys(raw).length !== COMPONENT_ITEMS.length) throw malformed('cves');
+  return { os: cveList(raw['os']), applications: cveList(raw['applications']) };
+}
+
+function cveList(raw: unknown): readonly CveNumber[] {
+  if (!Array.isArray(raw) || raw.length > MAX_CVES) throw malformed('cves');
+  return raw.map((id: unknown) => {
+    const cve = typeof id === 'string' ? parseCve(id) : undefined;
+    if (cve === undefined) throw malformed('cves');
+    return cve;
+  });
 }
 
 function readSubmodule(submodule: Json): { readonly vector: TrustVector; readonly policyId: string } {

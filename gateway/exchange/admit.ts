@@ -96,6 +96,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
         request: asked,
         agreement,
         signals,
+        threat: gateway.threat(),
       }),
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
@@ -169,6 +170,7 @@ export async function admitProvider(
         node: undefined,
         agreement,
         signals,
+        threat: gateway.threat(),
       }),
     { member: peer.member },
   );

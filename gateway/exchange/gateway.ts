@@ -15,6 +15,7 @@ import type { Decision } from '../trust/decision.ts';
 import type { Evaluator } from '../trust/grant.ts';
 import type { CallerSignals } from '../trust/signals.ts';
 import type { DeviceTrust } from './device-checks.ts';
+import type { ThreatIntel } from '../trust/threat.ts';
 import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
@@ -34,6 +35,8 @@ export interface Gateway {
   readonly policy: () => Evaluator;
   /** Told of each exchange's decision, after it was made. Never throws, and takes no time. */
   readonly decided: (exchange: ExchangeId, decision: Decision) => void;
+  /** What is publicly known of weaknesses now. */
+  readonly threat: () => ThreatIntel;
   /** What callers usually do. */
   readonly callers: CallerSignals;
   readonly signing: SigningQueue;

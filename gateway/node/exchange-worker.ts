@@ -6,6 +6,7 @@ import { showCheckpoint } from '../exchange/witness.ts';
 import { revocationOf } from '../identity/revocations.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
+import { ThreatIntel, type ThreatTables } from '../trust/threat.ts';
 import { clock, nanoseconds } from './clock.ts';
 import { Doors } from './doors.ts';
 import { reasonsOf } from './health.ts';
@@ -101,6 +102,10 @@ export class ExchangeWorker {
 
   takeShadows(shadows: readonly ShadowFiles[]): void {
     this.#parts.shadows.take(shadows);
+  }
+
+  takeThreat(tables: ThreatTables): void {
+    this.#parts.threat.now = new ThreatIntel(tables);
   }
 
   setApart(peer: string): void {

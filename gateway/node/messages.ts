@@ -4,6 +4,7 @@ import type { Ending } from '../exchange/revoke.ts';
 import type { Revocation } from '../identity/revocations.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
 import type { BundleAndSigners } from './policy-files.ts';
+import type { ThreatTables } from '../trust/threat.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 // What the main thread and a worker say to each other. Plain values only; a proof does not survive the way, so a worker
@@ -38,6 +39,7 @@ export interface WorkerData {
   readonly shadows: readonly ShadowFiles[];
   readonly ended: readonly Revocation[];
   readonly quarantine: readonly string[];
+  readonly threat: ThreatTables;
 }
 
 export interface WorkerStatus {
@@ -67,6 +69,7 @@ export type ToWorker =
   | { readonly kind: 'registry'; readonly bytes: Uint8Array }
   | { readonly kind: 'shadows'; readonly shadows: readonly ShadowFiles[] }
   | { readonly kind: 'quarantine'; readonly peer: string }
+  | { readonly kind: 'threat'; readonly tables: ThreatTables }
   | { readonly kind: 'stop' }
   | Question;
 

@@ -36,6 +36,8 @@ async function obey(
       return send({ kind: 'answer', id: message.id, value: await worker.takePolicy(message.policy) });
     case 'quarantine':
       return worker.setApart(message.peer);
+    case 'threat':
+      return worker.takeThreat(message.tables);
     case 'stop':
       await worker.stop();
       return send({ kind: 'stopped' });

@@ -20,6 +20,7 @@ import { openOperatorLog } from '../telemetry/log.ts';
 import { Telemetry } from '../telemetry/telemetry.ts';
 import { CallerSignals } from '../trust/signals.ts';
 import { clock, nanoseconds, SOFTWARE } from './clock.ts';
+import { ThreatIntel } from '../trust/threat.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
@@ -68,6 +69,7 @@ export async function wire(
     rootKeys,
     ended,
     quarantine: apart,
+    threat: tables,
   }: WorkerData,
   policy: PolicyInForce,
   send: (message: FromWorker) => void,
@@ -109,6 +111,7 @@ export async function wire(
       telemetry.exchanges.finished(outcome);
     },
   };
+  const threat = { now: new ThreatIntel(tables) };
   const quarantine = new Quarantine(apart, (peer) => send({ kind: 'quarantine', peer }));
   const directory = directoryOf({ registry, quarantine });
   const linkOptions = linkOptionsOf(config);
@@ -138,6 +141,7 @@ export async function wire(
     policy: () => policy.now.evaluator,
     decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),
+    threat: () => threat.now,
     signing: new SigningQueue(readSigningKey(config), setImmediate),
     verifier: {
       me: name,
@@ -181,6 +185,7 @@ export async function wire(
     jwks,
     met,
     quarantine,
+    threat,
   };
 }
 

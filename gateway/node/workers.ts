@@ -6,6 +6,7 @@ import type { Emit } from '../telemetry/events.ts';
 import { mergeSnapshots, remains } from '../telemetry/merged-metrics.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
 import type { PolicyFiles, ShadowFiles, ToWorker, WorkerData } from './messages.ts';
+import type { ThreatTables } from '../trust/threat.ts';
 import { Watchdog } from './watchdog.ts';
 import { WorkerThread } from './worker-thread.ts';
 
@@ -177,6 +178,10 @@ export class Workers {
 
   takeShadows(shadows: readonly ShadowFiles[]): void {
     this.#tellAll({ kind: 'shadows', shadows });
+  }
+
+  takeThreat(tables: ThreatTables): void {
+    this.#tellAll({ kind: 'threat', tables });
   }
 
   setApart(peer: string): void {

@@ -102,6 +102,9 @@ export interface GatewayEvents {
   /** `version` is 0 for a bundle nobody released. */
   'policy.loaded': { readonly bundle: string; readonly revision: string; readonly version: number };
   'policy.problem': { readonly detail: string };
+  'threat.loaded': { readonly file: string; readonly entries: number; readonly publishedAt: EpochMs };
+  /** A threat feed cannot be read, or is old. */
+  'threat.problem': { readonly detail: string };
   /** Whoever reads this log did not keep up. */
   'log.dropped': { readonly lines: number };
 }
@@ -139,6 +142,8 @@ export const EVENT_LEVELS = {
   'replicas.unavailable': 'error',
   'policy.loaded': 'info',
   'policy.problem': 'error',
+  'threat.loaded': 'info',
+  'threat.problem': 'warn',
   'log.dropped': 'warn',
 } as const satisfies Record<keyof GatewayEvents, Level>;
 

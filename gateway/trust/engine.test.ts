@@ -413,7 +413,7 @@ void t.test('leaving out fields never turns a denial into an allow', async () =>
 void t.test('no other value in any one field is as good as the right one', async () => {
   // Where more than one value is right.
   const free =
-    /^(?:signals\/\w+|decision_id|request\/content_length|peer\/gateway|agreement\/(?:class|id|from_ms|until_ms)|now_ms)$/;
+    /^(?:(?:signals|threat)\/\w+|decision_id|request\/content_length|peer\/gateway|agreement\/(?:class|id|from_ms|until_ms)|now_ms)$/;
   const odd = fc.oneof(
     fc.constantFrom<unknown>(null, true, false, 0, '', '*', '**', 'none', [], {}, [null], ['*'], ['**'], 'consumer', 'provider'),
     fc.string(),

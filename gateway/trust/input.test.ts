@@ -3,6 +3,7 @@ import t from 'tap';
 import { bound, CONNECTION, CONTENT, ISSUER, KEYS, token } from '../../conformance/builders/ear.ts';
 import type { ServiceId, SubsystemId } from '../core/ids.ts';
 import { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import type { Weaknesses } from '../device/ear.ts';
 import { DeviceRegister } from '../device/register.ts';
 import { canonicalJson } from './canonical.ts';
 import { PolicyInput } from './input.ts';
@@ -19,6 +20,7 @@ import {
   provedClient,
   signedRequest,
 } from './proofs-fixture.ts';
+import { ThreatIntel } from './threat.ts';
 
 void t.test("the consumer's gateway lays down what it proved", async (t) => {
   const facts = consumerFacts();
@@ -57,8 +59,6 @@ void t.test("the consumer's gateway lays down what it proved", async (t) => {
     signals: USUAL,
     threat: null,
   });
-  const threat = { age_hours: 1, cvss_tenths: 98, epss_permille: null, kev: 1 };
-  t.match(JSON.parse(PolicyInput.forConsumer(consumerFacts({ threat })).text), { threat });
   const personal = PolicyInput.forConsumer(consumerFacts({ agreement: { ...AGREEMENT, class: 'personal' } }));
   t.match(JSON.parse(personal.text), { agreement: { class: 'personal' } });
   t.equal(input.decisionId, facts.exchange);
@@ -131,6 +131,45 @@ void t.test('what was attested of machines, and what is demanded of them', async
     t.strictSame(document.agreement.device, { endpoint: null, node: LEAST });
     t.equal(input.text, canonicalJson(document), 'RFC 8785');
   }
+});
+
+void t.test('a machine whose component is attacked by now falls, and the decision says so', async (t) => {
+  const log4j = 202_100_044_228;
+  const tables = {
+    configured: true,
+    exploited: Float64Array.of(log4j),
+    cvss: { cves: Float64Array.of(log4j), values: Uint16Array.of(100) },
+    epss: undefined,
+    publishedAt: NOW - 7_200_000,
+  };
+  const machine = (cves: Weaknesses | undefined): EndpointDevice =>
+    EndpointDevice.verify(
+      { token: token({ ...fresh, audience: A, cves }), binding: bound() },
+      CONNECTION,
+      A,
+      { ...checks, register: new DeviceRegister() },
+      NOW,
+    );
+  const input = (cves: Weaknesses | undefined, node?: NodeDevice, threat = new ThreatIntel(tables)) => {
+    const { text } = PolicyInput.forConsumer(consumerFacts({ endpoint: machine(cves), node, threat }));
+    const document = JSON.parse(text);
+    t.equal(text, canonicalJson(document), 'RFC 8785');
+    return document;
+  };
+  const none = { os: [], applications: [] };
+  t.match(input({ ...none, os: [log4j] }), {
+    device: { health: { ...SHOWN.health, os: 96 }, health_tier: 'contraindicated', tpm_tier: 'affirming' },
+    threat: { age_hours: 2, cvss_tenths: 100, epss_permille: null, kev: 1 },
+  });
+  t.match(input({ ...none, applications: [log4j] }), { device: { health: { os: 2, applications: 96 } } });
+  t.match(input(none), { device: SHOWN, threat: { cvss_tenths: 0, kev: 0 } }, 'nothing known against it');
+  t.match(input(undefined), { device: SHOWN, threat: { cvss_tenths: null, kev: 0 } }, 'it does not say');
+  const unsaid = input({ ...none, os: [log4j] }, nodeOf(B));
+  t.match(unsaid, { node: SHOWN, threat: { cvss_tenths: 100, kev: 1 } }, 'one falls for itself');
+  t.match(input({ ...none, os: [log4j] }, undefined, new ThreatIntel()), {
+    device: SHOWN,
+    threat: null,
+  });
 });
 
 void t.test('V6: machines of another message or peer are refused', async (t) => {

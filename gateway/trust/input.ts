@@ -10,8 +10,9 @@ import type { PeerGateway } from '../identity/peer.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
+import { attested, known } from './machine-facts.ts';
 import type { SignalFacts } from './signals.ts';
-import type { ThreatFacts } from './threat.ts';
+import type { ThreatFacts, ThreatIntel } from './threat.ts';
 
 /** The terms of one agreement, as the registry has them. */
 export interface AgreementTerms {
@@ -56,8 +57,8 @@ export interface ConsumerFacts {
   readonly agreement: AgreementTerms | undefined;
   /** What is unusual about the request: our own observations, no proofs. */
   readonly signals: SignalFacts;
-  /** What the threat feeds say of the machines; undefined where there are no feeds. */
-  readonly threat?: ThreatFacts;
+  /** What is publicly known of weaknesses. */
+  readonly threat: ThreatIntel;
 }
 
 /** What the provider's gateway knows: nothing the peer did not sign, nobody the connection did not prove. */
@@ -77,7 +78,8 @@ export interface ProviderFacts {
   readonly agreement: AgreementTerms | undefined;
   /** What is unusual about the request: our own observations, no proofs. */
   readonly signals: SignalFacts;
-  readonly threat?: ThreatFacts;
+  /** What is publicly known of weaknesses. */
+  readonly threat: ThreatIntel;
 }
 
 /**
@@ -113,38 +115,26 @@ export class PolicyInput {
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
-    const { exchange, now, client, user, endpoint, node, request, agreement, signals, threat = null } = facts;
+    const { exchange, now, client, user, endpoint, node, request, agreement, signals, threat } = facts;
     return new PolicyInput({
       agreement: terms(agreement),
       assertion: shown(user),
       client_system: { method: client.method, subsystem: client.subsystem },
       decision_id: exchange,
-      device: attested(endpoint),
-      node: attested(node),
+      device: attested(endpoint, threat),
+      node: attested(node, threat),
       now_ms: now,
       peer: null,
       request: asked(request.client, request.length, request.method, request.route),
       role: 'consumer',
       signals,
-      threat,
+      threat: known(threat, [endpoint, node], now),
     });
   }
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const {
-      now,
-      peer,
-      signed,
-      route,
-      client,
-      user,
-      endpoint,
-      node,
-      agreement,
-      signals,
-      threat = null,
-    } = facts;
+    const { now, peer, signed, route, client, user, endpoint, node, agreement, signals, threat } = facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -170,14 +160,14 @@ export class PolicyInput {
       assertion: shown(user),
       client_system: null,
       decision_id: exchange.id,
-      device: attested(endpoint),
-      node: attested(node),
+      device: attested(endpoint, threat),
+      node: attested(node, threat),
       now_ms: now,
       peer: { gateway: peer.name, member: peer.member },
       request: asked(client, exchange.length, view.method, route),
       role: 'provider',
       signals,
-      threat,
+      threat: known(threat, [endpoint, node], now),
     });
   }
 }
@@ -259,23 +249,6 @@ function minimum(least: DeviceMinimum | undefined) {
   if (least === undefined) return null;
   const { health, residency, tpm } = least;
   return { health, residency, tpm };
-}
-
-/** What an attestation service said of a machine, and how the connection hangs on it. */
-function attested(machine: EndpointDevice | NodeDevice | undefined) {
-  if (machine === undefined) return null;
-  const { antivirus, applications, configuration, os } = machine.health;
-  return {
-    binding: machine.residency,
-    device: machine.device,
-    expires_at_ms: machine.expiresAtMs,
-    health: { antivirus, applications, configuration, os },
-    health_tier: machine.healthTier,
-    issued_at_ms: machine.issuedAtMs,
-    issuer: machine.issuer,
-    policy: machine.policyId,
-    tpm_tier: machine.tpmTier,
-  };
 }
 
 /** What is known about the user's authentication; who it is does not matter here, and does not go into the log this way. */

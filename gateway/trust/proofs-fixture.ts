@@ -18,6 +18,7 @@ import { readCertificate } from '../x509/certificate.ts';
 import { Bundle } from './bundle.ts';
 import type { AgreementTerms, ConsumerFacts, ProviderFacts } from './input.ts';
 import type { SignalFacts } from './signals.ts';
+import { ThreatIntel } from './threat.ts';
 
 export const NOW = 1_795_305_600_123;
 // Each spelled as core/ids.ts would accept it.
@@ -129,6 +130,7 @@ export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFac
     request: { method: 'GET', route, client: CLIENT, length: undefined },
     agreement: AGREEMENT,
     signals: USUAL,
+    threat: new ThreatIntel(),
     ...changes,
   };
 }
@@ -145,6 +147,7 @@ export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFac
     node: undefined,
     agreement: AGREEMENT,
     signals: USUAL,
+    threat: new ThreatIntel(),
     ...changes,
   };
 }

@@ -2,9 +2,10 @@
 // API, CSV of the daily file) and NVD's CVSS (JSON of the CVE API 2.0). Of each only what is used is looked at; that is
 // read strictly, because a feed that is read half would say "nothing known".
 import type { EpochMs } from '../core/clock.ts';
+import { parseCve, type CveNumber } from '../core/cve.ts';
 import { MalformedBytes, quoted } from '../core/errors.ts';
 import { isObject } from './canonical.ts';
-import { parseCve, type CveNumber, type Ratings, type ThreatTables } from './threat.ts';
+import type { Ratings, ThreatTables } from './threat.ts';
 
 export type FeedKind = 'kev' | 'epss' | 'cvss';
 
@@ -167,6 +168,7 @@ export function tablesOf(feeds: readonly Feed[], complete: boolean): ThreatTable
     return { cves, values: Uint16Array.from(cves, (cve) => merged.all.get(cve) ?? 0) };
   };
   return {
+    configured: true,
     exploited: of('kev')?.cves,
     cvss: of('cvss'),
     epss: of('epss'),

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { utf8 } from '../core/bytes.ts';
+import { formatCve, parseCve } from '../core/cve.ts';
 import { MAX_FEED_BYTES, parseFeed, tablesOf, type FeedKind } from './threat-feed.ts';
-import { parseCve, ThreatIntel } from './threat.ts';
+import { ThreatIntel } from './threat.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 8);
 const json = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
@@ -138,6 +139,7 @@ void t.test('a feed that cannot be read whole is none', async (t) => {
 void t.test('ids have one spelling', async (t) => {
   t.equal(parseCve('CVE-2021-44228'), 202_100_044_228);
   t.equal(parseCve('CVE-1999-0001'), 199_900_000_001);
+  for (const id of ['CVE-2021-44228', 'CVE-1999-0001', 'CVE-2026-12345678']) t.equal(formatCve(cve(id)), id);
   for (const bad of [
     'cve-2021-44228',
     'CVE-2021-1',
@@ -153,7 +155,7 @@ void t.test('the facts of a request', async (t) => {
   const intel = new ThreatIntel(
     tablesOf([feed('kev', KEV), feed('epss', EPSS_CSV), feed('cvss', NVD)], true),
   );
-  const of = (...ids: string[]) => intel.facts(ids.map(cve), NOW);
+  const of = (...ids: string[]) => intel.facts(ids.map(cve), false, NOW);
   t.strictSame(of(), { age_hours: 38, cvss_tenths: 0, epss_permille: 0, kev: 0 }, 'nothing reported');
   t.strictSame(of('CVE-2014-0160', 'CVE-2021-44228', 'CVE-2014-0160'), {
     age_hours: 38,
@@ -167,18 +169,28 @@ void t.test('the facts of a request', async (t) => {
     'reported, and rated by nobody',
   );
   t.strictSame(
-    intel.facts(undefined, NOW),
+    intel.facts([], true, NOW),
     { age_hours: 38, cvss_tenths: null, epss_permille: null, kev: 0 },
     'machines that say nothing',
   );
-  t.equal(intel.facts([], NOW - 48 * 3_600_000).age_hours, 0, 'never negative');
+  t.match(
+    intel.facts([cve('CVE-2014-0160')], true, NOW),
+    { cvss_tenths: 75, kev: 1 },
+    'one machine is silent: what another says counts all the same',
+  );
+  t.equal(intel.facts([], false, NOW - 48 * 3_600_000)?.age_hours, 0, 'never negative');
 });
 
 void t.test('a missing feed is seen in the decision', async (t) => {
   const none = { age_hours: null, cvss_tenths: null, epss_permille: null, kev: 0 };
-  t.strictSame(new ThreatIntel().facts([cve('CVE-2021-44228')], NOW), none);
+  t.strictSame(new ThreatIntel(tablesOf([], false)).facts([cve('CVE-2021-44228')], false, NOW), none);
+  t.equal(new ThreatIntel().facts([cve('CVE-2021-44228')], false, NOW), null, 'none is configured');
   const partly = new ThreatIntel(tablesOf([feed('kev', KEV)], false));
-  t.strictSame(partly.facts([cve('CVE-2021-44228')], NOW), { ...none, kev: 1 }, 'what is known still counts');
+  t.strictSame(
+    partly.facts([cve('CVE-2021-44228')], false, NOW),
+    { ...none, kev: 1 },
+    'what is known still counts',
+  );
 });
 
 void t.test('feeds of one kind add up, the worst rating counts, every entry is found', async () => {
@@ -193,7 +205,9 @@ void t.test('feeds of one kind add up, the worst rating counts, every entry is f
       };
       const intel = new ThreatIntel(tablesOf([own(a), own(b)], true));
       const values = [...a, ...b].filter(([key]) => key === asked).map(([, value]) => value);
-      return intel.facts([asked], NOW).epss_permille === (values.length === 0 ? null : Math.max(...values));
+      return (
+        intel.facts([asked], false, NOW)?.epss_permille === (values.length === 0 ? null : Math.max(...values))
+      );
     }),
   );
 });

@@ -1,8 +1,6 @@
 // Threat intelligence as facts of the policy's input: what is publicly known of the weaknesses that machines report.
 import type { EpochMs } from '../core/clock.ts';
-
-/** A CVE id as a number: year · 10^8 + number. */
-export type CveNumber = number;
+import type { CveNumber } from '../core/cve.ts';
 
 /** Ratings by CVE: sorted ids, and beside each its value. Plain arrays, so that they go to another thread as they are. */
 export interface Ratings {
@@ -12,19 +10,20 @@ export interface Ratings {
 
 /** All configured feeds together. */
 export interface ThreatTables {
+  readonly configured: boolean;
   /** Known to be exploited (CISA KEV), sorted; undefined when there is no such feed. */
   readonly exploited: Float64Array | undefined;
   /** CVSS base score in tenths, 0 to 100. */
   readonly cvss: Ratings | undefined;
   /** EPSS probability in thousandths, rounded up, 0 to 1000. */
   readonly epss: Ratings | undefined;
-  /** When the oldest of them was published; undefined when there is none, or a configured one is missing. */
+  /** When the oldest of them was published; undefined when a configured one is missing. */
   readonly publishedAt: EpochMs | undefined;
 }
 
 /** `threat` of the policy's input. Members stand in alphabetical order (RFC 8785). */
 export interface ThreatFacts {
-  /** Full hours since the oldest feed was published; null when one is missing or none is configured. */
+  /** Full hours since the oldest feed was published; null when one is missing. */
   readonly age_hours: number | null;
   /** Worst CVSS base score in tenths of what the machines report: 0 for nothing, null where nobody knows. */
   readonly cvss_tenths: number | null;
@@ -35,6 +34,7 @@ export interface ThreatFacts {
 }
 
 export const NO_FEEDS: ThreatTables = {
+  configured: false,
   exploited: undefined,
   cvss: undefined,
   epss: undefined,
@@ -42,15 +42,6 @@ export const NO_FEEDS: ThreatTables = {
 };
 
 const HOUR_MS = 3_600_000;
-
-/** @returns undefined for what is not the id of a CVE, in the spelling of cve.org */
-export function parseCve(text: string): CveNumber | undefined {
-  const [, year, number] = /^CVE-((?:19|20)\d{2})-(\d{4,8})$/.exec(text) ?? [];
-  // CVE-2024-00001234 would be a second spelling.
-  if (year === undefined || number === undefined || (number.length > 4 && number.startsWith('0')))
-    return undefined;
-  return Number(year) * 1e8 + Number(number);
-}
 
 /** What the feeds say. Asked for every request: a few binary searches. */
 export class ThreatIntel {
@@ -67,23 +58,26 @@ export class ThreatIntel {
   }
 
   /**
-   * @param cves what the machines of one request report; undefined when none said anything
+   * @param cves what the machines of one request report
+   * @param silent one of them does not say, or there is none: then nothing is no 0
    * @param now of the decision
+   * @returns null: no feed is configured
    */
-  facts(cves: readonly CveNumber[] | undefined, now: EpochMs): ThreatFacts {
-    const { cvss, epss, publishedAt } = this.#tables;
+  facts(cves: readonly CveNumber[], silent: boolean, now: EpochMs): ThreatFacts | null {
+    const { configured, cvss, epss, publishedAt } = this.#tables;
+    if (!configured) return null;
     return {
       age_hours: publishedAt === undefined ? null : Math.max(0, Math.floor((now - publishedAt) / HOUR_MS)),
-      cvss_tenths: worst(cves, cvss),
-      epss_permille: worst(cves, epss),
-      kev: new Set(cves?.filter((cve) => this.isExploited(cve))).size,
+      cvss_tenths: worst(cves, silent, cvss),
+      epss_permille: worst(cves, silent, epss),
+      kev: new Set(cves.filter((cve) => this.isExploited(cve))).size,
     };
   }
 }
 
-function worst(cves: readonly CveNumber[] | undefined, ratings: Ratings | undefined): number | null {
-  if (cves === undefined || ratings === undefined) return null;
-  if (cves.length === 0) return 0;
+function worst(cves: readonly CveNumber[], silent: boolean, ratings: Ratings | undefined): number | null {
+  if (ratings === undefined) return null;
+  if (cves.length === 0) return silent ? null : 0;
   let found: number | null = null;
   for (const cve of cves) {
     const value = ratings.values[indexOf(ratings.cves, cve)];
