@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ConfigFiles } from './files.ts';
-import { path, seconds } from './values.ts';
+import { path } from './values.ts';
 
 /** `threatIntel` of the configuration file. */
 export const threatIntel = z.strictObject({
