@@ -61,7 +61,7 @@ export class Admission {
     this.#store.keep(digest, files);
     this.#store.update({
       active: digest,
-      version: Math.max(version, verified.version),
+      ...(verified.version >= version ? { version: verified.version, newest: digest } : {}),
       history: [
         ...history.filter((each) => each !== digest && each !== active),
         ...(active === null || active === digest ? [] : [active]),
@@ -85,14 +85,14 @@ export const describeRefusal = (thrown: unknown): string =>
  */
 export function requireAdmissible({ digest, version }: ReleasedBundle, state: StoreState | undefined): void {
   if (state === undefined) return;
-  // The same version of other content would be two things under one name; the same content may come again.
-  if (version < state.version || (version === state.version && version > 0 && digest !== state.active)) {
-    const detail = `version ${version}, but ${state.version} has been in force here (bundle.rollback)`;
-    throw new BundleRefused('bundle.rollback', [`policy bundle: ${detail}`]);
-  }
   const held = state.quarantined.find(({ bundle }) => bundle === digest);
   if (held !== undefined) {
     const detail = `since ${new Date(held.at).toISOString()}: ${held.why} (bundle.quarantined)`;
     throw new BundleRefused('bundle.quarantined', [`policy bundle ${digest}: ${detail}`]);
+  }
+  // The same version of other content would be two things under one name; the same content may come again.
+  if (version < state.version || (version === state.version && version > 0 && digest !== state.newest)) {
+    const detail = `version ${version}, but ${state.version} has been in force here (bundle.rollback)`;
+    throw new BundleRefused('bundle.rollback', [`policy bundle: ${detail}`]);
   }
 }

@@ -54,6 +54,8 @@ export interface StoreState {
   readonly active: string | null;
   /** Highest version that has ever been in force: what is older is refused. */
   readonly version: number;
+  /** Digest of the bundle that had it. */
+  readonly newest: string | null;
   /** What the folder of `policy.bundle` held when it was last looked at: digest and version. */
   readonly folder: string | null;
   /** Digests that were in force before, oldest first: where the gateway returns to. */
@@ -68,6 +70,7 @@ const FORMAT = 'troad-policy-store-v1';
 const EMPTY: StoreState = {
   active: null,
   version: 0,
+  newest: null,
   folder: null,
   history: [],
   quarantined: [],

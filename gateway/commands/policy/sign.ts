@@ -6,7 +6,7 @@ import { ConfigError, describe } from '../../core/errors.ts';
 
 interface SignFlags {
   readonly key: string;
-  readonly version?: string;
+  readonly release?: string;
   readonly notBefore?: string;
   readonly expires?: string;
   readonly fresh?: true;
@@ -19,7 +19,7 @@ export function registerSign(policy: Command): void {
     .description('sign the release of a bundle  簽署政策包')
     .argument('<bundle>', 'folder of the bundle; release.json is written there')
     .requiredOption('--key <file>', 'PEM file: Ed25519 private key of the signer')
-    .option('--version <number>', 'version; the first signer says it')
+    .option('--release <number>', 'version of the release, from 1; the first signer says it')
     .option('--not-before <time>', '2026-01-31T00:00:00Z; default: now')
     .option('--expires <time>', '2026-01-31T00:00:00Z; the first signer says it')
     .option('--fresh', 'forget a release that is there already')
@@ -36,10 +36,10 @@ export function registerSign(policy: Command): void {
       const { digest } = Bundle.parse(readBundle(dir)); // nobody should sign what no gateway would run
       const time = (flag: string, text: string): number =>
         release.timeOf(text) ?? usage(`${flag} ${text}: write it like 2026-01-31T00:00:00Z`);
-      const { version, notBefore, expires } = flags;
+      const { release: version, notBefore, expires } = flags;
       const statement = {
         bundle: digest,
-        version: version === undefined ? (before?.version ?? usage('--version is missing')) : Number(version),
+        version: version === undefined ? (before?.version ?? usage('--release is missing')) : Number(version),
         notBefore:
           notBefore === undefined
             ? (before?.notBefore ?? Math.floor(Date.now() / 1000) * 1000)
