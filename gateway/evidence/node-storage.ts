@@ -1,5 +1,17 @@
-import { constants, fdatasync, ftruncate, fstat, fsync, close, open, read, write } from 'node:fs';
-import { mkdir, readFile, readdir, rename, rm, statfs } from 'node:fs/promises';
+import {
+  constants,
+  fdatasync,
+  ftruncate,
+  fstat,
+  fsync,
+  close,
+  open,
+  read,
+  readFile,
+  unlink,
+  write,
+} from 'node:fs';
+import { mkdir, readdir, rename, statfs } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { Fatal } from '../core/errors.ts';
@@ -19,6 +31,9 @@ const syncData = promisify(fdatasync);
 const syncAll = promisify(fsync);
 const truncateFd = promisify(ftruncate);
 const statFd = promisify(fstat);
+// A tree head is stored ten times a second: calls by descriptor or name cost half of what handles do.
+const readWhole = promisify(readFile);
+const removeFile = promisify(unlink);
 
 const PRIVATE_DIR = 0o700;
 
@@ -37,9 +52,9 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
     },
     async readFile(path) {
       try {
-        return await readFile(path);
+        return await readWhole(path);
       } catch (cause) {
-        if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+        if (isMissing(cause)) return undefined;
         throw cause;
       }
     },
@@ -50,7 +65,13 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
       await mkdir(dir, { recursive: true, mode: PRIVATE_DIR });
     },
     rename,
-    remove: (path) => rm(path, { force: true }),
+    async remove(path) {
+      try {
+        await removeFile(path);
+      } catch (cause) {
+        if (!isMissing(cause)) throw cause;
+      }
+    },
     syncDir,
     async free(dir) {
       const { bavail, bsize, ffree, files } = await statfs(dir);
@@ -60,6 +81,9 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
     lock: async (path) => lock(path),
   };
 }
+
+const isMissing = (cause: unknown): boolean =>
+  cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
 
 class NodeFile implements StorageFile {
   readonly #fd: number;
