@@ -5,6 +5,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import type { DpopKey, Proof } from '../sandbox/client/dpop.ts';
 import type { RelyingParty } from '../sandbox/client/relying-party.ts';
 import type { Acr } from '../sandbox/idp/levels.ts';
+import type { Told } from '../sandbox/idp/transmitter.ts';
 import type { SandboxReady } from '../sandbox/sandbox.ts';
 
 interface Options {
@@ -19,6 +20,7 @@ interface Options {
   readonly dpopNonce?: string;
   readonly assertion?: string;
   readonly headers?: true;
+  readonly revoke?: true | string;
 }
 
 /** `troad sandbox assertion`: somebody signs in at the running sandbox; the assertion goes to standard output. */
@@ -44,6 +46,10 @@ export function registerSandboxAssertion(sandbox: Command): void {
     .option('--assertion <text>', 'assertion that the proof goes with; without it a new one is made')
     .option('--dpop-nonce <nonce>', 'what the gateway gave in DPoP-Nonce; without it the gateway is asked')
     .option('--headers', 'print header lines for `curl -H @-`: the assertion, and the proof if there is one')
+    .option(
+      '--revoke [type]',
+      'end all sessions of the subject instead, and say how soon the gateways had; for session-revoked, credential-change or device-compliance-change',
+    )
     .action(async (_: unknown, command: Command) => {
       // --dir belongs to `troad sandbox`, which reads it wherever it stands.
       process.stdout.write(`${(await run(command.optsWithGlobals())).join('\n')}\n`);
@@ -52,7 +58,8 @@ export function registerSandboxAssertion(sandbox: Command): void {
 
 /** @returns lines to print */
 async function run(options: Options): Promise<string[]> {
-  const { dpopKey, dpopProof, headers } = options;
+  const { dpopKey, dpopProof, headers, revoke: why } = options;
+  if (why !== undefined) return revoke(options, why === true ? 'session-revoked' : why);
   const key = dpopKey === undefined ? undefined : await openKey(dpopKey);
   if (dpopProof === undefined) {
     const assertion = options.assertion ?? (await signIn(options, key));
@@ -101,6 +108,25 @@ async function signIn(
   };
   const resource = encrypt === true ? identity.sealedResource : identity.resource;
   return person.signIn(party, { acr: level, resource }, { key, ageSeconds: age });
+}
+
+/** The identity provider ends the sessions, and tells both gateways by shared signals. @returns lines to print */
+async function revoke({ dir, subject }: Options, type: string): Promise<string[]> {
+  const { ask } = await import('../sandbox/client/http.ts');
+  const { identity } = await readReady(dir);
+  if (identity === undefined) throw new Error('this sandbox has no identity provider');
+  const { status, body } = await ask(`${identity.issuer}/sessions/end`, {
+    method: 'POST',
+    ca: await readFile(identity.ca, 'utf8'),
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ login: subject, type }),
+  });
+  if (status !== 200) throw new Error(`--revoke: ${body}`);
+  const { told } = JSON.parse(body) as { told: readonly Told[] }; // the sandbox's own provider
+  return told.map(
+    ({ audience, status: taken, elapsedMs }) =>
+      `${audience}: ${taken === 202 ? `in effect after ${elapsedMs.toFixed(0)} ms` : `not taken, status ${taken}`}`,
+  );
 }
 
 /** A key to prove possession of: read, or made when there is none yet. */

@@ -156,6 +156,9 @@ function effectOf(type: string, event: JsonObject): SecurityEffect {
     case 'session-revoked':
     case 'credential-change':
       return 'ended';
+    case 'device-compliance-change':
+      // What the user authenticated on a machine that is not as it should be. Back to compliant ends nothing.
+      return event['current_status'] === 'compliant' ? 'nothing' : 'ended';
     case 'assurance-level-change':
       // Upwards is no reason to end anything; anything but the word is.
       return event['change_direction'] === 'increase' ? 'nothing' : 'ended';

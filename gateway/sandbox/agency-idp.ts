@@ -8,6 +8,7 @@ import type { RelyingParty } from './client/relying-party.ts';
 import { Desk } from './desk.ts';
 import { ACR } from './idp/levels.ts';
 import { Idp } from './idp/idp.ts';
+import type { Receiver } from './idp/transmitter.ts';
 import type { Agency, SandboxInstance } from './instance.ts';
 
 /** Where the identity provider is and what it is asked for; part of the ready line. */
@@ -29,6 +30,22 @@ export const CLIENT_ID = { open: 'welfare', certificate: 'welfare-mtls' } as con
 export const SCRIPT_REDIRECT = 'http://localhost/callback';
 const MAX_LIFETIME_S = 300;
 
+/** Where agency A's identity provider and its application listen: the same at every start, since others know them. */
+export interface IdpPorts {
+  readonly issuer: number;
+  readonly browser: number;
+  readonly desk: number;
+}
+
+export interface AgencyIdpOptions {
+  /** Agency A's gateway, as its information systems reach it. */
+  readonly gatewayUrl: string;
+  readonly ports: IdpPorts;
+  /** Gateways that hear of sessions that end. */
+  readonly receivers: readonly Receiver[];
+  readonly now: () => EpochMs;
+}
+
 /** Agency A's identity provider, and an application of agency A that signs people in there. */
 export class AgencyIdp {
   /** How the registry introduces the provider to both gateways. */
@@ -44,19 +61,15 @@ export class AgencyIdp {
     this.#desk = desk;
   }
 
-  /**
-   * @param gatewayUrl agency A's gateway, as its information systems reach it
-   * @throws PackageMissing
-   */
+  /** @throws PackageMissing */
   static async start(
     instance: SandboxInstance,
     agency: Agency,
-    gatewayUrl: string,
-    now: () => EpochMs,
+    options: AgencyIdpOptions,
   ): Promise<AgencyIdp> {
-    const desk = await Desk.start(now);
+    const desk = await Desk.start(options.now, options.ports.desk);
     try {
-      return await AgencyIdp.#startWith(desk, instance, agency, gatewayUrl, now);
+      return await AgencyIdp.#startWith(desk, instance, agency, options);
     } catch (thrown) {
       await desk.close(); // an open listener would keep the process alive
       throw thrown;
@@ -67,9 +80,9 @@ export class AgencyIdp {
     desk: Desk,
     instance: SandboxInstance,
     agency: Agency,
-    gatewayUrl: string,
-    now: () => EpochMs,
+    options: AgencyIdpOptions,
   ): Promise<AgencyIdp> {
+    const { gatewayUrl, ports, receivers, now } = options;
     const { dir, signingKey, secret, tls } = await instance.identityProvider();
     const { kty = '', crv = '', x = '', y = '', d = '' } = signingKey.export({ format: 'jwk' });
     const jwk = { kty, crv, x, y };
@@ -104,6 +117,8 @@ export class AgencyIdp {
       tls,
       passkeysFile: join(dir, 'passkeys.json'),
       now,
+      ports,
+      signals: { key: { kid, privateKey: signingKey }, receivers },
     });
     const party: RelyingParty = {
       issuer: idp.issuer,

@@ -63,11 +63,11 @@ export class Desk {
     });
   }
 
-  static async start(now: () => EpochMs): Promise<Desk> {
+  static async start(now: () => EpochMs, wanted: number): Promise<Desk> {
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(0, '127.0.0.1', resolve);
+      server.listen(wanted, '127.0.0.1', resolve);
     });
     const { port } = server.address() as AddressInfo; // a TCP server's address is one
     return new Desk(server, `http://localhost:${port}`, now);

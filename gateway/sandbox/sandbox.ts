@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
-import { AgencyIdp, type IdentityEnds } from './agency-idp.ts';
+import { AgencyIdp, type AgencyIdpOptions, type IdentityEnds } from './agency-idp.ts';
 import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
 import { GatewayProcess } from './gateway-process.ts';
 import { PackageMissing } from './idp/idp.ts';
@@ -123,7 +123,12 @@ export class Sandbox {
       { agency: a, linkPort: portsA.link },
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
     ];
-    const idp = await identityProvider(instance, a, `http://127.0.0.1:${portsA.http}`, options);
+    const idp = await identityProvider(instance, a, options, {
+      gatewayUrl: `http://127.0.0.1:${portsA.http}`,
+      ports: { issuer: block.take(), browser: block.take(), desk: block.take() },
+      receivers: [receiver(a, portsA), receiver(b, portsB)],
+      now: options.now,
+    });
     if (idp !== undefined) opened.push(() => idp.close());
     await instance.publish(linked, b, a, offered, idp === undefined ? [] : [idp.row]);
     const policy =
@@ -174,15 +179,21 @@ function userServices(url: string): OfferedService[] {
   ];
 }
 
+/** Both gateways hear of sessions that end: each verifies the users itself. */
+const receiver = ({ name }: Agency, { signals }: Ports) => ({
+  audience: `https://${name}`,
+  url: `http://127.0.0.1:${signals}/signals`,
+});
+
 /** Without the optional packages everything but signing in works; that is said, not passed over. */
 async function identityProvider(
   instance: SandboxInstance,
   agency: Agency,
-  gatewayUrl: string,
-  { now, onLine }: SandboxOptions,
+  { onLine }: SandboxOptions,
+  options: AgencyIdpOptions,
 ): Promise<AgencyIdp | undefined> {
   try {
-    return await AgencyIdp.start(instance, agency, gatewayUrl, now);
+    return await AgencyIdp.start(instance, agency, options);
   } catch (thrown) {
     if (!(thrown instanceof PackageMissing)) throw thrown;
     onLine?.('sandbox', `no identity provider: ${thrown.message}`);

@@ -2,6 +2,7 @@ import { createPrivateKey, generateKeyPairSync, randomBytes, type KeyObject } fr
 import { join } from 'node:path';
 import { Authority, type Identity } from '../../../pki/authority.ts';
 import { Idp } from './idp.ts';
+import type { Receiver } from './transmitter.ts';
 
 export const AUDIENCE = 'https://gw.a11.tw.troad.example';
 export const SEALED = `${AUDIENCE}/sealed`;
@@ -16,7 +17,11 @@ export interface IdpLab {
 }
 
 /** An identity provider alone, with the keys of whoever it works with. */
-export async function startIdp(dir: string, now: () => number = Date.now): Promise<IdpLab> {
+export async function startIdp(
+  dir: string,
+  now: () => number = Date.now,
+  receivers: readonly Receiver[] = [],
+): Promise<IdpLab> {
   const authority = await Authority.create('TW test', Date.now);
   const server = await authority.issueServer();
   const client = await authority.issueClient('welfare information system');
@@ -45,6 +50,8 @@ export async function startIdp(dir: string, now: () => number = Date.now): Promi
     tls: { key: server.keyPem, cert: server.chainPem, ca: authority.rootPem + authority.issuingPem },
     passkeysFile,
     now,
+    ports: { issuer: 0, browser: 0 },
+    signals: { key: { kid: 'idp-1', privateKey: signing }, receivers },
   });
   return {
     idp,

@@ -14,14 +14,20 @@ import { SCRIPT, STYLE, enrolPage, signInPage } from './pages.ts';
 import { NotAccepted, Passkeys } from './passkeys.ts';
 import { personOf, type Person } from './people.ts';
 import { createProvider, type ProviderOptions } from './provider.ts';
+import { forgetAccount, type Entries } from './store.ts';
+import { Transmitter, type Signal, type Told, type TransmitterOptions } from './transmitter.ts';
 
-export interface IdpOptions extends Omit<ProviderOptions, 'issuer' | 'clients'> {
+export interface IdpOptions extends Omit<ProviderOptions, 'issuer' | 'clients' | 'entries'> {
   /** Registered applications; some of their addresses are known only when the listeners are open. */
   readonly clients: ProviderOptions['clients'];
   readonly tls: { readonly key: string; readonly cert: string; readonly ca: string };
   /** Where the public keys of enrolled passkeys are kept. */
   readonly passkeysFile: string;
   readonly now: () => EpochMs;
+  /** Ports of the two listeners; 0 lets the system choose. */
+  readonly ports: { readonly issuer: number; readonly browser: number };
+  /** Gateways that hear of sessions that end. */
+  readonly signals: Pick<TransmitterOptions, 'key' | 'receivers'>;
 }
 
 const BODY_BYTES = 64 * 1024;
@@ -54,6 +60,8 @@ export class Idp {
   readonly browserUrl: string;
   readonly #servers: readonly Server[];
   readonly #options: IdpOptions;
+  readonly #entries: Entries = new Map();
+  readonly #transmitter: Transmitter;
   #parts: Promise<Parts> | undefined;
 
   private constructor(options: IdpOptions, issuer: string, browserUrl: string, servers: readonly Server[]) {
@@ -61,6 +69,7 @@ export class Idp {
     this.issuer = issuer;
     this.browserUrl = browserUrl;
     this.#servers = servers;
+    this.#transmitter = new Transmitter({ ...options.signals, issuer, now: options.now });
     for (const server of servers) {
       server.on('request', (request: IncomingMessage, response: ServerResponse) => {
         void this.#serve(request, response);
@@ -75,7 +84,10 @@ export class Idp {
     // Browsers have no certificate, and show one only to those who name its CA: asking does not disturb them.
     const tls = createTlsServer({ key, cert, ca, requestCert: true, rejectUnauthorized: false });
     const plain = createPlainServer();
-    const [issuer, browserUrl] = [await listen(tls, 'https'), await listen(plain, 'http')];
+    const [issuer, browserUrl] = [
+      await listen(tls, 'https', options.ports.issuer),
+      await listen(plain, 'http', options.ports.browser),
+    ];
     return new Idp(options, issuer, browserUrl, [tls, plain]);
   }
 
@@ -110,7 +122,7 @@ export class Idp {
     const { issuer, browserUrl } = this;
     const { passkeysFile, now } = this.#options;
     const [provider, passkeys] = await Promise.all([
-      createProvider({ ...this.#options, issuer }),
+      createProvider({ ...this.#options, issuer, entries: this.#entries }),
       Passkeys.open(passkeysFile, [issuer, browserUrl], now),
     ]);
     return { provider, passkeys, answer: provider.callback() };
@@ -149,6 +161,11 @@ export class Idp {
         sendJson(response, {});
         return true;
       }
+      case 'POST /sessions/end': {
+        const body = await this.#json(request);
+        sendJson(response, { told: await this.#endSessions(personIn(body), text(body['type'])) });
+        return true;
+      }
       case 'GET /interaction/': {
         const { params } = await parts.provider.interactionDetails(request, response);
         const maxAge = Number(params['max_age'] ?? Number.NaN);
@@ -180,6 +197,22 @@ export class Idp {
       default:
         return false;
     }
+  }
+
+  /**
+   * Ends all sessions of a person here, then tells the gateways, so that running exchanges end, too.
+   * @param type of the event: why they end
+   */
+  async #endSessions({ subject }: Person, type = 'session-revoked'): Promise<Told[]> {
+    const content = REASONS[type];
+    if (content === undefined)
+      throw new HttpProblem(400, `type: expected ${Object.keys(REASONS).join(', ')}`);
+    forgetAccount(this.#entries, subject);
+    return this.#transmitter.send({
+      subject,
+      type: type as Signal['type'] /* a key of the table */,
+      content,
+    });
   }
 
   async #finish(request: IncomingMessage, response: ServerResponse, parts: Parts): Promise<string> {
@@ -224,6 +257,13 @@ export class Idp {
   }
 }
 
+/** Events that end sessions, and what CAEP wants to be told beside. */
+const REASONS: Readonly<Record<string, Signal['content'] | undefined>> = {
+  'session-revoked': { initiating_entity: 'user' },
+  'credential-change': { change_type: 'revoke', credential_type: 'fido2-platform' },
+  'device-compliance-change': { previous_status: 'compliant', current_status: 'not-compliant' },
+} satisfies Record<Signal['type'], Signal['content']>;
+
 class HttpProblem extends Error {
   override readonly name = 'HttpProblem';
   readonly status: number;
@@ -265,10 +305,10 @@ function send(response: ServerResponse, status: number, type: string, body: stri
 const sendJson = (response: ServerResponse, value: unknown): void =>
   send(response, 200, 'application/json', JSON.stringify(value));
 
-async function listen(server: Server, scheme: string): Promise<string> {
+async function listen(server: Server, scheme: string, wanted: number): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
+    server.listen(wanted, '127.0.0.1', resolve);
   });
   const { port } = server.address() as AddressInfo; // a TCP server's address is one
   return `${scheme}://localhost:${port}`;

@@ -36,6 +36,7 @@ export class Passkeys {
   readonly #file: string;
   readonly #origins: readonly string[];
   readonly #now: () => EpochMs;
+  #saving: Promise<void> = Promise.resolve();
   readonly #stored: Map<string, Stored>;
   /** Issued challenges and what each is for: good once, and not for long. */
   readonly #challenges = new Map<string, { readonly use: string; readonly until: EpochMs }>();
@@ -164,10 +165,17 @@ export class Passkeys {
     return issued !== undefined && issued.use === use && issued.until > this.#now();
   }
 
-  async #save(): Promise<void> {
-    const text = JSON.stringify([...this.#stored.values()], null, 2);
-    await writeFile(`${this.#file}.new`, text, { mode: 0o600 });
-    await rename(`${this.#file}.new`, this.#file);
+  /** One after the other: two writes at once would share the file that is renamed. */
+  #save(): Promise<void> {
+    const saved = this.#saving
+      .catch(() => undefined)
+      .then(async () => {
+        const text = JSON.stringify([...this.#stored.values()], null, 2);
+        await writeFile(`${this.#file}.new`, text, { mode: 0o600 });
+        await rename(`${this.#file}.new`, this.#file);
+      });
+    this.#saving = saved;
+    return saved;
   }
 }
 

@@ -11,7 +11,7 @@ import type {
 import type { EpochMs } from '../../core/clock.ts';
 import { LADDER, isEnough } from './levels.ts';
 import { personOf } from './people.ts';
-import { memoryStore } from './store.ts';
+import { memoryStore, type Entries } from './store.ts';
 
 /** `typ` of an assertion: a JWT access token (RFC 9068), which is what providers can be configured to issue. */
 const TYP = 'at+jwt';
@@ -39,6 +39,8 @@ export interface ProviderOptions {
   /** Secret from which cookie and nonce keys are derived. */
   readonly secret: Buffer;
   readonly now: () => EpochMs;
+  /** Where sessions, codes and grants are kept. */
+  readonly entries: Entries;
 }
 
 /** Agency A's OpenID provider, the certified one, set up as a real one would be. Door of oidc-provider. */
@@ -62,7 +64,7 @@ export async function createProvider(options: ProviderOptions): Promise<Provider
 }
 
 function configuration(
-  { jwks, audience, clients, secret, now }: ProviderOptions,
+  { jwks, audience, clients, secret, now, entries }: ProviderOptions,
   policy: NonNullable<Configuration['interactions']>['policy'],
   InvalidTarget: typeof import('oidc-provider').errors.InvalidTarget,
 ): Configuration {
@@ -71,7 +73,7 @@ function configuration(
     jwks,
     clients: [...clients],
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
-    adapter: memoryStore(now),
+    adapter: memoryStore(now, entries),
     acrValues: [...LADDER],
     scopes: ['openid'],
     claims: { openid: ['sub'], acr: null, amr: null, auth_time: null, iss: null, sid: null },

@@ -1,6 +1,14 @@
 import type { Adapter, AdapterPayload } from 'oidc-provider';
 import type { EpochMs } from '../../core/clock.ts';
 
+/** By model and id. */
+export type Entries = Map<string, Entry>;
+
+/** Signs somebody out everywhere: sessions, and codes that were not redeemed yet. */
+export function forgetAccount(entries: Entries, accountId: string): void {
+  for (const [key, { payload }] of entries) if (payload.accountId === accountId) entries.delete(key);
+}
+
 interface Entry {
   readonly payload: AdapterPayload;
   readonly until: EpochMs;
@@ -10,8 +18,7 @@ interface Entry {
 const MAX_ENTRIES = 2000;
 
 /** Where the provider keeps sessions, codes and grants: in memory, so a restart signs everybody out. */
-export function memoryStore(now: () => EpochMs): (model: string) => Adapter {
-  const entries = new Map<string, Entry>();
+export function memoryStore(now: () => EpochMs, entries: Entries): (model: string) => Adapter {
   const live = (key: string): AdapterPayload | undefined => {
     const entry = entries.get(key);
     if (entry === undefined || entry.until > now()) return entry?.payload;
