@@ -4,7 +4,7 @@ import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type AgencyIdpOptions, type IdentityEnds } from './agency-idp.ts';
 import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
 import { GatewayProcess } from './gateway-process.ts';
-import { PackageMissing } from './idp/idp.ts';
+import { PackageMissing } from './idp/packages.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
 import { PortBlock } from './ports.ts';
 import { releasePolicy } from './release-policy.ts';

@@ -13,9 +13,10 @@ import { ACR, leastOf, levelOf } from './levels.ts';
 import { SCRIPT, STYLE, enrolPage, signInPage } from './pages.ts';
 import { NotAccepted, Passkeys } from './passkeys.ts';
 import { personOf, type Person } from './people.ts';
+import { requirePackages } from './packages.ts';
 import { createProvider, type ProviderOptions } from './provider.ts';
 import { forgetAccount, type Entries } from './store.ts';
-import { Transmitter, type Signal, type Told, type TransmitterOptions } from './transmitter.ts';
+import { REASONS, Transmitter, type Signal, type Told, type TransmitterOptions } from './transmitter.ts';
 
 export interface IdpOptions extends Omit<ProviderOptions, 'issuer' | 'clients' | 'entries'> {
   /** Registered applications; some of their addresses are known only when the listeners are open. */
@@ -257,35 +258,12 @@ export class Idp {
   }
 }
 
-/** Events that end sessions, and what CAEP wants to be told beside. */
-const REASONS: Readonly<Record<string, Signal['content'] | undefined>> = {
-  'session-revoked': { initiating_entity: 'user' },
-  'credential-change': { change_type: 'revoke', credential_type: 'fido2-platform' },
-  'device-compliance-change': { previous_status: 'compliant', current_status: 'not-compliant' },
-} satisfies Record<Signal['type'], Signal['content']>;
-
 class HttpProblem extends Error {
   override readonly name = 'HttpProblem';
   readonly status: number;
   constructor(status: number, message: string) {
     super(message);
     this.status = status;
-  }
-}
-
-/** The optional packages are not installed: `npm install --omit=optional` leaves them out. */
-export class PackageMissing extends Error {
-  override readonly name = 'PackageMissing';
-}
-
-/** A gateway does not need them. @throws PackageMissing */
-function requirePackages(): void {
-  for (const name of ['oidc-provider', '@simplewebauthn/server']) {
-    try {
-      import.meta.resolve(name);
-    } catch {
-      throw new PackageMissing(`${name} is not installed: run npm install without --omit=optional`);
-    }
   }
 }
 

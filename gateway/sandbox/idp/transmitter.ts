@@ -35,6 +35,13 @@ export interface Signal {
   readonly content: Readonly<Record<string, unknown>>;
 }
 
+/** Events that end sessions, and what CAEP wants to be told beside. */
+export const REASONS: Readonly<Record<string, Signal['content'] | undefined>> = {
+  'session-revoked': { initiating_entity: 'user' },
+  'credential-change': { change_type: 'revoke', credential_type: 'fido2-platform' },
+  'device-compliance-change': { previous_status: 'compliant', current_status: 'not-compliant' },
+} satisfies Record<Signal['type'], Signal['content']>;
+
 /** The provider's side of shared signals: signs security events (RFC 8417) and pushes them to the gateways. */
 export class Transmitter {
   readonly #options: TransmitterOptions;
