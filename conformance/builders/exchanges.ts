@@ -32,8 +32,9 @@ export function trustDocument() {
   return { instance: 'TW', gateways: [gateway(CONSUMER, 'TW/GOV/A11'), gateway(PROVIDER, 'TW/GOV/B07')] };
 }
 
-const CONSUMER_QUEUE = new SigningQueue(messageKey(CONSUMER), setImmediate);
-const PROVIDER_QUEUE = new SigningQueue(messageKey(PROVIDER), setImmediate);
+const PACES = { soon: setImmediate, record: setImmediate };
+const CONSUMER_QUEUE = new SigningQueue(messageKey(CONSUMER), PACES);
+const PROVIDER_QUEUE = new SigningQueue(messageKey(PROVIDER), PACES);
 
 /**
  * Both ends of an exchange that went well, each written by its own gateway, with real signatures. Those that are signed at

@@ -59,6 +59,7 @@ export class GroupCommit {
   readonly #maxBatchBytes: number;
   #queue: PendingRecord[] = [];
   #queuedBytes = 0;
+  #callers: (() => void)[] = [];
   #loop: Promise<void> | undefined;
   #dead = false;
   #durableSize: bigint;
@@ -93,16 +94,24 @@ export class GroupCommit {
     this.#loop ??= this.#run();
   }
 
+  /** See `EvidenceLog.whenFree`. */
+  whenFree(caller: () => void): void {
+    this.#callers.push(caller);
+    this.#loop ??= this.#run();
+  }
+
   /** Resolves when nothing waits any more. */
   async idle(): Promise<void> {
     while (this.#loop !== undefined) await this.#loop;
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0) {
-      // Lets this turn of the event loop finish: everything that arrives in it shares the sync.
+    while (this.#queue.length > 0 || this.#callers.length > 0) {
+      for (const caller of this.#callers.splice(0)) setImmediate(caller);
+      // Lets this turn of the event loop finish: everything that arrives in it, or that a caller adds, shares the sync.
       await new Promise(setImmediate);
       const batch = this.#take();
+      if (batch.length === 0) continue;
       try {
         await this.#commit(batch);
       } catch (cause) {

@@ -81,6 +81,12 @@ export interface EvidenceLog {
    * @throws Unavailable `evidence.unavailable`; RangeError the record is larger than a record may be
    */
   append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt>;
+  /**
+   * Calls once, at the end of this turn of the event loop when nothing is being written or about to be, and else just before the next
+   * batch is: a record that is made then goes to disk as soon as one that waits already. For work that is better done for
+   * many records at a time. Calls also when the log can take no more.
+   */
+  whenFree(caller: () => void): void;
   /** Latest signed note; at most `checkpointEveryMs` behind what is durable. */
   checkpoint(): string;
   /** RFC 6962 §2.1.2 between two sizes this log has had. @throws RangeError; Unavailable */

@@ -211,3 +211,38 @@ void t.test('closing twice, and appending to a closed log', async (t) => {
   await t.rejects(log.append(draft('deny', 1)), { name: 'Unavailable', code: 'evidence.unavailable' });
   t.match(log.health, { ok: false });
 });
+
+void t.test('whenFree: records made at its call share the write with those that wait already', async (t) => {
+  const writes: number[] = [];
+  const stats = { committed: ({ records }: { readonly records: number }) => void writes.push(records) };
+  const log = await openLog(logOptions(t.testdir(), { stats, checkpointEveryMs: 1e6 }));
+  const free = (): Promise<void> => new Promise((resolve) => log.whenFree(resolve));
+  await free();
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate); // it rests
+
+  writes.length = 0;
+  const idle = free().then(async () => log.append(draft('deny', 1)));
+  const beside = log.append(draft('deny', 2));
+  await Promise.all([idle, beside]);
+  t.same(writes, [2], 'nothing is being written: this turn’s');
+
+  writes.length = 0;
+  const first = log.append(draft('deny', 3));
+  await new Promise(setImmediate); // on its way to the disk
+  let size = -1n;
+  const after = free().then(async () => {
+    size = log.size;
+    // As many steps as it takes to sign something and come back.
+    for (let step = 0; step < 20; step += 1) await Promise.resolve();
+    return log.append(draft('deny', 4));
+  });
+  const waiting = log.append(draft('deny', 5));
+  const { index } = await first;
+  await Promise.all([after, waiting]);
+  t.ok(size > index, 'called when the write before was done');
+  t.same(writes, [1, 2]);
+
+  await log.close();
+  await free();
+  t.pass('and a log that takes no more calls all the same');
+});

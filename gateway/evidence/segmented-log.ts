@@ -143,6 +143,10 @@ export class SegmentedLog implements EvidenceLog {
     return this.#segments.shortage ?? this.#checkpointer.trouble;
   }
 
+  whenFree(caller: () => void): void {
+    this.#commit.whenFree(caller);
+  }
+
   append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt> {
     const refusal = this.#refusalOf(draft);
     if (refusal !== undefined) return Promise.reject(new Unavailable('evidence.unavailable', refusal));

@@ -11,6 +11,7 @@ import type { BodyMeter } from '../message/digest.ts';
 import { EXCHANGE, formatExchange, type Mode } from '../message/exchange-field.ts';
 import type { RequestBinding } from '../message/profile.ts';
 import { MessageSigner } from '../message/signer.ts';
+import type { Pace } from '../message/signing-queue.ts';
 import { bindingOf, claimedSender } from './claims.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
@@ -112,7 +113,13 @@ export class Answering {
     try {
       const { request, binding } = this.#asked();
       const plain = [...fields, this.#exchangeField('full', bytes.length)];
-      ({ fields } = await this.#signer().responseWhole(head.status, plain, sha256(bytes), request, binding));
+      ({ fields } = await this.#signer('soon').responseWhole(
+        head.status,
+        plain,
+        sha256(bytes),
+        request,
+        binding,
+      ));
     } catch {
       // The request had no readable signature input: nothing of it can be covered, and the peer will not believe more
       // than that it was refused.
@@ -125,8 +132,8 @@ export class Answering {
     return this.#arrival.answer({ status, fields }, body);
   }
 
-  #signer(): MessageSigner {
-    return new MessageSigner(this.#gateway.signing, this.#dossier.id, this.#gateway.clock);
+  #signer(pace?: Pace): MessageSigner {
+    return new MessageSigner(this.#gateway.signing, this.#dossier.id, this.#gateway.clock, pace);
   }
 
   #asked(): { request: RequestView; binding: RequestBinding } {

@@ -10,7 +10,7 @@ import { noteSigner } from '../tlog/note.ts';
 import { verifyInclusion } from '../tlog/proof.ts';
 import { BATCH_ALG, BatchTree, MAX_BATCH, parseBatchSignature, rootOf, rootText } from './batch.ts';
 import { isMessageSigned, VerifiedBatches, type MessageKey } from './message-signature.ts';
-import { SigningQueue, type SignedText } from './signing-queue.ts';
+import { SigningQueue, type Pace, type SignedText } from './signing-queue.ts';
 
 const pairs = {
   ed25519: generateKeyPairSync('ed25519'),
@@ -20,8 +20,9 @@ const pairs = {
 const { publicKey, privateKey } = pairs.ed25519;
 const key: MessageKey = { algorithm: 'ed25519', publicKey };
 
+const PACES = { soon: setImmediate, record: setImmediate };
 const queueOf = (algorithm: keyof typeof pairs): SigningQueue =>
-  new SigningQueue({ kid: 'k', algorithm, privateKey: pairs[algorithm].privateKey }, setImmediate);
+  new SigningQueue({ kid: 'k', algorithm, privateKey: pairs[algorithm].privateKey }, PACES);
 
 /** As messages state it: the text says in which form it is signed. */
 const textOf = (text: string, alg: string | undefined): string =>
@@ -31,7 +32,7 @@ const bytesOf = ({ value }: SignedText): Buffer => Buffer.from(value, 'base64');
 
 /** All at once, so as one batch. */
 const signAll = (texts: readonly string[], queue = queueOf('ed25519')): Promise<SignedText[]> =>
-  Promise.all(texts.map((text) => queue.sign((alg) => textOf(text, alg))));
+  Promise.all(texts.map((text) => queue.sign((alg) => textOf(text, alg), 'soon')));
 
 const isGood = (base: string, signature: Uint8Array, batches = new VerifiedBatches()): boolean =>
   isMessageSigned(base, BATCH_ALG, key, signature, batches);
@@ -264,16 +265,19 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
     throw new TypeError('cannot be said');
   };
   const [good, bad, other] = await Promise.allSettled([
-    queue.sign((alg) => textOf('/1', alg)),
-    queue.sign(broken),
-    queue.sign((alg) => textOf('/2', alg)),
+    queue.sign((alg) => textOf('/1', alg), 'soon'),
+    queue.sign(broken, 'soon'),
+    queue.sign((alg) => textOf('/2', alg), 'soon'),
   ]);
   t.equal(bad.status, 'rejected');
   for (const one of [good, other]) {
     if (one.status !== 'fulfilled') throw new Error('the neighbour of a bad message was not signed');
     t.ok(isGood(one.value.base, bytesOf(one.value)));
   }
-  const [left] = await Promise.allSettled([queue.sign((alg) => textOf('/3', alg)), queue.sign(broken)]);
+  const [left] = await Promise.allSettled([
+    queue.sign((alg) => textOf('/3', alg), 'soon'),
+    queue.sign(broken, 'soon'),
+  ]);
   t.match(
     left,
     { status: 'fulfilled', value: { base: /^(?!.*alg)/s } },
@@ -286,24 +290,41 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
   t.ok(isGood(many[700]?.base ?? '', bytesOf(many[700] as SignedText)));
 
   const mismatch: AlgorithmName = 'ecdsa-p256-sha256';
-  const wrong = new SigningQueue({ kid: 'k', algorithm: mismatch, privateKey }, setImmediate);
-  const fates = await Promise.allSettled([wrong.sign(() => 'x'), wrong.sign(() => 'y')]);
+  const wrong = new SigningQueue({ kid: 'k', algorithm: mismatch, privateKey }, PACES);
+  const fates = await Promise.allSettled([wrong.sign(() => 'x', 'soon'), wrong.sign(() => 'y', 'soon')]);
   t.match(fates, [{ status: 'rejected' }, { status: 'rejected' }], 'a key that does not work hangs nobody');
 });
 
 void t.test('a batch closes with what is there, and what comes later is in the next', async (t) => {
-  const turns: (() => void)[] = [];
-  const queue = new SigningQueue({ kid: 'k', algorithm: 'ed25519', privateKey }, (close) =>
-    turns.push(close),
+  const asked: { readonly soon: (() => void)[]; readonly record: (() => void)[] } = { soon: [], record: [] };
+  const queue = new SigningQueue(
+    { kid: 'k', algorithm: 'ed25519', privateKey },
+    { soon: (close) => asked.soon.push(close), record: (close) => asked.record.push(close) },
   );
-  const early = ['/1', '/2'].map((text) => queue.sign((alg) => textOf(text, alg)));
-  t.equal(turns.length, 1, 'asked for once a batch');
-  turns.shift()?.();
-  const late = ['/3', '/4', '/5'].map((text) => queue.sign((alg) => textOf(text, alg)));
-  t.equal(turns.length, 1);
-  turns.shift()?.();
-  const sizes = (await Promise.all([...early, ...late])).map((one) => parseBatchSignature(bytesOf(one)).size);
-  t.same(sizes, [2, 2, 3, 3, 3]);
+  const signEach = (texts: readonly string[], pace: Pace): Promise<SignedText>[] =>
+    texts.map((text) => queue.sign((alg) => textOf(text, alg), pace));
+  const sizesOf = async (signed: Promise<SignedText>[]): Promise<number[]> =>
+    (await Promise.all(signed)).map((one) => parseBatchSignature(bytesOf(one)).size);
+
+  const early = signEach(['/1', '/2'], 'record');
+  t.match(asked, { soon: { length: 0 }, record: { length: 1 } }, 'asked for once a batch');
+  asked.record.shift()?.();
+  const late = signEach(['/3', '/4', '/5'], 'record');
+  t.equal(asked.record.length, 1);
+  asked.record.shift()?.();
+  t.same(await sizesOf([...early, ...late]), [2, 2, 3, 3, 3]);
+
+  // One that no record is written for does not wait for the log, and takes along what does.
+  const patient = signEach(['/6', '/7'], 'record');
+  const hurried = signEach(['/8'], 'soon');
+  asked.soon.shift()?.();
+  t.same(await sizesOf([...patient, ...hurried]), [3, 3, 3]);
+  const next = signEach(['/9', '/10'], 'record');
+  t.equal(asked.record.length, 1, 'the log was asked already');
+  asked.record.shift()?.();
+  t.same(await sizesOf(next), [2, 2]);
+  signEach(['/11'], 'soon');
+  t.match(asked, { soon: { length: 1 }, record: { length: 0 } });
 });
 
 void t.test('a tree is of two messages at least', async (t) => {

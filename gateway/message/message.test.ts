@@ -29,11 +29,12 @@ const pairs = {
 const providerPair = generateKeyPairSync('ed25519');
 
 type Algorithm = keyof typeof pairs;
+const PACES = { soon: setImmediate, record: setImmediate };
 const signingQueue = (algorithm: Algorithm): SigningQueue =>
-  new SigningQueue({ kid: `${A}#1`, algorithm, privateKey: pairs[algorithm].privateKey }, setImmediate);
+  new SigningQueue({ kid: `${A}#1`, algorithm, privateKey: pairs[algorithm].privateKey }, PACES);
 const providerQueue = new SigningQueue(
   { kid: `${B}#1`, algorithm: 'ed25519', privateKey: providerPair.privateKey },
-  setImmediate,
+  PACES,
 );
 
 const context = (me: string, algorithm: Algorithm, now = NOW): VerifierContext => ({

@@ -19,7 +19,7 @@ import {
   type Label,
   type RequestBinding,
 } from './profile.ts';
-import type { SigningQueue } from './signing-queue.ts';
+import type { Pace, SigningQueue } from './signing-queue.ts';
 
 /** One signature with all that an auditor needs beside the public key. */
 export interface SignatureEvidence {
@@ -40,11 +40,14 @@ export interface Signed {
 /** Makes the signatures of one message, or has them made; `open` and `final` of a stream share id and time window. */
 export class MessageSigner {
   readonly #queue: SigningQueue;
+  readonly #pace: Pace;
   readonly #params: Omit<SignatureParams, 'tag'>;
 
-  constructor(queue: SigningQueue, id: ExchangeId, clock: Clock) {
+  /** @param pace `soon` when no record is written before the message goes */
+  constructor(queue: SigningQueue, id: ExchangeId, clock: Clock, pace: Pace = 'record') {
     const created = toSeconds(clock.now());
     this.#queue = queue;
+    this.#pace = pace;
     this.#params = { created, expires: created + LIFETIME_S, nonce: id, keyid: queue.key.kid };
   }
 
@@ -87,7 +90,8 @@ export class MessageSigner {
     binding: RequestBinding,
   ): Promise<Signed> {
     const view: ResponseView = { kind: 'response', status, fields, request };
-    return this.#inHeaders(view, responseComponents(fields, 'stream', 'open', binding), 'open');
+    // No record is written before it goes.
+    return this.#inHeaders(view, responseComponents(fields, 'stream', 'open', binding), 'open', 'soon');
   }
 
   responseFinal(
@@ -107,8 +111,9 @@ export class MessageSigner {
     view: RequestView | ResponseView,
     components: readonly Component[],
     label: Label,
+    pace = this.#pace,
   ): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, components, label);
+    const { lines, evidence } = await this.#sign(view, components, label, pace);
     return { fields: [...view.fields, ...lines], evidence };
   }
 
@@ -117,7 +122,7 @@ export class MessageSigner {
     trailers: Fields,
     components: readonly Component[],
   ): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, components, 'final');
+    const { lines, evidence } = await this.#sign(view, components, 'final', this.#pace);
     return { fields: [...trailers, ...lines], evidence };
   }
 
@@ -125,13 +130,14 @@ export class MessageSigner {
     view: RequestView | ResponseView,
     components: readonly Component[],
     label: Label,
+    pace: Pace,
   ): Promise<{ lines: Fields; evidence: SignatureEvidence }> {
     let input = '';
     const { base, value } = await this.#queue.sign((alg) => {
       const params = { ...this.#params, ...(alg === undefined ? {} : { alg }), tag: TAG[label] };
       input = formatSignatureInput(components, params);
       return signatureBase(view, components, input);
-    });
+    }, pace);
     return {
       lines: [
         [INPUT, `${label}=${input}`],

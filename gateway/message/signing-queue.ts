@@ -24,26 +24,40 @@ interface Waiting {
 }
 
 /**
- * Signs what waits for a key with one signature. A message alone gets a plain one at once. The batch is what came up
- * while the program was busy with other things, the last signature among them: it grows with the load by itself, and
- * no message waits for another that is not there yet.
+ * How long a message may wait for company. `soon`: until the program has looked at everything that has arrived.
+ * `record`: until the log is ready for the record of it, for which it would have to wait all the same.
+ */
+export type Pace = 'soon' | 'record';
+
+/** Calls back when that is. */
+export type Paces = Readonly<Record<Pace, (close: () => void) => void>>;
+
+/**
+ * Signs what waits for a key with one signature. A message alone gets a plain one. The batch is what came up while the
+ * program was busy with other things, the last signature and the last write to the log among them: it grows with the load
+ * by itself, and no message waits for another that is not there yet.
  */
 export class SigningQueue {
   readonly key: SigningKey;
-  readonly #whenIdle: (sign: () => void) => void;
+  readonly #paces: Paces;
   #waiting: Waiting[] = [];
+  readonly #asked = new Set<Pace>();
 
-  /** @param whenIdle calls back when the program has looked at everything that has arrived: `setImmediate` */
-  constructor(key: SigningKey, whenIdle: (sign: () => void) => void) {
+  constructor(key: SigningKey, paces: Paces) {
     this.key = key;
-    this.#whenIdle = whenIdle;
+    this.#paces = paces;
   }
 
   /** @param compose called once or twice, later; what it throws is thrown to the caller */
-  sign(compose: Waiting['compose']): Promise<SignedText> {
+  sign(compose: Waiting['compose'], pace: Pace): Promise<SignedText> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ compose, resolve, reject });
-      if (this.#waiting.length === 1) this.#whenIdle(() => this.#close());
+      if (this.#asked.has(pace)) return;
+      this.#asked.add(pace);
+      this.#paces[pace](() => {
+        this.#asked.delete(pace);
+        this.#close();
+      });
     });
   }
 

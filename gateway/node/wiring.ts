@@ -142,7 +142,10 @@ export async function wire(
     decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),
     threat: () => threat.now,
-    signing: new SigningQueue(readSigningKey(config), setImmediate),
+    signing: new SigningQueue(readSigningKey(config), {
+      soon: setImmediate,
+      record: (close) => log.whenFree(close),
+    }),
     verifier: {
       me: name,
       clock,
