@@ -323,8 +323,10 @@ void t.test('a batch closes with what is there, and what comes later is in the n
   t.equal(asked.record.length, 1, 'the log was asked already');
   asked.record.shift()?.();
   t.same(await sizesOf(next), [2, 2]);
-  signEach(['/11'], 'soon');
+  const last = signEach(['/11'], 'soon');
   t.match(asked, { soon: { length: 1 }, record: { length: 0 } });
+  asked.soon.shift()?.();
+  await Promise.all(last);
 });
 
 void t.test('a tree is of two messages at least', async (t) => {
