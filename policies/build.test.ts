@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { Opa, OpaFailed, POLICIES, pinnedVersion } from './opa.ts';
+import { OPA_VERSION } from '../gateway/commands/policy/opa.ts';
+import { OpaFailed, POLICIES, findOpa, pinnedVersion } from './opa.ts';
 
 /** A copy of the policies elsewhere, changed; then `build.mjs --check` there. */
 function checkAfter(change: (folder: string) => void, env: NodeJS.ProcessEnv = process.env) {
@@ -11,6 +12,8 @@ function checkAfter(change: (folder: string) => void, env: NodeJS.ProcessEnv = p
   try {
     const folder = join(scratch, 'policies');
     cpSync(POLICIES, folder, { recursive: true });
+    // What compiles them stands beside.
+    symlinkSync(join(POLICIES, '..', 'gateway'), join(scratch, 'gateway'));
     change(folder);
     const args = [join(folder, 'build.mjs'), '--check'];
     const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', env });
@@ -19,6 +22,10 @@ function checkAfter(change: (folder: string) => void, env: NodeJS.ProcessEnv = p
     rmSync(scratch, { recursive: true, force: true });
   }
 }
+
+void t.test('the program builds with the version that is pinned', async (t) => {
+  t.equal(OPA_VERSION, pinnedVersion());
+});
 
 void t.test('without a compiler it says what to install', async (t) => {
   const { status, stderr } = checkAfter(() => undefined, { PATH: '/nonexistent' });
@@ -29,7 +36,7 @@ void t.test('without a compiler it says what to install', async (t) => {
 
 function hasOpa(): boolean {
   try {
-    return Opa.find(60_000).version !== '';
+    return findOpa(60_000).version !== '';
   } catch (thrown) {
     if (!(thrown instanceof OpaFailed)) throw thrown;
     return false;

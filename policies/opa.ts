@@ -1,25 +1,16 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
+import { sourcesIn } from '../gateway/commands/policy/compile.ts';
+import { Opa, OpaFailed } from '../gateway/commands/policy/opa.ts';
 
-/** Folder of the policy sources; every path below is relative to it. */
+export { OpaFailed, type Opa } from '../gateway/commands/policy/opa.ts';
+
+/** Folder of the policy sources; every path is relative to it. */
 export const POLICIES = dirname(fileURLToPath(import.meta.url));
 
-/** What can be evaluated or compiled: the sources, and the data under the name the policy knows it by. */
-export const SOURCES = [
-  'troad',
-  'classes:data/classes.json',
-  'reasons:data/reasons.json',
-  'score:data/score.json',
-] as const;
-
-/** The compiler was not found, or did not accept what it was given. */
-export class OpaFailed extends Error {
-  override readonly name = 'OpaFailed';
-}
+/** What can be evaluated or compiled. */
+export const SOURCES = sourcesIn(POLICIES);
 
 /** The version `go.mod` pins. The bundle's bytes depend on it, so no other will do. */
 export function pinnedVersion(): string {
@@ -30,101 +21,5 @@ export function pinnedVersion(): string {
   return version;
 }
 
-type Command = readonly [program: string, ...args: string[]];
-
-interface RunOptions {
-  readonly input?: string;
-  readonly timeout?: number;
-}
-
-function run([program, ...first]: Command, args: readonly string[], options: RunOptions = {}) {
-  return spawnSync(program, [...first, ...args], {
-    cwd: POLICIES,
-    encoding: 'utf8',
-    maxBuffer: 1 << 26,
-    ...options,
-    // A PATH without Go's newer toolchain must say so here, not fetch one in the middle of a check.
-    env: { ...process.env, GOTOOLCHAIN: process.env['GOTOOLCHAIN'] ?? 'local' },
-  });
-}
-
-/** The `opa` program in the pinned version. */
-export class Opa {
-  readonly version: string;
-  readonly #command: Command;
-
-  private constructor(command: Command, version: string) {
-    this.#command = command;
-    this.version = version;
-  }
-
-  /**
-   * `opa` on the PATH if it is the pinned version, else the Go tool.
-   * @param timeout milliseconds; the Go tool is compiled first where nobody has used it yet
-   * @throws OpaFailed saying what to install
-   */
-  static find(timeout = 900_000): Opa {
-    const version = pinnedVersion();
-    const seen: string[] = [];
-    const candidates: readonly Command[] = [['opa'], ['go', 'tool', 'opa']];
-    for (const command of candidates) {
-      const { status, stdout, stderr, error } = run(command, ['version'], { timeout });
-      const found = /^Version: (\S+)$/m.exec(stdout ?? '')?.[1];
-      if (status === 0 && found === version) return new Opa(command, version);
-      const why = found === undefined ? (error?.message ?? stderr.trim()) : `is version ${found}`;
-      seen.push(`  ${command.join(' ')}: ${why}`);
-    }
-    throw new OpaFailed(
-      [
-        `opa ${version} was not found:`,
-        ...seen,
-        `Put the opa ${version} program on the PATH (https://www.openpolicyagent.org/docs/#running-opa), or install the Go`,
-        'version named in policies/go.mod; `go tool opa` then compiles it from the module cache or a module proxy.',
-      ].join('\n'),
-    );
-  }
-
-  /**
-   * Runs one command in the policies folder.
-   * @returns standard output
-   * @throws OpaFailed with everything the program printed
-   */
-  run(args: readonly string[], input?: string): string {
-    const { status, stdout, stderr, error } = run(this.#command, args, input === undefined ? {} : { input });
-    if (status === 0) return stdout;
-    throw new OpaFailed(
-      [`opa ${args.join(' ')}`, error?.message ?? '', stdout ?? '', stderr ?? '']
-        .filter(Boolean)
-        .join('\n')
-        .trim(),
-    );
-  }
-
-  /**
-   * Compiles to WebAssembly.
-   * @param options further ones of `opa build`
-   * @throws OpaFailed
-   */
-  compile(entrypoint: string, sources: readonly string[], options: readonly string[] = []): Buffer {
-    const scratch = mkdtempSync(join(tmpdir(), 'troad-opa-'));
-    try {
-      const archive = join(scratch, 'bundle.tar.gz');
-      this.run(['build', '-t', 'wasm', '-e', entrypoint, '-o', archive, ...options, ...sources]);
-      return tarMember(gunzipSync(readFileSync(archive)), '/policy.wasm');
-    } finally {
-      rmSync(scratch, { recursive: true, force: true });
-    }
-  }
-}
-
-/** One member of a tar archive (POSIX ustar: name at 0, size in octal at 124, content from 512 on). */
-function tarMember(archive: Buffer, wanted: string): Buffer {
-  for (let at = 0; at + 512 <= archive.length;) {
-    const size = Number.parseInt(archive.toString('latin1', at + 124, at + 135), 8) || 0;
-    if (archive.toString('latin1', at, archive.indexOf(0, at)) === wanted) {
-      return archive.subarray(at + 512, at + 512 + size);
-    }
-    at += 512 + Math.ceil(size / 512) * 512;
-  }
-  throw new OpaFailed(`opa built no ${wanted}`);
-}
+/** The `opa` program for this folder. @param timeout milliseconds. @throws OpaFailed saying what to install */
+export const findOpa = (timeout?: number): Opa => Opa.find(POLICIES, pinnedVersion(), timeout);

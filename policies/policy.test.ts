@@ -8,7 +8,7 @@ import { Bundle } from '../gateway/trust/bundle.ts';
 import { canonicalJson, isObject } from '../gateway/trust/canonical.ts';
 import { PolicyEngine } from '../gateway/trust/engine.ts';
 import { bundleFiles } from '../gateway/trust/module-fixture.ts';
-import { Opa, OpaFailed, POLICIES, SOURCES } from './opa.ts';
+import { OpaFailed, POLICIES, SOURCES, findOpa, type Opa } from './opa.ts';
 
 const read = (path: string): Buffer => readFileSync(join(POLICIES, path));
 const readJson = (path: string): unknown => JSON.parse(read(path).toString());
@@ -21,15 +21,15 @@ const engine = PolicyEngine.load(
 );
 
 /** The compiler, where there is one; `npm run check` insists on it. */
-function findOpa(): Opa | undefined {
+function installedOpa(): Opa | undefined {
   try {
-    return Opa.find(60_000);
+    return findOpa(60_000);
   } catch (thrown) {
     if (!(thrown instanceof OpaFailed)) throw thrown;
     return undefined;
   }
 }
-const opa = findOpa();
+const opa = installedOpa();
 const withOpa = opa === undefined ? { skip: 'opa of the pinned version is not installed' } : {};
 
 type Levels = Readonly<Record<string, number>>;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { registerActivate } from './policy/activate.ts';
+import { registerBuild } from './policy/build.ts';
 import { registerReplay } from './policy/replay.ts';
 import { registerSign } from './policy/sign.ts';
 import { registerStatus } from './policy/status.ts';
@@ -7,6 +8,7 @@ import { registerVerify } from './policy/verify.ts';
 
 /** Each subcommand in a file of its own, which imports what it needs when it is asked for. */
 const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [
+  registerBuild,
   registerSign,
   registerVerify,
   registerActivate,
