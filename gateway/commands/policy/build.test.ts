@@ -8,10 +8,9 @@ import { OpaFailed, POLICIES, findOpa } from '../../../policies/opa.ts';
 
 const CLI = fileURLToPath(new URL('../../cli.ts', import.meta.url));
 const [program, ...first] = PLAIN_NODE;
-const build = (out: string, env: NodeJS.ProcessEnv = process.env, ...more: readonly string[]) =>
+const build = (out: string, ...more: readonly string[]) =>
   spawnSync(program, [...first, CLI, 'policy', 'build', POLICIES, '--out', out, ...more], {
     encoding: 'utf8',
-    env,
   });
 
 function hasOpa(): boolean {
@@ -26,7 +25,7 @@ const withOpa = hasOpa() ? {} : { skip: 'opa of the pinned version is not instal
 
 void t.test('builds the very bytes of the bundle that is shipped', withOpa, async (t) => {
   const out = join(t.testdir(), 'bundle');
-  const { status, stdout, stderr } = build(out, process.env, '--no-check');
+  const { status, stdout, stderr } = build(out, '--no-check');
   t.equal(status, 0, stderr);
   t.match(stdout, /^\S+: [\w-]{43}, revision [\w-]{12}\n$/);
   for (const file of readdirSync(join(POLICIES, 'bundle')))
@@ -36,13 +35,17 @@ void t.test('builds the very bytes of the bundle that is shipped', withOpa, asyn
 
 void t.test('says what is wrong in the words of the compiler', withOpa, async (t) => {
   const out = join(t.testdir(), 'bundle');
-  const { status, stderr } = build(out, process.env, '--no-check', '--entrypoint', 'troad/nothing');
+  const { status, stderr } = build(out, '--no-check', '--entrypoint', 'troad/nothing');
   t.equal(status, 1);
   t.match(stderr, /undefined entrypoint|troad\/nothing|troad\.nothing/);
   t.notOk(existsSync(out));
 });
 
 void t.test('without a compiler it says what to install', async (t) => {
-  const { status, stderr } = build(join(t.testdir(), 'bundle'), { PATH: '/nonexistent' });
+  const args = [CLI, 'policy', 'build', POLICIES, '--out', join(t.testdir(), 'bundle')];
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    env: { PATH: '/nonexistent' },
+  });
   t.match([status, stderr], [1, /opa [\d.]+ was not found/]);
 });
