@@ -205,6 +205,17 @@ void t.test(
   },
 );
 
+void t.test('activity at one worker is activity at the other', async (t) => {
+  const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10, exp: NOW + 3500 });
+  const shown = { ...PLAIN, certificate: CERTIFICATE };
+  const at = (now: number) => UserAssertion.prove(token, shown, context(now));
+  const shared = memory(true);
+  const [one, other] = [new IdleWatch(new SharedTable(shared)), new IdleWatch(new SharedTable(shared))];
+  await one.requireActive(at(NOW + 800), NOW + 800);
+  await t.resolves(other.requireActive(at(NOW + 1600), NOW + 1600));
+  await t.rejects(one.requireActive(at(NOW + 2501), NOW + 2501), { code: 'assertion.insufficient' });
+});
+
 void t.test('sessions are forgotten rather than remembered without end', async (t) => {
   const idle = newWatch();
   const shown = { ...PLAIN, certificate: CERTIFICATE };
