@@ -5,10 +5,12 @@
  *     npm run bench -- --quick           four short rounds, about two minutes
  *     npm run bench -- --subjects direct,nginx     only these; writes nothing into the tree
  *     npm run bench -- --out FILE        results as JSON there, README untouched
+ *     npm run bench -- --flame DIR       no measurement: profiles and flame graphs of our pair under load
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describe } from './context.ts';
+import { drawFlames } from './flame-run.ts';
 import { wrkMissing } from './load-closed.ts';
 import { FULL, QUICK } from './plan.ts';
 import { conclude, formatResults, insertResults, OURS, YARDSTICK } from './report.ts';
@@ -16,11 +18,12 @@ import { runPlan, Void } from './rounds.ts';
 import { which } from './spawn.ts';
 import { direct } from './subjects/direct.ts';
 import { haproxyPair } from './subjects/haproxy-pair.ts';
+import { nodePair } from './subjects/node-pair.ts';
 import { nginxPair } from './subjects/nginx-pair.ts';
 import type { SubjectKind } from './subjects/subject.ts';
 import { troadPair } from './subjects/troad-pair.ts';
 
-const KINDS: readonly SubjectKind[] = [direct, nginxPair, troadPair, haproxyPair];
+const KINDS: readonly SubjectKind[] = [direct, nginxPair, troadPair, haproxyPair, nodePair];
 const RESULTS = new URL('results.json', import.meta.url);
 const README = new URL('README.md', import.meta.url);
 
@@ -52,8 +55,13 @@ async function main(): Promise<void> {
       rounds: { type: 'string' },
       subjects: { type: 'string' },
       out: { type: 'string' },
+      flame: { type: 'string' },
     },
   });
+  if (values.flame !== undefined) {
+    for (const file of await drawFlames(values.flame, values.quick ? 5 : 30)) say(file);
+    return;
+  }
   const base = values.quick ? QUICK : FULL;
   const rounds = values.rounds === undefined ? base.rounds : Number(values.rounds);
   if (!Number.isSafeInteger(rounds) || rounds < 1)
