@@ -41,6 +41,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'gateway/attest': [...LOWER, 'gateway/registry', 'pki'],
   'gateway/sandbox': [
     ...LOWER,
+    'gateway/attest',
     'gateway/evidence',
     'gateway/registry',
     'gateway/config',
@@ -82,6 +83,7 @@ const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
     'gateway/server/',
     'gateway/replicas/',
     'gateway/sandbox/',
+    'gateway/attest/',
     'gateway/commands/',
   ],
   'node:http': ['gateway/link/', 'gateway/server/', 'gateway/sandbox/', 'gateway/attest/'],

@@ -94,7 +94,17 @@ void t.test('the package', async (t) => {
   await t.test('carries a request in its sandbox', async (t) => {
     const child = spawn(
       'env',
-      ['-u', 'NODE_OPTIONS', process.execPath, cli, 'sandbox', '--dir', join(dir, 'x'), '--json'],
+      [
+        '-u',
+        'NODE_OPTIONS',
+        process.execPath,
+        cli,
+        'sandbox',
+        '--dir',
+        join(dir, 'x'),
+        '--no-devices',
+        '--json',
+      ],
       {
         stdio: ['ignore', 'pipe', 'ignore'],
       },
@@ -130,7 +140,7 @@ void t.test('the package', async (t) => {
 
     const child = spawn(
       'env',
-      ['-u', 'NODE_OPTIONS', node, cli, 'sandbox', '--dir', join(dir, 'old'), '--json'],
+      ['-u', 'NODE_OPTIONS', node, cli, 'sandbox', '--dir', join(dir, 'old'), '--no-devices', '--json'],
       {
         stdio: ['ignore', 'pipe', 'ignore'],
       },

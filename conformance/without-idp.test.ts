@@ -17,7 +17,7 @@ registerHooks({
 void t.test('without the optional packages everything but signing in works, and that is said', async (t) => {
   const dir = t.testdir({});
   const hidden = ['--import', `data:text/javascript,${encodeURIComponent(HIDE)}`];
-  const sandbox = await startSandboxUnder([...PLAIN_NODE, ...hidden], dir);
+  const sandbox = await startSandboxUnder([...PLAIN_NODE, ...hidden], dir, '--no-devices');
   try {
     const { identity, consumer } = sandbox.ready;
     t.equal(identity, undefined);

@@ -2,7 +2,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { GatewayProcess } from '../../gateway/sandbox/gateway-process.ts';
+import { ServiceProcess } from '../../gateway/sandbox/service-process.ts';
 import { freePort } from '../bench/spawn.ts';
 import { PLAIN_NODE } from './plain-node.ts';
 
@@ -17,7 +17,7 @@ export interface Replica {
   readonly admin: string;
   readonly signals: string;
   readonly log: string;
-  readonly process: GatewayProcess;
+  readonly process: ServiceProcess;
   readonly lines: readonly string[];
   /** Starts it anew, where it was. */
   again(): Promise<Replica>;
@@ -55,8 +55,11 @@ export async function startReplica({ dir, agency, number, storePort }: ReplicaAr
   writeFileSync(file, text + store);
   const start = async (): Promise<Replica> => {
     const lines: string[] = [];
-    const process = new GatewayProcess(`${agency}-${number}`, [...PLAIN_NODE, CLI, 'run'], file, (line) => {
-      lines.push(line);
+    const process = new ServiceProcess({
+      name: `${agency}-${number}`,
+      run: [...PLAIN_NODE, CLI, 'run', '--config', file],
+      isStarted: (line) => line.includes('"gateway.started"'),
+      onLine: (line) => void lines.push(line),
     });
     await process.ready;
     const replica: Replica = {

@@ -24,7 +24,10 @@ const READY_MS = 60_000;
 
 /** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
 export const startSandbox = (dir: string, ...options: readonly string[]): Promise<Subject> =>
-  startSandboxUnder(PLAIN_NODE, dir, ...options);
+  startSandboxUnder(PLAIN_NODE, dir, '--no-devices', ...options);
+
+/** The same with TPMs, an attestation service and services that demand an attested machine. Needs swtpm. */
+export const startSandboxWithDevices = (dir: string): Promise<Subject> => startSandboxUnder(PLAIN_NODE, dir);
 
 /** @param node program and arguments that run Node */
 export async function startSandboxUnder(

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { X509Certificate } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
 import { base64url, sha256 } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
@@ -50,6 +50,8 @@ export class AgentService {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #server: Server | undefined;
+  /** Names this run: another one may have other keys, so that nothing signed before counts. */
+  readonly #run = randomUUID();
 
   constructor(options: AgentServiceOptions) {
     this.#options = options;
@@ -114,9 +116,14 @@ export class AgentService {
    * @throws Refused when there is no result now
    */
   async present(exporter: Uint8Array): Promise<{ readonly result: string; readonly binding: string }> {
+    const result = this.#required();
+    return { result, binding: await this.#options.agent.bind(exporter, this.#certificateSha256) };
+  }
+
+  #required(): string {
     const { result } = this;
     if (result === undefined) throw new Refused('evidence.policy', this.#lastFailure ?? 'not attested yet');
-    return { result, binding: await this.#options.agent.bind(exporter, this.#certificateSha256) };
+    return result;
   }
 
   get status(): AgentStatus {
@@ -133,8 +140,8 @@ export class AgentService {
   }
 
   /**
-   * Serves programs of this machine over a Unix socket: `GET /status`, and `POST /present {exporter}` for the result and
-   * the signature over their connection. Whoever may open the socket may speak for the device, on connections whose
+   * Serves programs of this machine over a Unix socket: `GET /status`, `GET /result`, and `POST /present {exporter}` for the
+   * result and the signature over their connection. Whoever may open the socket may speak for the device, on connections whose
    * certificate key he holds.
    */
   async listen(path: string): Promise<void> {
@@ -156,6 +163,8 @@ export class AgentService {
     switch (`${request.method ?? ''} ${request.url ?? ''}`) {
       case 'GET /status':
         return this.status;
+      case 'GET /result':
+        return { result: this.#required(), run: this.#run };
       case 'POST /present': {
         const body = await readBody(request, 4096);
         return this.present(Shape.receive(body, 'present', (shape) => shape.bytes('exporter', 32)));

@@ -21,6 +21,8 @@ export interface AttestorConfig {
   readonly kid: string;
   readonly deviceCa: DeviceCa | undefined;
   readonly stateDir: string;
+  /** Path of the administrator's Unix socket; undefined: `admin.sock` in the state folder. */
+  readonly adminSocket: string | undefined;
   readonly trust: EkTrust;
   readonly expected: readonly ExpectedDevice[];
   readonly policy: AppraisalPolicy;
@@ -53,6 +55,7 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
       ? shape.object('deviceCa', (ca) => ({ cert: ca.text('cert', PATH), key: ca.text('key', PATH) }))
       : undefined,
     stateDir: shape.text('stateDir', PATH),
+    adminSocket: shape.has('adminSocket') ? shape.text('adminSocket', PATH) : undefined,
     policy: shape.text('policy', PATH),
     trust: shape.object('trust', (trust) => ({
       roots: trust.texts('roots', PATH),

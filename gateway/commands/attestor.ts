@@ -99,7 +99,7 @@ async function runAttestor({ config: path, learn, json }: RunOptions): Promise<n
     learning: learn === true,
     events,
   });
-  const adminSocket = join(stateDir, 'admin.sock');
+  const adminSocket = resolve(base, config.adminSocket ?? join(stateDir, 'admin.sock'));
   await rm(adminSocket, { force: true }); // of a process that was killed; the journal is what must not be shared
   const { host, port, cert, key } = config;
   const server = await AttestorServer.start(attestor, { host, port, cert, key, adminSocket, events });

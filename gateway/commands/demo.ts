@@ -31,7 +31,7 @@ async function runDemo(dir: string): Promise<number> {
   const { takeUserTour } = await import('../sandbox/tour-users.ts');
   const narrator = speaker();
   narrator.step('Starting a T-Road on this machine: two agencies, two gateways, one service host');
-  const options = await sandboxOptions(dir);
+  const options = await sandboxOptions(dir, true);
   let wire: Wire | undefined;
   const linkVia = async (port: number): Promise<number> => {
     wire = await startWire(port);

@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { AgentOptions } from '../attest/agent.ts';
 import type { Host } from '../attest/collectors.ts';
 import type { HostClaims } from '../attest/health.ts';
+import { describe } from '../core/errors.ts';
 import { stopSignal } from './sandbox.ts';
 
 const FIRMWARE_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
@@ -81,6 +82,19 @@ export function registerDevice(program: Command): void {
     .action(async (options: AttestOptions & { json?: true }) => {
       process.exitCode = await withAgent(options, (parts) => runAgent(options, parts));
     });
+  device
+    .command('proxy')
+    .description(
+      'plain HTTP on loopback for programs that know nothing of attestation, until SIGTERM or SIGINT',
+    )
+    .requiredOption('--dir <dir>', 'folder of the agent that runs on this machine')
+    .requiredOption('--gateway <url>', 'https URL of the gateway')
+    .requiredOption('--ca <file>', "authorities that may have issued the gateway's certificate, PEM")
+    .requiredOption('--certificate <file>', 'certificate that this machine shows there, PEM')
+    .requiredOption('--key <file>', 'its private key, PEM')
+    .option('--port <port>', 'on 127.0.0.1', portNumber, 8080)
+    .option('--json', 'print one line of JSON when ready')
+    .action(runProxy);
   device
     .command('status')
     .description('what the running agent has')
@@ -162,6 +176,47 @@ async function runAgent(options: AttestOptions & { json?: true }, parts: Parts):
   await stopped;
   await service.stop();
   await agent.release();
+}
+
+interface ProxyOptions {
+  readonly dir: string;
+  readonly gateway: string;
+  readonly ca: string;
+  readonly certificate: string;
+  readonly key: string;
+  readonly port: number;
+  readonly json?: true;
+}
+
+async function runProxy({ dir, gateway, ca, certificate, key, port, json }: ProxyOptions): Promise<void> {
+  const [{ DeviceProxy }, { agentPresenter }] = await Promise.all([
+    import('../attest/device-proxy.ts'),
+    import('../attest/device-presenter.ts'),
+  ]);
+  const stopped = stopSignal();
+  const failed = (what: string) => (why: unknown) => log(what, { why: describe(why) });
+  const proxy = await DeviceProxy.start({
+    gateway,
+    ca: await readFile(ca),
+    cert: await readFile(certificate),
+    key: await readFile(key),
+    host: '127.0.0.1',
+    port,
+    present: agentPresenter(join(dir, 'agent.sock'), () => performance.now(), failed('proxy.unattested')),
+    failed: failed('proxy.failed'),
+  });
+  const ready = { url: `http://127.0.0.1:${proxy.port}`, gateway };
+  if (json === true) print(ready);
+  else log('proxy.ready', ready);
+  await stopped;
+  await proxy.stop();
+}
+
+function portNumber(text: string): number {
+  const number = Number(text);
+  if (!/^\d{1,5}$/.test(text) || number > 65_535)
+    throw new InvalidArgumentError('Expected a number from 0 to 65535');
+  return number;
 }
 
 function log(event: string, fields: object): void {

@@ -6,7 +6,7 @@ import type { DpopKey, Proof } from '../sandbox/client/dpop.ts';
 import type { RelyingParty } from '../sandbox/client/relying-party.ts';
 import type { Acr } from '../sandbox/idp/levels.ts';
 import type { Told } from '../sandbox/idp/transmitter.ts';
-import type { SandboxReady } from '../sandbox/sandbox.ts';
+import { readReady } from './sandbox-ready.ts';
 
 interface Options {
   readonly dir: string;
@@ -164,14 +164,6 @@ async function askForNonce(
   });
   const nonce = answer.headers['dpop-nonce'];
   return typeof nonce === 'string' ? nonce : undefined;
-}
-
-async function readReady(dir: string): Promise<SandboxReady> {
-  const { readyFile } = await import('../sandbox/sandbox.ts');
-  const text = await readFile(readyFile(resolve(dir)), 'utf8').catch(() => {
-    throw new Error(`no sandbox is running in ${dir}: troad sandbox --dir ${dir}`);
-  });
-  return JSON.parse(text) as SandboxReady; // written by the sandbox itself
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 };

@@ -5,12 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SandboxOptions, SandboxReady } from '../sandbox/sandbox.ts';
 import { registerSandboxAssertion } from './sandbox-assertion.ts';
+import { registerSandboxDevice } from './sandbox-device.ts';
 
 interface Options {
   readonly dir: string;
   readonly json?: true;
   readonly bodyIdle?: number;
   readonly workers?: number;
+  readonly devices: boolean;
   readonly service: readonly { readonly code: string; readonly url: string }[];
 }
 
@@ -23,11 +25,13 @@ export function registerSandbox(program: Command): void {
     .option('--json', 'print one line of JSON when ready, and nothing else on standard output')
     .option('--body-idle <seconds>', 'end a transfer after so long a silence', seconds)
     .option('--workers <n>', 'threads of each gateway that carry exchanges, each with a log of its own', few)
+    .option('--no-devices', 'without TPMs, and so without services that demand an attested machine')
     .option('--service <code=url>', 'offer another service of agency B (repeatable)', collect, [])
     .action(async (options: Options) => {
       process.exitCode = await runSandbox(options);
     });
   registerSandboxAssertion(sandbox);
+  registerSandboxDevice(sandbox);
 }
 
 function seconds(text: string): number {
@@ -51,11 +55,11 @@ function collect(text: string, all: Options['service']): Options['service'] {
   return [...all, { code, url }];
 }
 
-async function runSandbox({ dir, json, service, bodyIdle, workers }: Options): Promise<number> {
+async function runSandbox({ dir, json, service, bodyIdle, workers, devices }: Options): Promise<number> {
   const { Sandbox } = await import('../sandbox/sandbox.ts');
   const stopped = stopSignal();
   const sandbox = await Sandbox.start({
-    ...(await sandboxOptions(dir)),
+    ...(await sandboxOptions(dir, devices)),
     extra: service,
     ...(bodyIdle === undefined ? {} : { bodyIdleSeconds: bodyIdle }),
     ...(workers === undefined ? {} : { workers }),
@@ -73,6 +77,7 @@ async function runSandbox({ dir, json, service, bodyIdle, workers }: Options): P
 /** What every start of a sandbox from this program shares. */
 export async function sandboxOptions(
   dir: string,
+  devices: boolean,
 ): Promise<Omit<SandboxOptions, 'extra' | 'onLine' | 'bodyIdleSeconds' | 'workers'>> {
   const absolute = resolve(dir);
   await mkdir(absolute, { recursive: true, mode: 0o700 });
@@ -80,12 +85,19 @@ export async function sandboxOptions(
     new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url),
   );
   const { bundleDir } = await import('../sandbox/bundle.ts');
-  return { dir: absolute, run: [process.execPath, cli, 'run'], bundle: bundleDir(), now: Date.now };
+  return {
+    dir: absolute,
+    run: [process.execPath, cli, 'run'],
+    ...(devices && { runAttestor: [process.execPath, cli, 'attestor', 'run'] }),
+    bundle: bundleDir(),
+    now: Date.now,
+  };
 }
 
-/** The first SIGTERM or SIGINT. */
+/** The first SIGTERM or SIGINT. A second one, to a process or to its whole group, does not cut the stop short. */
 export async function stopSignal(): Promise<undefined> {
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => undefined);
   return undefined;
 }
 
@@ -95,11 +107,12 @@ const welcome = ({
   trust,
   provider,
   identity,
+  device,
 }: SandboxReady): string => `A T-Road is running in ${dir}
 
   curl -H 'X-Road-Client: TW/GOV/A11/welfare' ${consumer.url}/r1/TW/GOV/B07/housing/echo/hello
 
-${identity === undefined ? '' : signIn(identity, consumer.url, dir)}Then prove what happened:
+${identity === undefined ? '' : signIn(identity, consumer.url, dir)}${device === undefined ? '' : machine(device, dir)}Then prove what happened:
 
   troad audit verify ${consumer.log} ${provider.log} --trust ${trust}
 
@@ -111,5 +124,13 @@ const signIn = ({ enrol, desk }: NonNullable<SandboxReady['identity']>, url: str
 
   troad sandbox assertion --dir ${dir} --headers |
     curl -H @- -H 'X-Road-Client: TW/GOV/A11/welfare' ${url}/r1/TW/GOV/B07/housing/cases
+
+`;
+
+const machine = ({ proxy }: NonNullable<SandboxReady['device']>, dir: string): string =>
+  `From an attested machine, and then from one that somebody has broken into:
+
+  curl -H 'X-Road-Client: TW/GOV/A11/welfare' ${proxy}/r1/TW/GOV/B07/housing/attested/echo/hello
+  troad sandbox device --dir ${dir} --break extend-pcr
 
 `;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import type { IdentityProviderRow } from '../registry/document.ts';
-import { GatewayClient } from './client/gateway-client.ts';
+import { GatewayClient, type GatewayClientOptions } from './client/gateway-client.ts';
 import type { RelyingParty } from './client/relying-party.ts';
 import { Desk } from './desk.ts';
 import { ACR } from './idp/levels.ts';
@@ -39,7 +39,7 @@ export interface IdpPorts {
 
 export interface AgencyIdpOptions {
   /** Agency A's gateway, as its information systems reach it. */
-  readonly gatewayUrl: string;
+  readonly gateway: Pick<GatewayClientOptions, 'url' | 'origin'>;
   readonly ports: IdpPorts;
   /** Gateways that hear of sessions that end. */
   readonly receivers: readonly Receiver[];
@@ -82,7 +82,7 @@ export class AgencyIdp {
     agency: Agency,
     options: AgencyIdpOptions,
   ): Promise<AgencyIdp> {
-    const { gatewayUrl, ports, receivers, now } = options;
+    const { gateway, ports, receivers, now } = options;
     const { dir, signingKey, secret, tls } = await instance.identityProvider();
     const { kty = '', crv = '', x = '', y = '', d = '' } = signingKey.export({ format: 'jwk' });
     const jwk = { kty, crv, x, y };
@@ -126,8 +126,8 @@ export class AgencyIdp {
       clientId: CLIENT_ID.open,
       redirectUri: desk.redirectUri,
     };
-    const gateway = new GatewayClient({ url: gatewayUrl, client: agency.subsystem });
-    desk.connect({ party, idpUrl: idp.browserUrl, resource: sealed, gateway });
+    const client = new GatewayClient({ ...gateway, client: agency.subsystem });
+    desk.connect({ party, idpUrl: idp.browserUrl, resource: sealed, gateway: client });
     const row: IdentityProviderRow = {
       issuer: idp.issuer,
       member: agency.member,

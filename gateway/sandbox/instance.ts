@@ -7,14 +7,7 @@ import { workerLogs } from '../config/worker-logs.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { MemberId, ServiceId, SubsystemId } from '../core/ids.ts';
 import { readDecryptionKey } from '../identity/decrypt.ts';
-import type {
-  AgreementRow,
-  GatewayRow,
-  IdentityProviderRow,
-  LogRow,
-  RegistryDocument,
-  ServiceRow,
-} from '../registry/document.ts';
+import type { AgreementRow, GatewayRow, LogRow, RegistryDocument, ServiceRow } from '../registry/document.ts';
 import { messageKeyRow, spkiSha256 } from '../registry/keys.ts';
 import { openRegistry, signRegistry } from '../registry/load.ts';
 import { trustFileOf } from '../registry/trust-file.ts';
@@ -46,6 +39,8 @@ export interface OfferedService {
   readonly delivery?: 'stream' | 'verified';
   /** What is demanded of the user; `none`, in as many words, when it says nothing. */
   readonly assertion?: AgreementRow['assertion'];
+  /** What is demanded of the machines; in the same way. */
+  readonly device?: AgreementRow['device'];
 }
 
 /** For how many workers the registry of a sandbox has keys of logs. */
@@ -141,13 +136,22 @@ export class SandboxInstance {
     };
   }
 
+  /** What the attestation service needs: a folder of its own with a TLS certificate (`server`) and `signing.key`. */
+  async attestationService(): Promise<{ readonly dir: string; readonly signingKey: KeyObject }> {
+    const dir = join(this.dir, 'attestor');
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await this.#identity(join(dir, 'server'), () => this.#authority.issueServer());
+    await writeFile(join(dir, 'ca.pem'), this.#authority.rootPem);
+    return { dir, signingKey: await key(join(dir, 'signing.key'), 'p256') };
+  }
+
   /** Signs the registry for the addresses of this start, and writes the auditor's trust file. */
   async publish(
     agencies: readonly { readonly agency: Agency; readonly linkPort: number }[],
     provider: Agency,
     consumer: Agency,
     services: readonly OfferedService[],
-    identityProviders: readonly IdentityProviderRow[],
+    { identityProviders, attestors }: Required<Pick<RegistryDocument, 'identityProviders' | 'attestors'>>,
   ): Promise<void> {
     const now = this.#now();
     const rootKey = await key(join(this.dir, 'registry', 'root.key'), 'ed25519');
@@ -169,6 +173,7 @@ export class SandboxInstance {
       agreements: services.map((service) => agreementRow(consumer, provider, service, now)),
       linkAnchors: [this.#authority.rootPem],
       identityProviders,
+      attestors,
     };
     const file = await signRegistry(document, [rootKey]);
     await writeFile(this.registryFile, file);
@@ -254,7 +259,7 @@ const serviceRow = (provider: Agency, { code, title }: OfferedService): ServiceR
 const agreementRow = (
   consumer: Agency,
   provider: Agency,
-  { code, methods = ['*'], assertion = 'none' }: OfferedService,
+  { code, methods = ['*'], assertion = 'none', device = 'none' }: OfferedService,
   now: EpochMs,
 ): AgreementRow => ({
   id: `TW-SANDBOX-${code}`,
@@ -266,7 +271,7 @@ const agreementRow = (
   untilMs: now + YEAR_MS,
   enabledByProvider: true,
   enabledByConsumer: true,
-  // In as many words: most services are used by systems, no person signs in; and no device is attested.
+  // In as many words: most services are used by systems, no person signs in, and any machine will do.
   assertion,
-  device: 'none',
+  device,
 });

@@ -2,12 +2,15 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type AgencyIdpOptions, type IdentityEnds } from './agency-idp.ts';
+import { type DeviceEnds, SandboxDevices } from './devices/devices.ts';
+import { SwtpmMissing } from './devices/soft-tpm.ts';
 import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
-import { GatewayProcess } from './gateway-process.ts';
 import { PackageMissing } from './idp/packages.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
+import { type ExtraService, offeredServices } from './offered.ts';
 import { PortBlock } from './ports.ts';
 import { releasePolicy } from './release-policy.ts';
+import { ServiceProcess } from './service-process.ts';
 import { startServices, type SandboxServices } from './services.ts';
 
 /** What `troad sandbox` prints when it is ready; tests, the demo and the benchmark read it. */
@@ -25,6 +28,8 @@ export interface SandboxReady {
   readonly service: { readonly url: string };
   /** Absent when the provider's optional packages are not installed. */
   readonly identity?: IdentityEnds;
+  /** Absent without swtpm, and where no devices were asked for. */
+  readonly device?: DeviceEnds;
   readonly trust: string;
 }
 
@@ -40,6 +45,8 @@ export interface SandboxOptions {
   readonly dir: string;
   /** How to start one gateway: the program and the arguments before `--config FILE`. */
   readonly run: readonly [program: string, ...args: string[]];
+  /** How to start the attestation service, in the same way. Absent: no devices, and no service demands one. */
+  readonly runAttestor?: readonly [program: string, ...args: string[]];
   readonly bundle: string;
   /** Take the bundle as it is, without signers: for tests that change it. */
   readonly unsigned?: true;
@@ -51,18 +58,18 @@ export interface SandboxOptions {
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
   /** Services beside `echo`, `files` and `events`. */
-  readonly extra?: readonly { readonly code: string; readonly url: string }[];
+  readonly extra?: readonly ExtraService[];
   /** Lines that the gateways write (their logs). */
   readonly onLine?: (agency: string, line: string) => void;
 }
 
-const TITLES = {
-  echo: { en: 'Says what it received', zh: '回應所收到的內容' },
-  files: { en: 'Large files, both ways', zh: '大型檔案雙向傳輸' },
-  events: { en: 'Server-sent events', zh: '伺服器推送事件' },
-  cases: { en: 'Housing applications', zh: '住宅補貼案件' },
-  registry: { en: 'Household register', zh: '戶籍登記資料' },
-} as const;
+interface Parts {
+  readonly services: SandboxServices;
+  readonly gateways: readonly ServiceProcess[];
+  readonly idp: AgencyIdp | undefined;
+  readonly devices: SandboxDevices | undefined;
+  readonly ports: PortBlock;
+}
 
 /** A whole T-Road on loopback: two agencies, each with a real gateway process, and the services of the second. */
 export class Sandbox {
@@ -70,23 +77,20 @@ export class Sandbox {
   /** Resolves when a gateway ends that nobody asked to end. */
   readonly broken: Promise<string>;
   readonly #services: SandboxServices;
-  readonly #gateways: readonly GatewayProcess[];
+  readonly #gateways: readonly ServiceProcess[];
   readonly #idp: AgencyIdp | undefined;
+  readonly #devices: SandboxDevices | undefined;
   readonly #ports: PortBlock;
 
-  private constructor(
-    ready: SandboxReady,
-    services: SandboxServices,
-    gateways: readonly GatewayProcess[],
-    idp: AgencyIdp | undefined,
-    ports: PortBlock,
-  ) {
+  private constructor(ready: SandboxReady, parts: Parts) {
     this.ready = ready;
-    this.#services = services;
-    this.#idp = idp;
-    this.#ports = ports;
-    this.#gateways = gateways;
-    this.broken = Promise.race(gateways.map((gateway) => gateway.unexpectedEnd));
+    this.#services = parts.services;
+    this.#idp = parts.idp;
+    this.#devices = parts.devices;
+    this.#ports = parts.ports;
+    this.#gateways = parts.gateways;
+    const ends = this.#gateways.map((gateway) => gateway.unexpectedEnd);
+    this.broken = Promise.race([...ends, ...(parts.devices === undefined ? [] : [parts.devices.broken])]);
   }
 
   static async start(options: SandboxOptions): Promise<Sandbox> {
@@ -106,44 +110,51 @@ export class Sandbox {
     const b = await instance.agency('b07', 'TW/GOV/B07', 'housing');
     const services = await startServices();
     opened.push(() => services.close());
-    const offered: OfferedService[] = [
-      { code: 'echo', url: `${services.url}/echo`, title: TITLES.echo },
-      { code: 'files', url: `${services.url}/files`, title: TITLES.files },
-      // Reading is all that was agreed: a POST shows what a refusal looks like.
-      { code: 'events', url: `${services.url}/events`, title: TITLES.events, methods: ['GET', 'HEAD'] },
-      // The same echo behind `delivery: verified`: it sees nothing of a request before all of it was checked.
-      { code: 'verified', url: `${services.url}/echo`, title: TITLES.echo, delivery: 'verified' },
-      ...userServices(services.url),
-      ...(options.extra ?? []).map(({ code, url }) => ({ code, url, title: { en: code, zh: code } })),
-    ];
     const block = await claimPorts(options.dir);
     opened.push(() => block.release());
     const [portsA, portsB] = [portsOf(block), portsOf(block)];
+    const devicePorts = { attestor: block.take(), proxy: block.take() };
+    const gatewayA = `https://127.0.0.1:${portsA.https}`;
+    const devices = await machines(options, { instance, a, b, gateway: gatewayA, ports: devicePorts });
+    if (devices !== undefined) opened.push(() => devices.stop());
+    const offered = offeredServices(services.url, devices !== undefined, options.extra ?? []);
     const linked = [
       { agency: a, linkPort: portsA.link },
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },
     ];
     const idp = await identityProvider(instance, a, options, {
-      gatewayUrl: `http://127.0.0.1:${portsA.http}`,
+      gateway:
+        devices === undefined
+          ? { url: `http://127.0.0.1:${portsA.http}` }
+          : { url: devices.ends.proxy, origin: gatewayA },
       ports: { issuer: block.take(), browser: block.take(), desk: block.take() },
       receivers: [receiver(a, portsA), receiver(b, portsB)],
       now: options.now,
     });
     if (idp !== undefined) opened.push(() => idp.close());
-    await instance.publish(linked, b, a, offered, idp === undefined ? [] : [idp.row]);
+    await instance.publish(linked, b, a, offered, {
+      identityProviders: idp === undefined ? [] : [idp.row],
+      attestors: devices === undefined ? [] : [devices.row([a.member, b.member])],
+    });
     const policy =
       options.unsigned === true
         ? { bundle: options.bundle, signers: [] }
         : await releasePolicy(options.dir, options.bundle, options.now());
     const settings = { ...options, policy };
-    const gateways = await Promise.all([
-      startGateway(settings, instance, a, portsA, [], opened),
-      startGateway(settings, instance, b, portsB, offered, opened),
+    const [gateways] = await Promise.all([
+      Promise.all([
+        startGateway(settings, instance, a, portsA, [], opened),
+        startGateway(settings, instance, b, portsB, offered, opened),
+      ]),
+      devices?.start(),
     ]);
-    const ends = readyLine(instance, a, b, portsA, portsB, services, gateways);
-    const ready: SandboxReady = { ...ends, ...(idp === undefined ? {} : { identity: idp.ends }) };
+    const ready: SandboxReady = {
+      ...readyLine(instance, a, b, portsA, portsB, services, gateways),
+      ...(idp === undefined ? {} : { identity: idp.ends }),
+      ...(devices === undefined ? {} : { device: devices.ends }),
+    };
     await writeFile(readyFile(options.dir), JSON.stringify(ready));
-    return new Sandbox(ready, services, gateways, idp, block);
+    return new Sandbox(ready, { services, gateways, idp, devices, ports: block });
   }
 
   /** Drains both gateways, then stops the services. */
@@ -152,32 +163,15 @@ export class Sandbox {
     try {
       await Promise.all(this.#gateways.map((gateway) => gateway.stop()));
     } finally {
-      await Promise.all([this.#services.close(), this.#idp?.close(), this.#ports.release()]); // an open listener keeps the process alive
+      // An open listener keeps the process alive.
+      const closing = [this.#services.close(), this.#idp?.close(), this.#devices?.stop()];
+      await Promise.all([...closing, this.#ports.release()]);
     }
   }
 }
 
 /** Where a running sandbox says how to reach it: the ready line, for commands that come later. */
 export const readyFile = (dir: string): string => join(dir, 'sandbox.json');
-
-/** Services whose agreements demand to know the user, by how much. */
-function userServices(url: string): OfferedService[] {
-  return [
-    {
-      code: 'cases',
-      url: `${url}/cases`,
-      title: TITLES.cases,
-      assertion: { ial: 2, aal: 2, fal: 1, maxAgeSeconds: 8 * 3600, proof: 'optional' },
-    },
-    {
-      code: 'registry',
-      url: `${url}/registry`,
-      title: TITLES.registry,
-      methods: ['GET', 'HEAD'],
-      assertion: { ial: 2, aal: 3, fal: 2, maxAgeSeconds: 900, proof: 'required' },
-    },
-  ];
-}
 
 /** Both gateways hear of sessions that end: each verifies the users itself. */
 const receiver = ({ name }: Agency, { signals }: Ports) => ({
@@ -201,6 +195,22 @@ async function identityProvider(
   }
 }
 
+/** Without swtpm everything but attestation works; that is said, too. */
+async function machines(
+  { runAttestor, now, onLine }: SandboxOptions,
+  where: Omit<Parameters<typeof SandboxDevices.prepare>[0], 'run' | 'now' | 'onLine'>,
+): Promise<SandboxDevices | undefined> {
+  if (runAttestor === undefined) return undefined;
+  const say = (line: string): void => onLine?.('devices', line);
+  try {
+    return await SandboxDevices.prepare({ ...where, run: runAttestor, now, onLine: say });
+  } catch (thrown) {
+    if (!(thrown instanceof SwtpmMissing)) throw thrown;
+    say(`NO DEVICES, no service demands one: ${thrown.message}`);
+    return undefined;
+  }
+}
+
 function readyLine(
   instance: SandboxInstance,
   a: Agency,
@@ -208,9 +218,9 @@ function readyLine(
   portsA: Ports,
   portsB: Ports,
   services: SandboxServices,
-  [gatewayA, gatewayB]: readonly GatewayProcess[],
+  [gatewayA, gatewayB]: readonly ServiceProcess[],
 ): SandboxReady {
-  const ends = (agency: Agency, ports: Ports, child: GatewayProcess | undefined): GatewayEnds => ({
+  const ends = (agency: Agency, ports: Ports, child: ServiceProcess | undefined): GatewayEnds => ({
     log: join(agency.dir, 'log'),
     admin: `http://127.0.0.1:${ports.admin}`,
     signals: `http://127.0.0.1:${ports.signals}/signals`,
@@ -240,10 +250,13 @@ async function startGateway(
   ports: Ports,
   services: readonly OfferedService[],
   opened: (() => Promise<unknown>)[],
-): Promise<GatewayProcess> {
+): Promise<ServiceProcess> {
   const file = await writeGatewayFile(instance, agency, ports, services, options);
-  const child = new GatewayProcess(agency.name, options.run, file, (line) => {
-    options.onLine?.(agency.name, line);
+  const child = new ServiceProcess({
+    name: agency.name,
+    run: [...options.run, '--config', file],
+    isStarted: (line) => line.includes('"gateway.started"'),
+    onLine: (line) => options.onLine?.(agency.name, line),
   });
   opened.push(() => child.stop());
   await child.ready;

@@ -21,7 +21,7 @@ const HOUSEHOLD = `${HOUSING}/registry/households/H-63-000417`;
  * @throws TourFailed
  */
 export async function takeUserTour(
-  { consumer, identity }: Pick<SandboxReady, 'consumer' | 'identity'>,
+  { consumer, identity, device }: Pick<SandboxReady, 'consumer' | 'identity' | 'device'>,
   narrator: Narrator,
 ): Promise<string | undefined> {
   if (identity === undefined) {
@@ -31,7 +31,10 @@ export async function takeUserTour(
   const ca = await readFile(identity.ca, 'utf8');
   const { issuer, resource, sealedResource } = identity;
   const party = { issuer, ca, clientId: CLIENT_ID.open, redirectUri: SCRIPT_REDIRECT };
-  const gateway = new GatewayClient({ url: consumer.url, client: 'TW/GOV/A11/welfare' });
+  // From an attested machine, where there is one: the household register demands that, too.
+  const through =
+    device === undefined ? { url: consumer.url } : { url: device.proxy, origin: consumer.tlsUrl };
+  const gateway = new GatewayClient({ ...through, client: 'TW/GOV/A11/welfare' });
   const key = DpopKey.create(Date.now);
   const pocket = await mkdtemp(join(tmpdir(), 'troad-tour-'));
   const lin = new ScriptedPerson('lin.meihua', join(pocket, 'lin.json'), { issuer, ca });

@@ -111,9 +111,13 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
   // To a file: a terminal could not keep up with a line an exchange.
   const diagnosticsFile = join(dir, 'stderr');
   const diagnostics = openSync(diagnosticsFile, 'w');
-  const sandbox = startProgram(process.execPath, [cli, 'sandbox', '--dir', dir, '--json', ...services], {
-    stdio: ['ignore', 'pipe', diagnostics],
-  });
+  const sandbox = startProgram(
+    process.execPath,
+    [cli, 'sandbox', '--dir', dir, '--no-devices', '--json', ...services],
+    {
+      stdio: ['ignore', 'pipe', diagnostics],
+    },
+  );
   try {
     const ready = await readyLine(sandbox);
     const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];

@@ -18,6 +18,8 @@ export interface StepUp {
 export interface GatewayClientOptions {
   /** Base URL of the gateway's listener for information systems. */
   readonly url: string;
+  /** Scheme and authority that proofs name, where a proxy stands before the gateway (`troad device proxy`). */
+  readonly origin?: string;
   /** X-Road-Client: the subsystem that asks. */
   readonly client: string;
   readonly ca?: string;
@@ -42,7 +44,7 @@ export class GatewayClient {
   }
 
   async #once(method: string, path: string, credential?: Credential, body?: string): Promise<Answer> {
-    const { url: base, client, ca, certificate } = this.#options;
+    const { url: base, origin = base, client, ca, certificate } = this.#options;
     const url = base + path;
     const { assertion, key } = credential ?? {};
     const answer = await ask(url, {
@@ -53,7 +55,9 @@ export class GatewayClient {
       headers: {
         'x-road-client': client,
         ...(assertion === undefined ? {} : { 't-road-assertion': assertion }),
-        ...(key === undefined ? {} : { dpop: key.proof({ method, url, nonce: this.#nonce, assertion }) }),
+        ...(key === undefined
+          ? {}
+          : { dpop: key.proof({ method, url: origin + path, nonce: this.#nonce, assertion }) }),
       },
     });
     const nonce = answer.headers['dpop-nonce'];

@@ -2,36 +2,40 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** One gateway process. */
-export class GatewayProcess {
+export interface ServiceProcessOptions {
+  /** For messages. */
+  readonly name: string;
+  /** Program and arguments. */
+  readonly run: readonly [program: string, ...args: string[]];
+  /** Recognizes the line that says that it has started. */
+  readonly isStarted: (line: string) => boolean;
+  /** What it writes to standard output, and to standard error when that is where its log goes. */
+  readonly onLine: (line: string) => void;
+  readonly logsToStderr?: true;
+}
+
+/** One process of the sandbox: a gateway, the attestation service. */
+export class ServiceProcess {
   readonly ready: Promise<void>;
   readonly unexpectedEnd: Promise<string>;
   readonly #process: ChildProcess;
   readonly #name: string;
   #stopping = false;
 
-  /**
-   * @param name of the gateway, for messages
-   * @param run the program and the arguments before `--config FILE`
-   * @param onLine what it writes
-   */
-  constructor(
-    name: string,
-    [program, ...args]: readonly [program: string, ...args: string[]],
-    file: string,
-    onLine: (line: string) => void,
-  ) {
+  constructor({ name, run: [program, ...args], isStarted, onLine, logsToStderr }: ServiceProcessOptions) {
     this.#name = name;
-    this.#process = spawn(program, [...args, '--config', file], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const { stdout } = this.#process;
-    if (stdout === null) throw new Error('gateway without output'); // stdio above asks for a pipe
+    const stderr = logsToStderr === true ? 'pipe' : 'inherit';
+    this.#process = spawn(program, args, { stdio: ['ignore', 'pipe', stderr] });
+    const streams = [this.#process.stdout, this.#process.stderr].filter((stream) => stream !== null);
     const lines: string[] = [];
     this.ready = new Promise((resolve, reject) => {
-      createInterface({ input: stdout }).on('line', (line) => {
-        onLine(line);
-        if (lines.length < 20) lines.push(line);
-        if (line.includes('"gateway.started"')) resolve();
-      });
+      for (const input of streams) {
+        createInterface({ input }).on('line', (line) => {
+          onLine(line);
+          if (lines.length < 20) lines.push(line);
+          if (isStarted(line)) resolve();
+        });
+      }
       this.#process.once('error', reject);
       this.#process.once('exit', (code, signal) => {
         reject(new Error(`${name} ended at start (${signal ?? code ?? ''}): ${lines.join('\n')}`));
