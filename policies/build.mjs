@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkSources, compileBundle } from '../gateway/commands/policy/compile.ts';
+import { lint } from './lint.ts';
 import { OpaFailed, POLICIES, findOpa } from './opa.ts';
 
 const at = (...parts) => join(POLICIES, ...parts);
@@ -40,6 +41,8 @@ function differences(files) {
 function main(args) {
   const opa = findOpa();
   const files = build(opa);
+  const findings = lint(opa);
+  if (findings.length > 0) throw new OpaFailed(findings.join('\n'));
   checkSources(opa, POLICIES);
   if (args.includes('--check')) {
     const found = differences(files);

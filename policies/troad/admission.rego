@@ -18,13 +18,18 @@ default admitted := false
 
 admitted if count(unmet) == 0
 
-# One cause hides those that only follow from it. Display only: admitted looks at unmet.
+# METADATA
+# title: Why it may not
+# description: >-
+#   One cause hides those that only follow from it. Display only: admitted looks at unmet.
 reasons := ["admission.input_malformed"] if {
 	"admission.input_malformed" in unmet
 } else := ["admission.agreement_missing"] if {
 	"admission.agreement_missing" in unmet
 } else := sort(unmet)
 
+# METADATA
+# title: What is not as it must be, one code each
 unmet contains "admission.input_malformed" if not well_formed
 
 unmet contains "admission.caller_unproved" if not caller_proved
@@ -89,9 +94,12 @@ unmet contains "admission.node_unbound" if not node_held
 
 # --- Who asks, and whom
 
-# At the consumer's gateway the caller is a local system, shown in the way the agency has configured for that subsystem.
-# `https` (no client certificate) is the weakest: it rests on who can reach the listener. An agency that wants more takes
-# it out of this set.
+# METADATA
+# title: Has the caller been proved?
+# description: >-
+#   At the consumer's gateway the caller is a local system, shown in the way the agency has configured for that subsystem.
+#   `https` (no client certificate) is the weakest: it rests on who can reach the listener. An agency that wants more takes
+#   it out of this set.
 caller_proved if {
 	input.role == "consumer"
 	input.peer == null
@@ -108,6 +116,8 @@ caller_proved if {
 	input.peer.member == concat("/", array.slice(parts, 0, 3))
 }
 
+# METADATA
+# title: Is it a service of the provider asked?
 service_of_provider if {
 	parts := split(input.request.service, "/")
 	count(parts) == 5
@@ -116,52 +126,81 @@ service_of_provider if {
 
 # --- What the two sides agreed
 
+# METADATA
+# title: Is there an agreement?
 agreement_named if {
 	is_string(input.agreement.id)
 	input.agreement.id != ""
 }
 
-# Two nulls would be equal, but request_well_formed wants strings on the right.
+# METADATA
+# title: Does it name this consumer?
+# description: >-
+#   Two nulls would be equal, but request_well_formed wants strings on the right.
 consumer_agreed if input.agreement.consumer == input.request.client
 
+# METADATA
+# title: Does it name this service?
 service_agreed if input.agreement.service == input.request.service
 
+# METADATA
+# title: Does it name this method?
 method_agreed if "*" in input.agreement.methods
 
 # Methods are case-sensitive (RFC 9110 §9.1).
 method_agreed if input.request.method in input.agreement.methods
 
+# METADATA
+# title: Does it name this path?
 path_agreed if {
 	some pattern in input.agreement.paths
 	path.covers(pattern, input.request.path)
 }
 
-# Rego orders values of different types (null < true < 1 < "1"), so a null beginning would lie before every moment and
-# an end that is text after it.
+# METADATA
+# title: Is it in force already?
+# description: >-
+#   Rego orders values of different types (null < true < 1 < "1"), so a null beginning would lie before every moment and
+#   an end that is text after it.
 begun if {
 	is_number(input.agreement.from_ms)
 	input.agreement.from_ms <= input.now_ms
 }
 
-# The moment of the end is outside.
+# METADATA
+# title: Is it in force still?
+# description: >-
+#   The moment of the end is outside.
 unended if {
 	is_number(input.agreement.until_ms)
 	input.now_ms < input.agreement.until_ms
 }
 
+# METADATA
+# title: Has the provider switched it on?
 enabled_by_provider if input.agreement.enabled_by_provider == true
 
+# METADATA
+# title: Has the consumer switched it on?
 enabled_by_consumer if input.agreement.enabled_by_consumer == true
 
-# A class without a threshold would be one that everybody reaches.
+# METADATA
+# title: Is there a threshold for its class?
+# description: >-
+#   A class without a threshold would be one that everybody reaches.
 class_known if data.classes[input.agreement.class]
 
 # --- What the agreement demands beyond that
 
-# Systems talk without a user, and from machines nobody attested, only where the agreement says "none" in as many words.
-# What was presented although nothing was demanded is still weighed by assertion_of_member.
+# METADATA
+# title: Does it do without a user?
+# description: >-
+#   Systems talk without a user, and from machines nobody attested, only where the agreement says "none" in as many words.
+#   What was presented although nothing was demanded is still weighed by assertion_of_member.
 no_user if input.agreement.assertion == "none"
 
+# METADATA
+# title: Was an assertion presented where one is demanded?
 assertion_presented if no_user
 
 assertion_presented if {
@@ -169,7 +208,10 @@ assertion_presented if {
 	is_object(input.agreement.assertion)
 }
 
-# An issuer speaks about the users of one member: that of the consumer.
+# METADATA
+# title: Does its issuer speak about this consumer's users?
+# description: >-
+#   An issuer speaks about the users of one member: that of the consumer.
 assertion_of_member if input.assertion == null
 
 assertion_of_member if {
@@ -177,29 +219,42 @@ assertion_of_member if {
 	input.assertion.member == concat("/", array.slice(parts, 0, 3))
 }
 
-# Where there is nothing to compare, assertion_presented has the say: one cause gives one reason. Numbers are compared with numbers: Rego would order 3 before "2".
+# METADATA
+# title: Is there nothing to compare?
+# description: >-
+#   Where there is nothing to compare, assertion_presented has the say: one cause gives one reason. Numbers are compared with numbers: Rego would order 3 before "2".
 unasked if input.assertion == null
 
 unasked if not is_object(input.agreement.assertion)
 
+# METADATA
+# title: IAL
 identity_proved if unasked
 
 identity_proved if at_least(input.assertion.ial, input.agreement.assertion.ial)
 
+# METADATA
+# title: AAL
 authenticator_strong if unasked
 
 authenticator_strong if at_least(input.assertion.aal, input.agreement.assertion.aal)
 
+# METADATA
+# title: FAL
 assertion_protected if unasked
 
 assertion_protected if at_least(input.assertion.fal, input.agreement.assertion.fal)
 
+# METADATA
+# title: A number that reaches another
 at_least(shown, demanded) if {
 	is_number(shown)
 	is_number(demanded)
 	shown >= demanded
 }
 
+# METADATA
+# title: Time since the user authenticated
 authenticated_lately if unasked
 
 # A clock that runs ahead of ours may make it negative; the gateway has refused what is too far in the future.
@@ -209,6 +264,8 @@ authenticated_lately if {
 	input.now_ms - input.assertion.auth_time_ms <= input.agreement.assertion.max_age_seconds * 1000
 }
 
+# METADATA
+# title: Proof of possession
 possession_proved if unasked
 
 possession_proved if input.agreement.assertion.proof == "optional"
@@ -218,8 +275,11 @@ possession_proved if {
 	input.assertion.bound_by in {"certificate", "dpop"}
 }
 
-# The endpoint is the machine that the user or client system sits on; the node is the host of the peer gateway. An
-# agreement that neither says "none" nor what it wants is met by nothing.
+# METADATA
+# title: Was an endpoint presented where one is demanded?
+# description: >-
+#   The endpoint is the machine that the user or client system sits on; the node is the host of the peer gateway. An
+#   agreement that neither says "none" nor what it wants is met by nothing.
 device_presented if input.agreement.device == "none"
 
 device_presented if {
@@ -232,62 +292,90 @@ device_presented if {
 	is_object(input.device)
 }
 
-# Nobody needs to show a machine where none is demanded; but nobody shows one that has expired.
+# METADATA
+# title: Does its result still count?
+# description: >-
+#   Nobody needs to show a machine where none is demanded; but nobody shows one that has expired.
 device_current if input.device == null
 
 device_current if devices.current(input.device, input.now_ms)
 
-# Where there is nothing to measure, device_presented has the say.
+# METADATA
+# title: Is there nothing to measure?
+# description: >-
+#   Where there is nothing to measure, device_presented has the say.
 device_unasked if input.device == null
 
 device_unasked if not is_object(input.agreement.device)
 
 device_unasked if input.agreement.device.endpoint == null
 
+# METADATA
+# title: Did it boot as demanded?
 device_booted if device_unasked
 
 device_booted if devices.booted(input.device, input.agreement.device.endpoint)
 
+# METADATA
+# title: Is it as healthy as demanded?
 device_healthy if device_unasked
 
 device_healthy if devices.healthy(input.device, input.agreement.device.endpoint)
 
+# METADATA
+# title: Does the connection hang on its TPM as demanded?
 device_held if device_unasked
 
 device_held if devices.held(input.device, input.agreement.device.endpoint)
 
-# A demand in another word is told once, by device_presented.
+# METADATA
+# title: Was the host of the peer presented where it is demanded?
+# description: >-
+#   A demand in another word is told once, by device_presented.
 node_presented if not is_object(input.agreement.device)
 
 node_presented if input.agreement.device.node == null
 
 node_presented if is_object(input.node)
 
+# METADATA
+# title: Does its result still count?
 node_current if input.node == null
 
 node_current if devices.current(input.node, input.now_ms)
 
+# METADATA
+# title: Is there nothing to measure?
 node_unasked if input.node == null
 
 node_unasked if not is_object(input.agreement.device)
 
 node_unasked if input.agreement.device.node == null
 
+# METADATA
+# title: Did it boot as demanded?
 node_booted if node_unasked
 
 node_booted if devices.booted(input.node, input.agreement.device.node)
 
+# METADATA
+# title: Is it as healthy as demanded?
 node_healthy if node_unasked
 
 node_healthy if devices.healthy(input.node, input.agreement.device.node)
 
+# METADATA
+# title: Does the connection hang on its TPM as demanded?
 node_held if node_unasked
 
 node_held if devices.held(input.node, input.agreement.device.node)
 
 # --- The input is exactly what this policy weighs
 
-# Closed: a field this policy does not know is a fact it would silently ignore.
+# METADATA
+# title: Is the input exactly what this policy weighs?
+# description: >-
+#   Closed: a field this policy does not know is a fact it would silently ignore.
 well_formed if {
 	object.keys(input) == {
 		"agreement", "assertion", "client_system", "decision_id", "device",
@@ -308,6 +396,8 @@ well_formed if {
 	threat_well_formed
 }
 
+# METADATA
+# title: The request
 request_well_formed if {
 	object.keys(input.request) == {"client", "content_length", "method", "path", "provider_member", "service"}
 	is_string(input.request.client)
@@ -318,7 +408,10 @@ request_well_formed if {
 	content_length_well_formed
 }
 
-# null: not announced (the end is marked in the stream).
+# METADATA
+# title: Its length
+# description: >-
+#   null: not announced (the end is marked in the stream).
 content_length_well_formed if input.request.content_length == null
 
 content_length_well_formed if {
@@ -326,6 +419,8 @@ content_length_well_formed if {
 	input.request.content_length >= 0
 }
 
+# METADATA
+# title: The user assertion
 assertion_well_formed if input.assertion == null
 
 assertion_well_formed if {
@@ -345,11 +440,16 @@ assertion_well_formed if {
 	every method in input.assertion.amr { is_string(method) }
 }
 
-# null: nothing was presented.
+# METADATA
+# title: A machine
+# description: >-
+#   null: nothing was presented.
 machine_well_formed(null)
 
 machine_well_formed(machine) if devices.well_formed(machine)
 
+# METADATA
+# title: The peer
 peer_well_formed if input.peer == null
 
 peer_well_formed if {
@@ -358,6 +458,8 @@ peer_well_formed if {
 	is_string(input.peer.member)
 }
 
+# METADATA
+# title: The client system
 client_system_well_formed if input.client_system == null
 
 client_system_well_formed if {
@@ -366,7 +468,10 @@ client_system_well_formed if {
 	is_string(input.client_system.subsystem)
 }
 
-# null is well-formed, and refused as agreement_missing.
+# METADATA
+# title: The agreement
+# description: >-
+#   null is well-formed, and refused as agreement_missing.
 agreement_well_formed if input.agreement == null
 
 agreement_well_formed if {
@@ -382,13 +487,18 @@ agreement_well_formed if {
 	device_demand_well_formed
 }
 
-# Any word is well-formed, and "none" the only one that is met.
+# METADATA
+# title: Its demand on the user
+# description: >-
+#   Any word is well-formed, and "none" the only one that is met.
 demand_well_formed if not is_object(input.agreement.assertion)
 
 demand_well_formed if {
 	object.keys(input.agreement.assertion) == {"aal", "fal", "ial", "max_age_seconds", "proof"}
 }
 
+# METADATA
+# title: Its demand on machines
 device_demand_well_formed if not is_object(input.agreement.device)
 
 device_demand_well_formed if {
@@ -397,10 +507,14 @@ device_demand_well_formed if {
 	minimum_well_formed(input.agreement.device.node)
 }
 
+# METADATA
+# title: The least it wants of one
 minimum_well_formed(null)
 
 minimum_well_formed(minimum) if devices.minimum_well_formed(minimum)
 
+# METADATA
+# title: What is unusual
 signals_well_formed if {
 	object.keys(input.signals) == {"address", "device", "hour", "rate_percent", "refusals", "volume_percent"}
 	input.signals.address in {"known", "new"}
@@ -411,12 +525,18 @@ signals_well_formed if {
 	number_or_null(input.signals.volume_percent)
 }
 
-# null: nobody knows.
+# METADATA
+# title: A number, or none
+# description: >-
+#   null: nobody knows.
 number_or_null(null)
 
 number_or_null(number) if is_number(number)
 
-# null: the gateway has no threat feeds.
+# METADATA
+# title: What threat feeds say
+# description: >-
+#   null: the gateway has no threat feeds.
 threat_well_formed if input.threat == null
 
 threat_well_formed if {

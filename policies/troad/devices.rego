@@ -5,11 +5,17 @@
 #   the caller's business: the endpoint (that a user or client system sits on) or the node (the host of the peer gateway).
 package troad.devices
 
-# From worst to best. "none" (nothing is known) lies below "warning": a machine that shows its faults is better known.
+# METADATA
+# title: Tiers in order
+# description: >-
+#   From worst to best. "none" (nothing is known) lies below "warning": a machine that shows its faults is better known.
 tiers := {"contraindicated": 0, "none": 1, "warning": 2, "affirming": 3}
 
-# "software": the result names the certificate; "bound": a key in the TPM signed this connection; "tpm": the TLS key is
-# in the TPM.
+# METADATA
+# title: Ways to hang on a TPM, in order
+# description: >-
+#   "software": the result names the certificate; "bound": a key in the TPM signed this connection; "tpm": the TLS key is
+#   in the TPM.
 bindings := {"software": 0, "bound": 1, "tpm": 2}
 
 # METADATA
@@ -32,7 +38,10 @@ current(machine, now_ms) if {
 	now_ms < machine.expires_at_ms
 }
 
-# A word that is not in the table has no rank, so there is nothing it is at least.
+# METADATA
+# title: A word that reaches another
+# description: >-
+#   A word that is not in the table has no rank, so there is nothing it is at least.
 at_least(ranks, shown, minimum) if ranks[shown] >= ranks[minimum]
 
 # METADATA

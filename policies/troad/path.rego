@@ -7,10 +7,15 @@
 #   `**` alone covers everything. Anything else with a star in it (`/v*`, `/**/x`) covers nothing.
 package troad.path
 
-# A service that decodes, or resolves dots, could read these as another path than the one agreed on. The gateway refuses
-# such targets before it asks; a policy that relied on that would be open the day it does not.
+# METADATA
+# title: Pieces that somebody could read in another way
+# description: >-
+#   A service that decodes, or resolves dots, could read these as another path than the one agreed on. The gateway refuses
+#   such targets before it asks; a policy that relied on that would be open the day it does not.
 second_readings := {"//", "%2f", "%5c", "%3b", "%23", "%3f", "%00", "%252e", "%252f", "%255c", "\\", ";", "#", "?"}
 
+# METADATA
+# title: Segments that somebody could resolve
 dot_segments := {".", "..", "%2e", "%2e%2e", ".%2e", "%2e."}
 
 # METADATA
@@ -22,6 +27,8 @@ plain(path) if {
 	not ambiguous(path)
 }
 
+# METADATA
+# title: Could somebody read this path in another way?
 ambiguous(path) if {
 	some piece in second_readings
 	contains(lower(path), piece)
@@ -50,11 +57,16 @@ covers(pattern, path) if {
 	every i, segment in array.slice(wanted, 0, last) { agrees(segment, given[i]) }
 }
 
-# An empty path is the same resource as "/" (RFC 9110 §4.2.3).
+# METADATA
+# title: A path with its root
+# description: >-
+#   An empty path is the same resource as "/" (RFC 9110 §4.2.3).
 rooted("") := "/"
 
 rooted(path) := path if path != ""
 
+# METADATA
+# title: Does a segment of a pattern cover this one?
 agrees("*", given) if given != ""
 
 agrees(wanted, given) if {

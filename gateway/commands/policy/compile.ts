@@ -117,9 +117,10 @@ export function checkSources(opa: Opa, dir: string): void {
     opa.run([...strict, '--capabilities', file, '--ignore', '*_test.rego', 'troad']),
   );
   const sources = sourcesIn(dir);
-  opa.run(['test', '--fail-on-empty', ...sources]); // first without coverage: that mode does not print failures
+  const test = ['test', '--timeout', '120s']; // a test; the default of 5 s breaks on a loaded machine
+  opa.run([...test, '--fail-on-empty', ...sources]); // first without coverage: that mode does not print failures
   const report = JSON.parse(
-    opa.run(['test', '--coverage', '--coverage-runs', '', ...sources]),
+    opa.run([...test, '--coverage', '--coverage-runs', '', ...sources]),
   ) as CoverageReport;
   const uncovered = Object.entries(report.files).flatMap(([file, { not_covered: ranges = [] }]) =>
     ranges.map(({ start, end }) => `  ${file}:${start.row}-${end.row}`),
