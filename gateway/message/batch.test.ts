@@ -255,7 +255,10 @@ void t.test('known batches: bounded, and bound to the key object', async (t) => 
 });
 
 void t.test('the queue: alone plain and at once, together a batch, each with its own fate', async (t) => {
-  const queue = queueOf('ed25519');
+  const served: number[] = [];
+  const queue = new SigningQueue({ kid: 'k', algorithm: 'ed25519', privateKey }, PACES, (messages) => {
+    served.push(messages);
+  });
   const [alone] = await signAll(['/alone'], queue);
   t.notMatch(alone?.base, /alg/);
   t.ok(verifyBase('ed25519', publicKey, alone?.base ?? '', bytesOf(alone as SignedText)));
@@ -287,6 +290,7 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
   const many = await signAll(numbered(MAX_BATCH + 1), queue);
   t.equal(parseBatchSignature(bytesOf(many[0] as SignedText)).size, MAX_BATCH);
   t.notMatch(many.at(-1)?.base, /alg/, 'a batch has an upper bound');
+  t.same(served, [1, 2, 1, MAX_BATCH, 1], 'and says what each signature serves');
   t.ok(isGood(many[700]?.base ?? '', bytesOf(many[700] as SignedText)));
 
   const mismatch: AlgorithmName = 'ecdsa-p256-sha256';

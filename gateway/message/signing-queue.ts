@@ -40,12 +40,15 @@ export type Paces = Readonly<Record<Pace, (close: () => void) => void>>;
 export class SigningQueue {
   readonly key: SigningKey;
   readonly #paces: Paces;
+  readonly #signed: (messages: number) => void;
   #waiting: Waiting[] = [];
   readonly #asked = new Set<Pace>();
 
-  constructor(key: SigningKey, paces: Paces) {
+  /** @param signed told of every signature, and how many messages it serves */
+  constructor(key: SigningKey, paces: Paces, signed: (messages: number) => void = () => undefined) {
     this.key = key;
     this.#paces = paces;
+    this.#signed = signed;
   }
 
   /** @param compose called once or twice, later; what it throws is thrown to the caller */
@@ -87,6 +90,7 @@ export class SigningQueue {
     const tree = new BatchTree(composed.map(({ base }) => base));
     const { algorithm, privateKey } = this.key;
     const rootSignature = signBase(algorithm, privateKey, tree.text);
+    this.#signed(tree.size);
     for (const [index, { base, resolve }] of composed.entries())
       resolve({ base, value: base64(tree.signatureOf(index, rootSignature)) });
   }
@@ -96,7 +100,9 @@ export class SigningQueue {
       const base = composedBy(one, undefined);
       if (base === undefined) continue;
       const { algorithm, privateKey } = this.key;
-      one.resolve({ base, value: base64(signBase(algorithm, privateKey, base)) });
+      const value = base64(signBase(algorithm, privateKey, base));
+      this.#signed(1);
+      one.resolve({ base, value });
     }
   }
 }

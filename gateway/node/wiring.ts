@@ -142,10 +142,11 @@ export async function wire(
     decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),
     threat: () => threat.now,
-    signing: new SigningQueue(readSigningKey(config), {
-      soon: setImmediate,
-      record: (close) => log.whenFree(close),
-    }),
+    signing: new SigningQueue(
+      readSigningKey(config),
+      { soon: setImmediate, record: (close) => log.whenFree(close) },
+      telemetry.signed,
+    ),
     verifier: {
       me: name,
       clock,

@@ -13,6 +13,7 @@ export const ENDS = ['ok', 'requester', 'provider', 'gateway'] as const satisfie
 const EXCHANGE_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 ];
+const BATCH_MESSAGES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const SYNC_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
 
 /** Facts about one thread, which only who runs it may ask for. */
@@ -96,6 +97,12 @@ export function workerMetrics(sources: WorkerSources) {
     peersRefused: page.counter('troad_link_peers_refused', 'Connections that did not become a session.', {
       side: SIDES,
     }),
+    batches: page.histogram(
+      'troad_signature_messages',
+      'Messages of ours that one signature serves.',
+      {},
+      BATCH_MESSAGES,
+    ),
     records: page.counter('troad_evidence_records', 'Records made durable in the evidence log.', {}),
     recordBytes: page.counter('troad_evidence_bytes', 'Bytes written to the evidence log.', {}),
     commitSeconds: page.histogram(

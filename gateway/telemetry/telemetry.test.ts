@@ -159,6 +159,10 @@ void t.test('evidence and readiness: a line when something changes, not each tim
       'error gateway.not_ready',
     ],
   );
+  telemetry.signed(1);
+  telemetry.signed(12);
+  t.equal(metric(telemetry, 'troad_signature_messages_sum'), '13');
+  t.equal(metric(telemetry, 'troad_signature_messages_bucket{le="8"}'), '1');
   t.equal(metric(telemetry, 'troad_evidence_records_total'), '3');
   t.equal(metric(telemetry, 'troad_evidence_checkpoint_size'), '42');
   t.equal(metric(telemetry, 'troad_evidence_commit_seconds_bucket{le="0.0005"}'), '1');

@@ -20,6 +20,8 @@ export class Telemetry {
   readonly emit: Emit;
   readonly exchanges: ExchangeObserver;
   readonly evidence: LogStats;
+  /** Told of every signature, and how many messages it serves. */
+  readonly signed: (messages: number) => void;
   readonly #metrics: ReturnType<typeof workerMetrics>;
   readonly #security: SecurityLog;
   #evidenceOk = true;
@@ -36,6 +38,7 @@ export class Telemetry {
       refusedUnknown: (code, remote, detail) => this.refusedUnknown(code, remote, detail),
       trouble: (exchange, code, detail) => emit('exchange.trouble', { exchange, code, detail }),
     };
+    this.signed = (messages) => this.#metrics.batches.observe({}, messages);
     this.evidence = {
       committed: ({ records, bytes, elapsedMs }) => {
         this.#metrics.records.add({}, records);
