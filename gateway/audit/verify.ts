@@ -11,6 +11,7 @@ import { CoveredUntil } from './coverage.ts';
 import { findEpochs, listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
+import { PolicyTrail } from './policies.ts';
 import {
   exchangeRecord,
   forEachRecord,
@@ -89,6 +90,7 @@ class EpochAudit {
   readonly #seen = new Step('heads that others have seen fit the records');
   readonly #stored = new Step('stored hashes are the tree’s');
   readonly #form = new Step('records are well-formed');
+  readonly #policies = new PolicyTrail();
   readonly #peers = new Step('heads of peers are signed by the peers');
   readonly #parts = new Step('sealed parts are those committed to');
   readonly #messages = new Step('message signatures verify');
@@ -136,6 +138,7 @@ class EpochAudit {
         if (pass > 0) return;
         last = core;
         this.#form.checked += 1;
+        this.#policies.read(core, logged.index);
         if (exchange !== undefined) this.#requireOwn(exchange, logged.index);
         if (core.k === 'peer.cp' || core.k === 'dispute') this.#readPeerHeads(core, logged.index, foreign);
         if (this.#options.deep) this.#openParts(core, exchange, logged);
@@ -255,21 +258,13 @@ class EpochAudit {
       this.#tree.find('fail', damage.kind, damage.detail, at(damage.index));
     } else if (damage !== undefined) {
       this.#tree.notCheckable += 1;
-      this.#tree.find(
-        'note',
-        'unsigned tail',
-        `${damage.detail}: behind the newest signed head`,
-        at(damage.index),
-      );
+      const detail = `${damage.detail}: behind the newest signed head`;
+      this.#tree.find('note', 'unsigned tail', detail, at(damage.index));
     }
     if (frontier.size > signed) {
       this.#tree.notCheckable += Number(frontier.size - signed);
-      this.#tree.find(
-        'note',
-        'unsigned tail',
-        `${frontier.size - signed} records are behind the newest signed head`,
-        at(signed),
-      );
+      const detail = `${frontier.size - signed} records are behind the newest signed head`;
+      this.#tree.find('note', 'unsigned tail', detail, at(signed));
     }
   }
 
@@ -289,6 +284,7 @@ class EpochAudit {
         this.#seen,
         this.#stored,
         this.#form,
+        this.#policies.step,
         this.#peers,
         ...(deep ? [this.#parts, this.#messages] : []),
       ].map((step) => step.report()),

@@ -46,7 +46,7 @@ function released(files: BundleFiles, version: number, options: Released = {}): 
 async function world(t: Test, first: BundleFiles, signed = true) {
   const dir = t.testdir();
   const [bundle, store] = [join(dir, 'bundle'), join(dir, 'store')];
-  writeBundle(bundle, first);
+  writeBundle(bundle, first, false);
   const signers = [anna, bert].map((key, i) => {
     const pem = join(dir, `${i}.pem`);
     writeFileSync(pem, createPublicKey(key).export({ type: 'spki', format: 'pem' }));
@@ -156,7 +156,7 @@ void t.test('O09: files that are no bundle', async (t) => {
   const keeper = await open();
   const bad = async (id: string, change: (folder: string) => void, code: string): Promise<void> => {
     const incoming = join(store, 'incoming', id);
-    writeBundle(incoming, released(two, 2));
+    writeBundle(incoming, released(two, 2), false);
     change(incoming);
     submitRequest(store, { id, action: 'activate', bundle: null });
     await keeper.look();
@@ -235,7 +235,7 @@ void t.test('quarantine without a predecessor: apart, until there is another', a
   t.equal(keeper.policy.apart, true, 'the folder holds the same one');
   rmSync(bundle, { recursive: true });
   await keeper.look();
-  writeBundle(bundle, two);
+  writeBundle(bundle, two, false);
   await keeper.look();
   t.match(keeper.policy, { apart: false, act: 'activate' });
   t.equal(state().active, digestOf(two));
@@ -248,7 +248,7 @@ void t.test('at a start: a new bundle in the folder is taken, one that is refuse
   await request(keeper, released(two, 2));
   const put = (files: BundleFiles): void => {
     rmSync(bundle, { recursive: true });
-    writeBundle(bundle, files);
+    writeBundle(bundle, files, false);
   };
   put(released(three, 1));
   t.equal((await open()).facts.bundle, digestOf(two));

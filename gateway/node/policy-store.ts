@@ -152,7 +152,8 @@ export class PolicyStore {
 
 /** Hands a request, and the bundle it is about, to the gateway that runs on this store, or to the next one that does. */
 export function submitRequest(dir: string, request: PolicyRequest, files?: BundleFiles): void {
-  if (files !== undefined) writeBundle(join(dir, 'incoming', request.id), files);
+  // A crash may lose it: then nobody was told that it was done.
+  if (files !== undefined) writeBundle(join(dir, 'incoming', request.id), files, false);
   // The request last: a bundle without one is not looked at.
   writeDurably(dir, 'request.json', `${JSON.stringify(request)}\n`);
 }
@@ -174,13 +175,19 @@ export function readState(dir: string): StoreState | undefined {
 }
 
 /** Writes a new folder. A crash leaves it where nobody looks, or whole. */
-export function writeBundle(dir: string, { manifest, wasm, data, release }: BundleFiles): void {
+export function writeBundle(
+  dir: string,
+  { manifest, wasm, data, release }: BundleFiles,
+  durable = true,
+): void {
+  const write = (name: string, content: Uint8Array): void =>
+    writeFileSync(join(dir, name), content, { mode: 0o600, flush: durable });
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  writeSynced(join(dir, 'policy.wasm'), wasm);
-  writeSynced(join(dir, 'data.json'), data);
-  if (release !== undefined) writeSynced(join(dir, 'release.json'), release);
-  writeSynced(join(dir, 'manifest.json'), manifest);
-  syncFolder(dir);
+  write('policy.wasm', wasm);
+  write('data.json', data);
+  if (release !== undefined) write('release.json', release);
+  write('manifest.json', manifest);
+  if (durable) syncFolder(dir);
 }
 
 /** Replaces a file in one step: whoever reads it finds the old bytes or the new. */
