@@ -268,3 +268,29 @@ void t.test('random text throws MalformedBytes and nothing else', async () => {
     { numRuns: 2000 },
   );
 });
+
+void t.test('a list that was read before is read the same way, whatever else came between', async (t) => {
+  const lists = [
+    '("a")',
+    '("a" "b")',
+    '("a";req)',
+    '("a" "b";tr)',
+    '()',
+    ...Array.from({ length: 12 }, (_, i) => `("a" "n${i}")`),
+  ];
+  const first = lists.map((list) => parseSignatureInput(`x=${list};created=1`).get('x')?.components);
+  for (let round = 0; round < 3; round += 1) {
+    for (const [index, list] of lists.entries()) {
+      const read = parseSignatureInput(`y=${list};created=${round};tag="t"`).get('y');
+      t.strictSame(read?.components, first[index], list);
+      t.equal(read?.raw, `${list};created=${round};tag="t"`);
+    }
+  }
+  // What stands behind a known list is looked at as ever.
+  for (const bad of ['x=("a")x', 'x=("a"))', 'x=("a")("b")', 'x=("a" )', 'x=("a" "a"', 'x=("a")"']) {
+    parseSignatureInput('x=("a")');
+    t.throws(() => parseSignatureInput(bad), { name: 'MalformedBytes' }, bad);
+  }
+  t.ok(Object.isFrozen(first[1]), 'nobody can change what others will be told');
+  t.ok(Object.isFrozen(first[1]?.[0]));
+});

@@ -112,11 +112,36 @@ export function parseSignatureInput(text: string): ReadonlyMap<string, Signature
   });
 }
 
+/** Lists kept of those that were read. A gateway meets a handful: few kinds of messages, few sets of fields. */
+const MAX_LISTS = 8;
+
+/**
+ * Lists that were read lately, the last one first. A text that begins with a list that was read whole, its closing
+ * parenthesis included, is read the same way again: the reader never looks ahead.
+ */
+const lists: (readonly [text: string, components: readonly Component[]])[] = [];
+
 /**
  * Reads a list of component identifiers as it stands in a member value: `("@method" "content-digest";tr)`.
  * @throws MalformedBytes
  */
 function scanComponents(scanner: Scanner): readonly Component[] {
+  for (const [index, known] of lists.entries()) {
+    if (!scanner.skip(known[0])) continue;
+    if (index > 0) {
+      lists.splice(index, 1);
+      lists.unshift(known);
+    }
+    return known[1];
+  }
+  const start = scanner.position;
+  const components = Object.freeze(scanNewComponents(scanner).map((component) => Object.freeze(component)));
+  if (lists.length === MAX_LISTS) lists.pop();
+  lists.unshift([scanner.since(start), components]);
+  return components;
+}
+
+function scanNewComponents(scanner: Scanner): Component[] {
   const components: Component[] = [];
   scanner.expect('(');
   if (scanner.skip(')')) return components;
