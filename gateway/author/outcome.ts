@@ -1,5 +1,6 @@
 import { Unavailable } from '../core/errors.ts';
 import { isObject } from '../trust/canonical.ts';
+import type { Verdict } from '../trust/decision.ts';
 import type { PolicyEngine } from '../trust/engine.ts';
 
 /** What a decision comes to, in the four words of the design, or why there was none. */
@@ -14,6 +15,7 @@ export interface Outcome {
   readonly reasons: readonly string[];
   /** SHA-256 of the result in RFC 8785 form, base64url; undefined where there was none. */
   readonly digest: string | undefined;
+  readonly result: Pick<Verdict, 'obligations' | 'score' | 'threshold' | 'tier'> | undefined;
   /** What went wrong, where there was none. */
   readonly trouble: string | undefined;
 }
@@ -36,17 +38,26 @@ export function wordOf(allow: boolean, obligations: unknown): OutcomeWord {
 /** Decides a recorded or written input. A policy that breaks off is an outcome too. @throws MalformedBytes not an input */
 export function decideAgain(engine: PolicyEngine, input: Uint8Array): Outcome {
   try {
-    const { allow, obligations, reasons, resultDigest, decisionId } = engine.replay(input);
+    const { allow, obligations, reasons, resultDigest, decisionId, score, threshold, tier } =
+      engine.replay(input);
     return {
       decisionId,
       word: wordOf(allow, obligations),
       reasons,
       digest: resultDigest,
+      result: { obligations, score, threshold, tier },
       trouble: undefined,
     };
   } catch (thrown) {
     if (!(thrown instanceof Unavailable)) throw thrown;
     const word = thrown.code === 'policy.undefined' ? 'policy.undefined' : 'policy.failed';
-    return { decisionId: undefined, word, reasons: [], digest: undefined, trouble: thrown.message };
+    return {
+      decisionId: undefined,
+      word,
+      reasons: [],
+      digest: undefined,
+      result: undefined,
+      trouble: thrown.message,
+    };
   }
 }

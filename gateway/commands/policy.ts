@@ -1,9 +1,12 @@
 import type { Command } from 'commander';
 import { registerActivate } from './policy/activate.ts';
 import { registerBuild } from './policy/build.ts';
+import { registerDiff } from './policy/diff.ts';
+import { registerExplain } from './policy/explain.ts';
 import { registerReplay } from './policy/replay.ts';
 import { registerSign } from './policy/sign.ts';
 import { registerStatus } from './policy/status.ts';
+import { registerTest } from './policy/test.ts';
 import { registerVerify } from './policy/verify.ts';
 
 /** Each subcommand in a file of its own, which imports what it needs when it is asked for. */
@@ -13,6 +16,9 @@ const SUBCOMMANDS: readonly ((policy: Command) => void)[] = [
   registerVerify,
   registerActivate,
   registerStatus,
+  registerTest,
+  registerExplain,
+  registerDiff,
   registerReplay,
 ];
 

@@ -41,6 +41,8 @@ export class Bundle {
   readonly opa: string;
   /** Begin of the digest over the sources, for people to compare. */
   readonly revision: string;
+  /** SHA-256 (hexadecimal) by path of every file it was made from. */
+  readonly sources: Readonly<Record<string, string>>;
   /** Every code the policy may give as a reason. */
   readonly reasons: ReadonlyMap<string, ReasonTexts>;
   /** Text of the data document, checked to be a JSON object. */
@@ -52,6 +54,7 @@ export class Bundle {
     this.entrypoint = manifest.entrypoint;
     this.opa = manifest.opa;
     this.revision = base64url(sha256(JSON.stringify(manifest.sources))).slice(0, 12);
+    this.sources = manifest.sources;
     this.reasons = parseReasons(JSON.parse(data));
     this.data = data;
     this.module = module;

@@ -1,0 +1,119 @@
+import { MalformedBytes, describe } from '../core/errors.ts';
+import { isObject } from '../trust/canonical.ts';
+import { parseVerdict } from '../trust/decision.ts';
+import {
+  testResults,
+  uncoveredPlaces,
+  type FailedTest,
+  type Place,
+  type ReadSource,
+  type RunOpa,
+} from './rego.ts';
+import type { GoldenVector } from './vectors.ts';
+
+export interface PolicySources {
+  readonly run: RunOpa;
+  readonly read: ReadSource;
+  /** Folders of Rego, and data as `name:file`. */
+  readonly sources: readonly string[];
+  /** Options of `opa check` besides `--strict`. */
+  readonly check: readonly string[];
+  /** `package/path/rule` */
+  readonly entrypoint: string;
+  /** Codes the policy has texts for. */
+  readonly reasons: ReadonlyMap<string, unknown>;
+  readonly vectors: readonly GoldenVector[];
+  /** Puts the inputs where `opa` can read them. @returns the path */
+  readonly keep: (inputs: readonly unknown[]) => string;
+}
+
+export interface PolicyTestReport {
+  readonly result: 'good' | 'bad';
+  readonly passed: number;
+  readonly failed: readonly FailedTest[];
+  /** Lines of rules that no test reaches. */
+  readonly untested: readonly Place[];
+  readonly vectors: number;
+  readonly wrong: readonly { readonly file: string; readonly name: string; readonly detail: string }[];
+}
+
+/** Tests the sources of a policy: the compiler's strict check, its tests, every line of every rule, golden vectors. */
+export function testPolicy(policy: PolicySources): PolicyTestReport {
+  const { run, sources, read } = policy;
+  run(['check', '--strict', ...policy.check]);
+  const { passed, failed } = testResults(run(['test', '--fail-on-empty', '--format', 'json', ...sources]));
+  // With coverage opa does not tell which test failed; where one did, coverage says nothing.
+  const untested =
+    failed.length > 0
+      ? []
+      : uncoveredPlaces(run(['test', '--coverage', '--coverage-runs', '', ...sources]), read);
+  const wrong = failed.length > 0 ? [] : wrongVectors(policy);
+  const good = passed > 0 && failed.length + untested.length + wrong.length === 0;
+  return {
+    result: good ? 'good' : 'bad',
+    passed,
+    failed,
+    untested,
+    vectors: policy.vectors.length,
+    wrong,
+  };
+}
+
+function wrongVectors({ run, sources, entrypoint, vectors, keep, reasons }: PolicySources) {
+  if (vectors.length === 0) return [];
+  const rule = `data.${entrypoint.replaceAll('/', '.')}`;
+  const query = `[[i, d] | some i, v in data.vectors.inputs; d := [r | r := ${rule} with input as v]]`;
+  const data = [...sources, `vectors:${keep(vectors.map(({ input }) => input))}`].flatMap((each) => [
+    '-d',
+    each,
+  ]);
+  const output: unknown = JSON.parse(run(['eval', '-f', 'values', ...data, query]));
+  const answers: readonly unknown[] = Array.isArray(output) && Array.isArray(output[0]) ? output[0] : [];
+  const byIndex = new Map<unknown, unknown>();
+  for (const pair of answers) if (Array.isArray(pair)) byIndex.set(pair[0], pair[1]);
+  return vectors.flatMap(({ file, name, input, expect }, i) => {
+    const detail = disagreement(input, byIndex.get(i), expect, reasons);
+    return detail === undefined ? [] : [{ file, name, detail }];
+  });
+}
+
+/** @returns undefined when the answer is the one expected */
+function disagreement(
+  input: unknown,
+  answer: unknown,
+  expect: GoldenVector['expect'],
+  reasons: PolicySources['reasons'],
+): string | undefined {
+  const results = Array.isArray(answer) ? answer.map((result: unknown) => ({ result })) : [];
+  const id = isObject(input) && typeof input['decision_id'] === 'string' ? input['decision_id'] : '';
+  let verdict: Readonly<Record<string, unknown>>;
+  try {
+    verdict = { ...parseVerdict(results, id, reasons) };
+  } catch (thrown) {
+    if (!(thrown instanceof MalformedBytes)) throw thrown;
+    return expect === 'undefined' ? undefined : `no usable decision: ${describe(thrown)}`;
+  }
+  if (expect === 'undefined') return 'a decision, where none was expected';
+  const differing = Object.entries(expect).filter(
+    ([member, value]) => JSON.stringify(verdict[member]) !== JSON.stringify(value),
+  );
+  if (differing.length === 0) return undefined;
+  return differing
+    .map(([member, value]) => `${member} is ${JSON.stringify(verdict[member])}, not ${JSON.stringify(value)}`)
+    .join('; ');
+}
+
+export function renderPolicyTest(report: PolicyTestReport): string {
+  const { result, passed, failed, untested, vectors, wrong } = report;
+  const lines = [
+    `${passed} tests hold, ${failed.length} do not  測試`,
+    ...failed.map(({ file, line, rule, why }) => `  ! ${file}:${line} ${rule}: ${why}`),
+    `${untested.length} places are untested  未測試的規則`,
+    ...untested.map(({ file, line, rule }) => `  ! ${file}:${line} rule ${rule}: no test gets here`),
+    `${vectors - wrong.length} of ${vectors} golden vectors hold  標準案例`,
+    ...wrong.map(({ file, name, detail }) => `  ! ${file} "${name}": ${detail}`),
+    '',
+    result === 'good' ? 'GOOD  測試結果：通過' : 'BAD: see the lines marked !  測試結果：未通過',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,167 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import t from 'tap';
+import { vectorInput, writeDecisions } from '../../../conformance/builders/decisions.ts';
+import { exchangeId } from '../../../conformance/builders/log.ts';
+import { withChange } from '../../author/pointer.ts';
+import { PolicyEngine } from '../../trust/engine.ts';
+import { bundleFiles, policyModule } from '../../trust/module-fixture.ts';
+import { shippedBundle } from '../../trust/proofs-fixture.ts';
+import { registerPolicy } from '../policy.ts';
+
+const dir = t.testdir({ other: {}, folder: {} });
+const policies = fileURLToPath(new URL('../../../policies', import.meta.url));
+const hasOpa = [['opa'], ['go', 'tool', 'opa']].some(
+  ([program = '', ...args]) => spawnSync(program, [...args, 'version'], { cwd: policies }).status === 0,
+);
+const withOpa = hasOpa ? {} : { skip: 'opa is not installed' };
+
+/** Runs the command as the shell would, and returns what it printed and its exit status. */
+async function run(...argv: string[]): Promise<{ out: string; status: typeof process.exitCode }> {
+  const program = new Command('troad').exitOverride().configureOutput({ writeErr: () => undefined });
+  registerPolicy(program);
+  const captured = t.capture(process.stdout, 'write', () => true);
+  const before = process.exitCode;
+  process.exitCode = 0;
+  try {
+    await program.parseAsync(['policy', ...argv], { from: 'user' });
+    const out = captured().map(({ args }) => String(args[0]));
+    return { out: out.join(''), status: process.exitCode };
+  } finally {
+    captured.restore();
+    process.exitCode = before;
+  }
+}
+
+const good = vectorInput();
+const denied = withChange(good, '/request/method', 'DELETE') as object; // a copy of an object
+const unsaved = withChange(denied, '/request/path', '/elsewhere') as object;
+const log = await writeDecisions(`${dir}/log`, PolicyEngine.load(shippedBundle()), [
+  { input: good },
+  { input: denied },
+  { input: unsaved },
+]);
+
+void t.test('eval decides one input', async (t) => {
+  await writeFile(`${dir}/input.json`, JSON.stringify(denied, null, 2));
+  t.match(await run('eval', `${dir}/input.json`), {
+    status: 0,
+    out: /^deny 拒絕 [^]*score \d+ of \d+[^]*admission\.method_not_agreed/,
+  });
+  const { out } = await run('eval', `${dir}/input.json`, '--json');
+  t.match(JSON.parse(out), { outcome: { word: 'deny', reasons: ['admission.method_not_agreed'] } });
+  await writeFile(`${dir}/bad.json`, '{');
+  await t.rejects(run('eval', `${dir}/bad.json`), { name: 'ConfigError', message: /bad\.json: / });
+});
+
+void t.test('explain tells the least that would have changed it', async (t) => {
+  const json = JSON.parse((await run('explain', exchangeId(1), '--log', log, '--json')).out);
+  t.match(json, { outcome: { word: 'deny' }, rules: undefined });
+  const flips: { pointer: string; from: unknown; to: unknown }[] = json.flips;
+  t.match(
+    flips.find(({ pointer }) => pointer === '/request/method'),
+    { from: 'DELETE', to: 'GET' },
+  );
+  t.match(
+    flips.find(({ pointer }) => pointer === '/agreement/methods'),
+    { to: ['GET', 'POST', 'DELETE'] },
+  );
+  const allowed = JSON.parse((await run('explain', exchangeId(0), '--log', log, '--json')).out);
+  const ends = allowed.flips.find(({ pointer }: { pointer: string }) => pointer === '/now_ms');
+  t.ok(ends.to === 999 || ends.to === 2000, 'the nearest moment at which the agreement is not in force');
+  const text = await run('explain', exchangeId(2), '--log', log);
+  t.match(text.out, /none: no change of one field alone[^]*takes admission\.method_not_agreed away: /);
+});
+
+void t.test('explain names file, line and rule from the sources of the bundle', withOpa, async (t) => {
+  const { out } = await run('explain', exchangeId(1), '--log', log, '--sources', policies);
+  t.match(
+    out,
+    /troad\/admission\.rego:\d+ {2}data\.troad\.admission\.unmet|troad\/admission\.rego:\d+ {2}troad\.admission\.unmet/,
+  );
+  t.match(out, /input\.request\.\w+ = "/);
+  await cp(policies, `${dir}/folder`, { recursive: true });
+  const rego = await readFile(`${dir}/folder/troad/path.rego`, 'utf8');
+  await writeFile(`${dir}/folder/troad/path.rego`, `${rego}\n`);
+  await t.rejects(run('explain', exchangeId(1), '--log', log, '--sources', `${dir}/folder`), {
+    name: 'ConfigError',
+    message: /path\.rego: is not of bundle/,
+  });
+});
+
+void t.test('explain says what is not there', async (t) => {
+  await t.rejects(run('explain', exchangeId(9), '--log', log), { message: /no recorded decision/ });
+  await t.rejects(run('explain', exchangeId(1), '--log', `${dir}/nowhere`), { message: /--log/ });
+});
+
+void t.test('diff shows sources, data and outcomes', async (t) => {
+  const bundle = `${policies}/bundle`;
+  const same = await run('diff', bundle, bundle, '--vectors', `${policies}/vectors/admission.json`);
+  t.match(same, { status: 0, out: /0 of \d+ inputs come out otherwise[^]*SAME/ });
+  const answer = JSON.stringify([{ result: {} }]);
+  const files = bundleFiles(policyModule({ answer }));
+  await writeFile(`${dir}/other/manifest.json`, files.manifest);
+  await writeFile(`${dir}/other/policy.wasm`, files.wasm);
+  await writeFile(`${dir}/other/data.json`, files.data);
+  const other = await run('diff', bundle, `${dir}/other`, '--log', log);
+  t.match(other, { status: 1, out: /removed {2}troad\/admission\.rego[^]*\/reasons\/[^]*3 of 3 inputs/ });
+  t.match(other.out, /2 × deny 拒絕 → policy\.undefined|1 × deny 拒絕 → policy\.undefined/);
+  await t.rejects(run('diff', bundle, `${dir}/nowhere`), { message: /nowhere\/manifest\.json: / });
+});
+
+void t.test('test fails on a golden vector that does not hold', withOpa, async (t) => {
+  const folder = t.testdir({
+    p: {
+      'p.rego':
+        'package p\n\ndecision := {"allow": true, "decision_id": input.decision_id, "obligations": {}, "reasons": [], "score": 9, "threshold": 0, "tier": "low"}\n',
+      'p_test.rego':
+        'package p_test\n\nimport data.p\n\ntest_x if p.decision.allow with input.decision_id as "x"\n',
+    },
+    data: { 'reasons.json': '{}' },
+    vectors: {},
+  });
+  const test = async () => run('test', folder, '--entrypoint', 'p/decision');
+  const vectors = (name: string, more: object): string =>
+    JSON.stringify({ bases: { consumer: good }, vectors: [{ name, base: 'consumer', ...more }] });
+  await writeFile(`${folder}/vectors/v.json`, vectors('right', { expect: { allow: true, score: 9 } }));
+  t.match(await test(), { status: 0, out: /1 of 1 golden vectors hold[^]*GOOD/ });
+  await writeFile(`${folder}/vectors/v.json`, vectors('wrong', { expect: { allow: false } }));
+  t.match(await test(), { status: 1, out: /vectors\/v\.json "wrong": allow is true, not false/ });
+  await writeFile(`${folder}/vectors/v.json`, vectors('no answer', { expect: 'undefined' }));
+  t.match(await test(), { status: 1, out: /a decision, where none was expected/ });
+  const problems = [
+    ['{', /v\.json: /],
+    ['{}', /no object of bases and vectors/],
+    [vectors('x', {}), /vectors\[0\] x: set, remove or expect/],
+    [vectors('x', { base: 'other', expect: {} }), /no base that is there/],
+    [vectors('x', { set: { '/a/b/c': 1 }, expect: {} }), /vectors\[0\] x: no \/a\/b\/c/],
+  ] as const;
+  for (const [text, message] of problems) {
+    await writeFile(`${folder}/vectors/v.json`, text);
+    await t.rejects(test(), { name: 'ConfigError', message });
+  }
+});
+
+void t.test('test fails on what is untested, and names file, line and rule', withOpa, async (t) => {
+  const folder = t.testdir({
+    p: {
+      'p.rego': 'package p\n\ndecision := {"allow": input.x}\n\nnever if input.y\n',
+      'p_test.rego': 'package p_test\n\nimport data.p\n\ntest_x if p.decision.allow with input.x as true\n',
+    },
+    data: { 'reasons.json': '{}' },
+  });
+  const untested = await run('test', folder, '--entrypoint', 'p/decision');
+  t.match(untested, { status: 1, out: /p\/p\.rego:5 rule never: no test gets here[^]*BAD/ });
+  await writeFile(
+    `${folder}/p/p_test.rego`,
+    'package p_test\n\nimport data.p\n\ntest_x if p.decision.allow with input.x as false\n\ntest_y if p.never with input.y as true\n',
+  );
+  const failing = await run('test', folder, '--entrypoint', 'p/decision', '--json');
+  t.equal(failing.status, 1);
+  t.match(JSON.parse(failing.out), { failed: [{ file: 'p/p_test.rego', line: 5, rule: 'test_x' }] });
+  await writeFile(`${folder}/p/p.rego`, 'package p\n\ndecision := input.\n');
+  await t.rejects(run('test', folder), { name: 'ConfigError', message: /p\.rego:\d+/ });
+  await t.rejects(run('test', `${dir}/nowhere`), { message: /holds no folder of Rego/ });
+});

@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import type { FiredRule } from '../../author/explain.ts';
+import type { RecordedDecision } from '../../author/recorded.ts';
+import { ConfigError, describe } from '../../core/errors.ts';
+import { bundleDir } from '../../sandbox/bundle.ts';
+import type { Bundle } from '../../trust/bundle.ts';
+import { printReport } from './report.ts';
+
+interface ExplainFlags {
+  readonly log: readonly string[];
+  readonly policy?: string;
+  readonly bundles?: readonly string[];
+  readonly sources?: string;
+  readonly json?: true;
+}
+
+/** `troad policy eval` and `troad policy explain`: one decision, and why. */
+export function registerExplain(policy: Command): void {
+  policy
+    .command('eval')
+    .description('decide one input  評估單筆輸入')
+    .argument('<input>', 'JSON file of an input document')
+    .option('--policy <bundle>', 'folder of a bundle; the one installed is the default')
+    .option('--json', 'the whole report for programs')
+    .action(async (file: string, { policy: folder, json }: { policy?: string; json?: true }) => {
+      const { bundle, explain, installed } = await tools(folder);
+      const { renderOutcome } = await import('../../author/render-explain.ts');
+      const { canonicalJson } = await import('../../trust/canonical.ts');
+      let bytes: Buffer;
+      try {
+        bytes = Buffer.from(canonicalJson(JSON.parse(readFileSync(file, 'utf8'))));
+      } catch (cause) {
+        throw new ConfigError([`${file}: ${describe(cause)}`]);
+      }
+      const used = bundle ?? (await installed());
+      // Without a schema nothing but the outcome is worth the search.
+      printReport(explain(used, bytes, undefined), json, renderOutcome);
+    });
+  policy
+    .command('explain')
+    .description('tell why a recorded decision was made, and what would have changed it  說明決定')
+    .argument('<record>', 'exchange id, X-Road-Id, or index of the record')
+    .requiredOption('--log <dir...>', 'folders of logs, with the keys of sealed parts')
+    .option('--policy <bundle>', 'explain with this bundle instead of the one that decided')
+    .option(
+      '--bundles <dir...>',
+      'stores and folders of the bundles that decided; the one installed is known',
+    )
+    .option('--sources <dir>', 'folder of the sources of the bundle, to tell its rules')
+    .option('--json', 'the whole report for programs')
+    .action(async (id: string, flags: ExplainFlags) => {
+      const { bundle, explain, shelf } = await tools(flags.policy, flags.bundles);
+      const { renderExplain } = await import('../../author/render-explain.ts');
+      const { policy: cited, input } = await findRecord(id, flags.log);
+      if (input === 'sealed')
+        throw new ConfigError([`${id}: its input is sealed, and the key is not in the log's folder`]);
+      const used = bundle ?? (await shelf.find(cited.b));
+      if (used === undefined)
+        throw new ConfigError([`bundle ${cited.b} was not found: looked for it in ${shelf.places}`]);
+      const rules = await rulesOf(used, input, flags.sources);
+      printReport(explain(used, input, schemaAt(flags.sources), rules), flags.json, renderExplain);
+    });
+}
+
+async function tools(folder: string | undefined, bundles: readonly string[] = []) {
+  const [{ explain }, { BundleShelf, readBundle }, { nodeStorage }] = await Promise.all([
+    import('../../author/explain.ts'),
+    import('../../author/bundles.ts'),
+    import('../../evidence/node-storage.ts'),
+  ]);
+  const storage = nodeStorage();
+  return {
+    explain,
+    bundle: folder === undefined ? undefined : await readBundle(storage, folder),
+    installed: () => readBundle(storage, bundleDir()),
+    shelf: new BundleShelf(storage, [...bundles, bundleDir()]),
+  };
+}
+
+/** @throws ConfigError none, or more than one gateway's */
+async function findRecord(id: string, logs: readonly string[]): Promise<RecordedDecision> {
+  const [{ forEachDecision }, { exchangeIdOf }, { nodeStorage }] = await Promise.all([
+    import('../../author/recorded.ts'),
+    import('../../audit/records.ts'),
+    import('../../evidence/node-storage.ts'),
+  ]);
+  const exchange = exchangeIdOf(id);
+  const found: RecordedDecision[] = [];
+  await forEachDecision(nodeStorage(), logs, {
+    decision: (each) => {
+      const { record, index } = each;
+      if (record.x === exchange || record.xid === id || String(index) === id) found.push(each);
+    },
+    bad: () => undefined, // `troad policy replay` tells of it
+  });
+  const [first, ...more] = found;
+  if (first === undefined) throw new ConfigError([`${id}: no recorded decision in ${logs.join(', ')}`]);
+  if (more.length > 0)
+    throw new ConfigError([`${id}: ${found.length} decisions; give one log, or the exchange id`]);
+  return first;
+}
+
+/** Schema of the input, beside the sources or beside the bundle that is installed. */
+function schemaAt(sources: string | undefined): unknown {
+  const file = join(sources ?? dirname(bundleDir()), 'schemas', 'input.json');
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as unknown) : undefined;
+}
+
+/** @throws ConfigError the sources are not those of the bundle: their rules would explain something else */
+async function rulesOf(
+  bundle: Bundle,
+  input: Uint8Array,
+  folder: string | undefined,
+): Promise<readonly FiredRule[] | undefined> {
+  if (folder === undefined) return undefined;
+  const [{ firedRules }, { findOpa, SourceFolder }] = await Promise.all([
+    import('../../author/rego.ts'),
+    import('./sources.ts'),
+  ]);
+  const sources = new SourceFolder(folder);
+  const other = Object.entries(bundle.sources).filter(
+    ([file, digest]) =>
+      !existsSync(join(folder, file)) ||
+      createHash('sha256').update(sources.read(file)).digest('hex') !== digest,
+  );
+  if (other.length > 0)
+    throw new ConfigError(
+      other.map(([file]) => `--sources ${join(folder, file)}: is not of bundle ${bundle.digest}`),
+    );
+  const scratch = mkdtempSync(join(tmpdir(), 'troad-explain-'));
+  try {
+    const file = join(scratch, 'input.json');
+    writeFileSync(file, input);
+    const data = sources.sources.flatMap((each) => ['-d', each]);
+    const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
+    const trace = findOpa(folder)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
+    return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
