@@ -132,11 +132,46 @@ const events = (): string =>
     Object.entries(EVENT_LEVELS).map(([name, level]) => [code(name), level]),
   );
 
+interface InputSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly enum?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly anyOf?: readonly InputSchema[];
+  readonly items?: InputSchema;
+  readonly properties?: Readonly<Record<string, InputSchema>>;
+}
+
+/** Every member of the policy's input, each before what is inside it. */
+function inputRows(schema: InputSchema, path = ''): Row[] {
+  const choices = schema.anyOf ?? [schema];
+  const words = choices.map(({ type = '', enum: values, items, minimum, maximum }) => {
+    const range = maximum === undefined ? '' : ` ${minimum ?? 0} to ${maximum}`;
+    if (values !== undefined) return values.map(code).join(', ');
+    return type === 'array' ? `list of ${items?.type ?? 'value'}` : type + range;
+  });
+  const said = [schema, ...choices].flatMap(({ description }) => description ?? []);
+  const own = path === '' ? [] : [[code(path), words.join(' or '), [...new Set(said)].join(' ')]];
+  const inner = choices.flatMap(({ properties = {} }) => Object.entries(properties));
+  const sorted = inner.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return [
+    ...own,
+    ...sorted.flatMap(([name, child]) => inputRows(child, path === '' ? name : `${path}.${name}`)),
+  ];
+}
+
+function policyInput(): string {
+  const text = readFileSync(join(root, 'policies/schemas/input.json'), 'utf8');
+  return table(['member', 'value', 'meaning'], inputRows(JSON.parse(text) as InputSchema)); // the repository's own
+}
+
 /** Document, and what stands generated in it. */
 const DOCUMENTS: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
   'docs/refusals.md': { refusals },
   'docs/operating.md': { settings: english, metrics, events },
   'docs/operating.zh-TW.md': { settings: chinese },
+  'docs/policy-input.md': { input: policyInput },
 };
 
 /** A document with its generated parts made anew. @throws Error when a part's marks are missing */
