@@ -9,7 +9,9 @@ import {
   certificateSha256,
   demanding,
   DeviceConnection,
+  LyingAgent,
   republish,
+  RevocationServer,
   Verifier,
 } from './harness/device-lab.ts';
 import { LogTail } from './harness/log-tail.ts';
@@ -29,6 +31,7 @@ const certificate = {
   cert: readFileSync(ready.consumer.clientCert, 'utf8'),
   key: readFileSync(ready.consumer.clientKey, 'utf8'),
 };
+const feed = await RevocationServer.start(ready, verifier.revocations([]));
 const mine = { certificate: certificateSha256(certificate.cert), audience: GATEWAY };
 const result = (changes: Partial<EarContent> = {}): string => verifier.result({ ...mine, ...changes });
 
@@ -192,7 +195,111 @@ void t.test('a running stream ends when its result does, and goes on when that i
   t.notOk(ended, 'the renewed one runs on');
 });
 
+void t.test('60 a revocation ends what runs, and the connection', async (t) => {
+  await republish(ready, () => ({ attestors: [verifier.row({ members, revocations: { url: feed.url } })] }));
+  await until(
+    'both follow the list',
+    eventOf('device.revocations', () => true),
+  );
+  const connection = await connected(t);
+  const device = newDevice();
+  const shown = connection.present(result({ device }));
+  const answer = await connection.begin(`${EVENTS}?count=10000&ms=50`, shown);
+  t.equal(answer.statusCode, 200);
+  const broken = new Promise<Error>((resolve) => answer.once('error', resolve));
+  const closed = new Promise<void>((resolve) => connection.socket.once('close', () => resolve()));
+  answer.resume();
+  const began = performance.now();
+  feed.publish(verifier.revocations([{ device, epoch: 9, issuedBefore: 0 }]));
+  await broken;
+  const elapsed = performance.now() - began;
+  await closed;
+  t.comment(`from the list to the last byte: ${elapsed.toFixed(1)} ms`);
+  for (const [side, log] of [
+    ['consumer', ready.consumer.log],
+    ['provider', ready.provider.log],
+  ] as const) {
+    const record = await until(`the record of the ${side}`, aborted(log, device));
+    t.ok(record !== undefined, side);
+    if (side === 'consumer') t.match(record, { out: 'device.revoked' });
+  }
+  const again = await connected(t);
+  t.match(await again.get(`${ECHO}/x`, again.present(result({ device }))), {
+    status: 403,
+    code: 'device.revoked',
+  });
+});
+
+// --- Hosts of gateways
+
+const hosts: Record<string, Partial<EarContent> | undefined> = { a11: {}, b07: {} };
+const agents = await Promise.all(
+  Object.keys(hosts).map((agency) =>
+    LyingAgent.start(ready, agency, (own) => {
+      const changes = hosts[agency];
+      return changes && verifier.result({ ...own, ...changes });
+    }),
+  ),
+);
+
+/** Gateways greet each other again in time; until then what was shown stays. */
+const answers = (what: string, code: string | undefined) =>
+  until(what, async () => {
+    const answer = await plain();
+    return answer.code === code ? answer : undefined;
+  });
+const plainConnection = await DeviceConnection.open(ready.consumer.tlsUrl, ca, certificate);
+const plain = (): Promise<Answer> => plainConnection.get(`${ECHO}/x`);
+
+void t.test('hosts of both gateways are attested where the agreement says so', async (t) => {
+  await republish(ready, (document) => ({ agreements: demanding(document, { echo: { node: LEAST } }) }));
+  await answers('both have shown themselves', undefined);
+  t.equal((await plain()).status, 200);
+  for (const [side, log, peer] of [
+    ['consumer', ready.consumer.log, 'gw.b07'],
+    ['provider', ready.provider.log, 'gw.a11'],
+  ] as const) {
+    const records = await new LogTail(log).records();
+    t.match(records.findLast((record) => record.k === 'res.final'), {
+      node: { id: new RegExp(`^host-of-${peer}`), by: 'bound', tpm: 'affirming' },
+    }, side); // prettier-ignore
+  }
+});
+
+for (const agency of ['a11', 'b07'] as const) {
+  const other = agency === 'a11' ? 'b07' : 'a11';
+  void t.test(`the host of ${agency} falls ill, and gets well`, async (t) => {
+    const at = Math.floor(Date.now() / 1000);
+    hosts[agency] = { tpm: { executables: 96 }, issuedAt: at + 1, expiresAt: at + 5 };
+    const revoked = {
+      device: `host-of-gw.${agency}.tw.troad.example`.padEnd(43, 'x'),
+      epoch: 0,
+      issuedBefore: at + 1,
+    };
+    await until('a second passes', () => Date.now() / 1000 > at + 1 || undefined);
+    feed.publish(verifier.revocations([revoked]));
+    const answer = await answers(`${other} refuses it`, 'device.node_insufficient');
+    t.equal(answer.status, 403);
+    hosts[agency] = {};
+    await answers('well again', undefined);
+  });
+}
+
+void t.test('a host that shows nothing is refused, and so is one with the result of another', async (t) => {
+  hosts['b07'] = { gateway: 'gw.c01.tw.troad.example' };
+  const device = `host-of-gw.b07.tw.troad.example`.padEnd(43, 'x');
+  feed.publish(verifier.revocations([{ device, epoch: 0, issuedBefore: Math.floor(Date.now() / 1000) + 1 }]));
+  t.equal((await answers('A refuses B', 'device.node_required')).status, 403);
+  hosts['b07'] = undefined;
+  await until('the agent is missed', () =>
+    lines.some(({ line }) => line.event === 'device.problem' && String(line['detail']).includes('device agent')) || undefined,
+  ); // prettier-ignore
+  t.equal((await plain()).code, 'device.node_required');
+});
+
 void t.test('the logs tell it all', async (t) => {
+  plainConnection.close();
   await sandbox.stop();
+  await Promise.all([feed.stop(), ...agents.map((agent) => agent.stop())]);
   requireGoodLogs(t, ready);
 });

@@ -10,6 +10,7 @@ import { Revocations } from './identity/revocations.ts';
 import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
 import { seenInFormerLogs } from './node/former-logs.ts';
+import { DeviceLists } from './node/device-lists.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
@@ -61,11 +62,20 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     onChange: (registry) => {
       tellRegistry(registry);
       made.workers?.takeRegistry(registryFile.bytes);
+      void lists.follow();
     },
   });
   const tellRegistry = ({ version, expiresAt }: Registry): void =>
     emit('registry.loaded', { version, expiresAt });
   tellRegistry(registryFile.current);
+  const { ca, retryMs } = config.devices;
+  const lists = new DeviceLists({
+    ca: ca === undefined ? undefined : readFileSync(ca),
+    retryMs,
+    registry: () => registryFile.current,
+    onList: (text) => made.workers?.takeDeviceList(text),
+    emit,
+  });
   const policy = await PolicyKeeper.open({
     policy: config.policy,
     clock,
@@ -109,6 +119,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       ended: revocations.list(),
       quarantine: [...quarantine],
       threat: threat.tables,
+      deviceLists: lists.texts,
     }),
     onQuarantine: (peer) => {
       quarantine.add(peer);
@@ -141,6 +152,8 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     await Promise.all([workers.stop(), ...closers.map((close) => close())]);
     throw thrown;
   }
+  closers.push(() => lists.close());
+  await lists.follow();
   registryFile.watch(config.registry.reloadMs);
   threat.watch((tables) => workers.takeThreat(tables));
   const readiness = new ReadinessLog(emit);

@@ -9,6 +9,8 @@ import {
 } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import tls from 'node:tls';
@@ -176,6 +178,102 @@ export class DeviceConnection {
   close(): void {
     this.#agent.destroy();
     this.socket.destroy();
+  }
+}
+
+/** The device agent of a gateway's host (`troad device run`), which says what a test wants. */
+export class LyingAgent {
+  readonly #server: http.Server;
+  readonly #certificateSha256: string;
+  readonly #make: (mine: Partial<EarContent>) => string | undefined;
+  readonly gateway: string;
+
+  /** @param make the result; undefined: not attested */
+  private constructor(agency: string, pem: string, make: (mine: Partial<EarContent>) => string | undefined) {
+    this.gateway = `gw.${agency}.tw.troad.example`;
+    this.#certificateSha256 = certificateSha256(pem);
+    this.#make = make;
+    this.#server = http.createServer((request, response) => {
+      this.#answer(request).then(
+        ([status, body]) => response.writeHead(status).end(JSON.stringify(body)),
+        () => response.destroy(),
+      );
+    });
+  }
+
+  static async start(
+    { dir }: Pick<SandboxReady, 'dir'>,
+    agency: string,
+    make: (mine: Partial<EarContent>) => string | undefined,
+  ): Promise<LyingAgent> {
+    const folder = join(dir, 'agencies', agency);
+    const agent = new LyingAgent(agency, await readFile(join(folder, 'link.pem'), 'utf8'), make);
+    await new Promise<void>((resolve) => {
+      agent.#server.listen(join(folder, 'device-agent.sock'), resolve);
+    });
+    return agent;
+  }
+
+  async #answer(request: http.IncomingMessage): Promise<[status: number, body: object]> {
+    const { exporter } = JSON.parse((await buffer(request)).toString()) as { readonly exporter: string };
+    const token = this.#make({
+      class: 'node',
+      gateway: this.gateway,
+      audience: 'TW',
+      certificate: this.#certificateSha256,
+      device: `host-of-${this.gateway}`.padEnd(43, 'x'),
+    });
+    if (token === undefined) return [503, { code: 'evidence.policy' }];
+    const connection = { exporter: Buffer.from(exporter, 'base64url'), spkiSha256: '' };
+    return [
+      200,
+      { result: token, binding: bound({ ...connection, certificateSha256: this.#certificateSha256 }) },
+    ];
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** Serves a verifier's list of revocations over HTTPS, as an attestation service does; questions wait for news. */
+export class RevocationServer {
+  readonly url: string;
+  readonly #server: https.Server;
+  readonly #waiting = new Set<http.ServerResponse>();
+  #list: string;
+
+  private constructor(server: https.Server, list: string) {
+    this.#server = server;
+    this.#list = list;
+    const { port } = server.address() as AddressInfo; // a TCP server's address is one
+    this.url = `https://localhost:${port}`;
+    server.on('request', (request: http.IncomingMessage, response: http.ServerResponse) => {
+      const known = new URL(request.url ?? '', this.url).searchParams.has('after');
+      if (known) this.#waiting.add(response);
+      else response.end(this.#list);
+      response.on('close', () => this.#waiting.delete(response));
+    });
+  }
+
+  static async start({ dir }: Pick<SandboxReady, 'dir'>, list: string): Promise<RevocationServer> {
+    const at = (name: string): Promise<Buffer> => readFile(join(dir, 'agencies', 'a11', name));
+    const server = https.createServer({ cert: await at('https.pem'), key: await at('https.key') });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    return new RevocationServer(server, list);
+  }
+
+  publish(list: string): void {
+    this.#list = list;
+    for (const response of this.#waiting) response.end(list);
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
   }
 }
 

@@ -25,7 +25,7 @@ import { AttestorServer } from './attestor-server.ts';
 import { Attestor } from './attestor.ts';
 import { Devices } from './devices.ts';
 import { parsePolicy } from './policy.ts';
-import { RevocationFeed } from './revocation-feed.ts';
+import { RevocationFeed } from '../registry/revocation-feed.ts';
 import { Tpm } from './tpm.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'troad-agent-'));
@@ -238,10 +238,9 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
     const { register: watching, proof: watched } = { register, proof };
     const closed = new Promise<string>((resolve) => watching.watch(watched, (why) => resolve(why.code)));
     const options = {
-      client: feed,
-      keys,
-      register: watching,
-      now: Date.now,
+      ask: (after: number | undefined) => feed.revocations(after),
+      keys: () => keys,
+      take: (newer: Revocations) => watching.revoke(newer, Date.now()),
       retryMs: 50,
       failed: (why: string) => failures.push(why),
     };

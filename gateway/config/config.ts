@@ -32,6 +32,7 @@ export interface GatewayConfig {
   /** Absent: this process is the whole gateway. */
   readonly replicas?: ReplicasConfig;
   readonly threatIntel: ThreatIntelConfig;
+  readonly devices: DevicesConfig;
   readonly limits: Limits;
   readonly compat: Compat;
 }
@@ -137,6 +138,15 @@ export interface ReplicasConfig {
   readonly passwordFile?: string;
   readonly ca?: string;
   readonly timeoutMs: number;
+}
+
+export interface DevicesConfig {
+  /** Unix socket of the agent that attests this host. */
+  readonly agent?: string;
+  /** PEM file of the authorities that certificates of attestation services come from; absent: those of the system. */
+  readonly ca?: string;
+  /** Pause after an attestation service could not be asked. */
+  readonly retryMs: number;
 }
 
 export interface Limits {

@@ -5,6 +5,7 @@ import type { GatewayConfig, LogConfig, ServiceConfig, SignalsConfig, SubsystemC
 import { assembleThreatIntel } from './threat-intel.ts';
 import { ConfigFiles, type FileDoor } from './files.ts';
 import { assemblePolicy } from './policy.ts';
+import { assembleDevices } from './devices.ts';
 import { assembleReplicas, findReplicaContradictions } from './replicas.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
 import { isLoopback } from './values.ts';
@@ -202,6 +203,7 @@ function assemble(document: ConfigDocument, files: ConfigFiles): GatewayConfig {
     signals: assembleSignals(document, files),
     ...(document.replicas !== undefined && { replicas: assembleReplicas(document.replicas, files) }),
     threatIntel: assembleThreatIntel(document.threatIntel, files),
+    devices: assembleDevices(document.devices, files),
     limits: {
       headMs: ms(limits.headSeconds),
       bodyIdleMs: ms(limits.bodyIdleSeconds),

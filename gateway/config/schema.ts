@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseMemberId, parseServiceId, parseSubsystemId } from '../core/ids.ts';
 import { policySchema } from './policy.ts';
+import { devicesSchema } from './devices.ts';
 import { replicasSchema } from './replicas.ts';
 import { path, seconds } from './values.ts';
 import { threatIntel } from './threat-intel.ts';
@@ -274,6 +275,9 @@ export const configSchema = z
     threatIntel: threatIntel
       .prefault({})
       .describe('What is publicly known of the weaknesses that machines report.'),
+    devices: devicesSchema
+      .prefault({})
+      .describe('Attested machines: this host, and what attestation services revoke.'),
     limits: limits.prefault({}),
     compat: compat.prefault({}),
   })

@@ -11,6 +11,7 @@ import { parseRoute, type Route } from '../message/target.ts';
 import type { Grant } from '../trust/grant.ts';
 import { type AgreementTerms, PolicyInput } from '../trust/input.ts';
 import type { Arrival } from './arrival.ts';
+import { hostOf } from './greeting.ts';
 import { readClientRequest, type ClientRequest } from './client-request.ts';
 import { decide } from './decide.ts';
 import { presentedDevice, relayedDevice, withDevice } from './devices.ts';
@@ -72,15 +73,17 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   dossier.user(user);
   if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
   const endpoint = presentedDevice(request.fields, arrival.connection, memberOf(client.subsystem), gateway);
-  dossier.devices(endpoint, undefined);
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
+  dossier.devices(endpoint, undefined);
   const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
   if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
   if (registry.service(route.service) === undefined) throw new Denied('service.unknown', route.service);
   const signals = visit.facts();
-  const asked = { method, route, client: claimed, length: request.length };
   const agreements = registry.agreementsFor(client.subsystem, route.service);
+  const node = await hostOf(target, agreements, gateway);
+  dossier.devices(endpoint, node);
+  const asked = { method, route, client: claimed, length: request.length };
   const grant = decide(
     gateway,
     dossier,
@@ -92,7 +95,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
         client,
         user: user?.assertion,
         endpoint: endpoint?.machine,
-        node: undefined,
+        node,
         request: asked,
         agreement,
         signals,
@@ -104,7 +107,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
-    lease: { user, endpoint, node: undefined, demand: demandOf(grant, agreements) },
+    lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
     grant,
     policyField: policyField(grant),
     clientField: fieldValue(request.fields, 'x-road-client') ?? claimed,
@@ -128,7 +131,8 @@ export async function admitProvider(
   dossier.learn({ op: head.method, tls: session.tls });
   const peer = peerOf(session, gateway);
   dossier.learn({ peer: peer.name });
-  // Place of the peer node's attestation (device/): bound to this session by its exporter.
+  const node = gateway.devices.nodes.of(session);
+  dossier.devices(undefined, node);
   const signed = SignedHead.request(head, peer.name, gateway.verifier);
   gateway.replay.claim(peer.name, signed.exchange.id);
   const route = parseRoute(head.path);
@@ -148,7 +152,7 @@ export async function admitProvider(
   dossier.user(user);
   if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
   const endpoint = relayedDevice(signed, peer, gateway);
-  dossier.devices(endpoint, undefined);
+  dossier.devices(endpoint, node);
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
@@ -167,7 +171,7 @@ export async function admitProvider(
         client,
         user: user?.assertion,
         endpoint: endpoint?.machine,
-        node: undefined,
+        node,
         agreement,
         signals,
         threat: gateway.threat(),
@@ -185,7 +189,7 @@ export async function admitProvider(
     route,
     query: head.query,
     service,
-    lease: { user, endpoint, node: undefined, demand: demandOf(grant, agreements) },
+    lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
     grant,
     agreementId: grant.agreementId,
   };

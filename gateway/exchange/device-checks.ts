@@ -1,5 +1,7 @@
 import type { EndpointDevice } from '../device/attested-device.ts';
 import type { DeviceRegister } from '../device/register.ts';
+import type { Greetings } from './greeting.ts';
+import type { PeerNodes } from './peer-nodes.ts';
 import type { RunningDevices } from './running-devices.ts';
 
 /** More devices than one gateway relays for in the lifetime of a result; each entry is a field of about 1.5 KB. */
@@ -9,6 +11,9 @@ const MAX_RELAYED = 8192;
 export interface DeviceTrust {
   readonly register: DeviceRegister;
   readonly running: RunningDevices;
+  /** Hosts of peer gateways. */
+  readonly nodes: PeerNodes;
+  readonly greetings: Greetings;
   /** Of results that peers relayed. */
   readonly relayed: VerifiedDevices;
 }

@@ -1,6 +1,7 @@
 import tls from 'node:tls';
 import { describe, quoted } from '../core/errors.ts';
 import type { RequestHead } from '../core/head.ts';
+import type { ClientSession } from './client-session.ts';
 import { connect } from './connect.ts';
 import { broken, connectFailure } from './failures.ts';
 import {
@@ -12,6 +13,8 @@ import {
   type LinkClientOptions,
   type LinkCredentials,
   type LinkLimits,
+  type LinkConversation,
+  type LinkSession,
   type LinkTarget,
 } from './link.ts';
 import { PeerPool, type PoolOptions } from './pool.ts';
@@ -43,7 +46,7 @@ class PooledClient implements LinkClient {
         const nextId = (): string => `out-${++this.#nextId}`;
         const context = this.#context;
         try {
-          return await connect(
+          const session = await connect(
             target,
             {
               clock: options.clock,
@@ -56,6 +59,8 @@ class PooledClient implements LinkClient {
             },
             watcher,
           );
+          await options.greet?.(conversationOn(session, target.name));
+          return session;
         } catch (cause) {
           const failure = connectFailure(cause, quoted(target.name));
           options.onEvent?.({
@@ -73,7 +78,12 @@ class PooledClient implements LinkClient {
     };
   }
 
-  call(target: LinkTarget, head: RequestHead, body: LinkBody): Promise<LinkCall> {
+  call(
+    target: LinkTarget,
+    head: RequestHead,
+    body: LinkBody,
+    admit?: (session: LinkSession) => void,
+  ): Promise<LinkCall> {
     // A session is good for one name: an authority of another gateway on it would be a request to the wrong place.
     if (head.authority !== target.name) {
       return Promise.reject(new Error(`authority ${quoted(head.authority)} is not the target's name`));
@@ -85,7 +95,10 @@ class PooledClient implements LinkClient {
     } else {
       pool.retarget(target);
     }
-    return pool.run((session) => session.request(head, body));
+    return pool.run((session) => {
+      admit?.(session.facts);
+      return session.request(head, body);
+    });
   }
 
   recheck(): void {
@@ -119,3 +132,12 @@ class PooledClient implements LinkClient {
     return tls.createSecureContext(secureContextOptions(credentials, this.#options.requireHybrid ?? false));
   }
 }
+
+const conversationOn = (session: ClientSession, name: string): LinkConversation => ({
+  session: session.facts,
+  name,
+  get hasRoom() {
+    return session.room > 0;
+  },
+  request: (head, body) => session.request(head, body),
+});

@@ -40,6 +40,18 @@ export interface LinkSession {
   readonly remote: string;
   /** RFC 8446 §7.5 exporter with an empty context: equal at both ends, different on every connection. */
   exportKeyingMaterial(label: string, length: number): Buffer;
+  /** Breaks the connection off with all that runs on it: what it was trusted for has been taken back. */
+  end(cause: Error): void;
+}
+
+/** A session that we opened, as those see it who have to say something on this very one. */
+export interface LinkConversation {
+  readonly session: LinkSession;
+  /** Registered name of the other gateway. */
+  readonly name: string;
+  /** False while nothing can be asked: an HTTP/1.1 connection is busy, or the session is to be closed. */
+  readonly hasRoom: boolean;
+  request(head: RequestHead, body: LinkBody): LinkCall;
 }
 
 export type LinkProtocol = 'troad/1' | 'h2' | 'http/1.1';
@@ -75,10 +87,16 @@ export interface LinkAnswer {
 export interface LinkClient {
   /**
    * Sends one request as soon as a session to the target is ready.
+   * @param admit asked about the session that was chosen, before a byte goes out on it; what it throws is thrown
    * @throws Unavailable `link.unreachable` | `link.timeout` | `link.peer_rejected` | `link.broken`, before any byte of the
    *   request was sent
    */
-  call(target: LinkTarget, head: RequestHead, body: LinkBody): Promise<LinkCall>;
+  call(
+    target: LinkTarget,
+    head: RequestHead,
+    body: LinkBody,
+    admit?: (session: LinkSession) => void,
+  ): Promise<LinkCall>;
   /** Asks `verifyPeer` again about every session; the refused ones are destroyed with the streams they carry. */
   recheck(): void;
   /** New key, certificate or trust anchors for new sessions; the old ones finish what they carry. @throws when unusable */
@@ -151,6 +169,8 @@ export interface LinkClientOptions extends LinkOptions {
   readonly random: () => number;
   /** Asked on every new session before its first byte of content, and by `recheck`. @throws Denied `peer.*` */
   readonly verifyPeer: (leafDer: Buffer, target: LinkTarget) => void;
+  /** Speaks first on every new session, before any exchange. Must not reject. */
+  readonly greet?: (conversation: LinkConversation) => Promise<void>;
   /** In order of preference. Default: all, as in {@link PROTOCOLS}. */
   readonly protocols?: readonly LinkProtocol[];
 }

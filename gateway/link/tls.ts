@@ -87,6 +87,10 @@ export class TlsSession implements LinkSession {
     if (this.socket.destroyed) throw broken('the session is gone');
     return this.socket.exportKeyingMaterial(length, label, Buffer.alloc(0));
   }
+
+  end(cause: Error): void {
+    this.socket.destroy(broken('the session is no longer trusted', cause));
+  }
 }
 
 const isProtocol = (name: string | false | null): name is LinkProtocol =>

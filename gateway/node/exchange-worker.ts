@@ -1,5 +1,6 @@
 import { toSeconds } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
+import { Revocations as DeviceRevocations } from '../device/revocations.ts';
 import { directoryOf } from '../exchange/admit.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import { showCheckpoint } from '../exchange/witness.ts';
@@ -8,6 +9,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
 import { ThreatIntel, type ThreatTables } from '../trust/threat.ts';
 import { clock, nanoseconds } from './clock.ts';
+import { withFarewell } from './devices.ts';
 import { Doors } from './doors.ts';
 import { reasonsOf } from './health.ts';
 import type { FromWorker, PolicyFiles, ShadowFiles, WorkerData, WorkerStatus } from './messages.ts';
@@ -46,6 +48,7 @@ export class ExchangeWorker {
     await worker.#recordPolicy(policy.now, data.policy);
     worker.takeShadows(data.shadows);
     worker.#recordTrust(worker.#parts.registry.current);
+    for (const text of data.deviceLists) worker.takeDeviceList(text);
     return worker;
   }
 
@@ -56,7 +59,7 @@ export class ExchangeWorker {
     this.#doors = await Doors.open(
       this.#data.config,
       gateway,
-      { ...linkOptions, onEvent: telemetry.link('server') },
+      { ...linkOptions, onEvent: withFarewell(telemetry.link('server'), gateway.devices) },
       directoryOf(gateway),
     );
     this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS);
@@ -112,6 +115,18 @@ export class ExchangeWorker {
     this.#parts.quarantine.hear(peer);
   }
 
+  /** First nothing new, then what runs: the register does both. */
+  takeDeviceList(text: string): void {
+    const { registry, gateway, telemetry } = this.#parts;
+    const keys = registry.current.attestors.flatMap(({ revocationKeys }) => revocationKeys);
+    try {
+      gateway.devices.register.revoke(DeviceRevocations.open(text, keys), clock.now());
+    } catch (thrown) {
+      // A registry that came meanwhile may no longer name the service: then none of its results counts either.
+      telemetry.emit('device.problem', { detail: describe(thrown) });
+    }
+  }
+
   /** @returns how many exchanges were broken off */
   end(ending: Ending): number {
     const { revocations, running } = this.#parts.gateway.users;
@@ -125,6 +140,7 @@ export class ExchangeWorker {
     const { readiness, link, gateway, log, replicas, shadows, telemetry, operatorLog } = this.#parts;
     readiness.stopping = true;
     clearInterval(this.#housekeeping);
+    gateway.devices.greetings.close();
     await this.#doors?.close();
     // Together: two gateways that stop at once would else wait for each other's sessions.
     await Promise.all([this.#doors?.drain(), link.drain()]);

@@ -40,6 +40,8 @@ export interface WorkerData {
   readonly ended: readonly Revocation[];
   readonly quarantine: readonly string[];
   readonly threat: ThreatTables;
+  /** Signed lists of what attestation services have taken back. */
+  readonly deviceLists: readonly string[];
 }
 
 export interface WorkerStatus {
@@ -70,6 +72,7 @@ export type ToWorker =
   | { readonly kind: 'shadows'; readonly shadows: readonly ShadowFiles[] }
   | { readonly kind: 'quarantine'; readonly peer: string }
   | { readonly kind: 'threat'; readonly tables: ThreatTables }
+  | { readonly kind: 'deviceList'; readonly text: string }
   | { readonly kind: 'stop' }
   | Question;
 

@@ -38,6 +38,8 @@ async function obey(
       return worker.setApart(message.peer);
     case 'threat':
       return worker.takeThreat(message.tables);
+    case 'deviceList':
+      return worker.takeDeviceList(message.text);
     case 'stop':
       await worker.stop();
       return send({ kind: 'stopped' });

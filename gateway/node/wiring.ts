@@ -2,12 +2,9 @@ import { createPrivateKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DeviceRegister } from '../device/register.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { directoryOf } from '../exchange/admit.ts';
-import { VerifiedDevices } from '../exchange/device-checks.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
-import { RunningDevices } from '../exchange/running-devices.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { createLinkClient } from '../link/client.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
@@ -21,6 +18,7 @@ import { Telemetry } from '../telemetry/telemetry.ts';
 import { CallerSignals } from '../trust/signals.ts';
 import { clock, nanoseconds, SOFTWARE } from './clock.ts';
 import { ThreatIntel } from '../trust/threat.ts';
+import { openDevices, withFarewell } from './devices.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
@@ -114,21 +112,22 @@ export async function wire(
   const threat = { now: new ThreatIntel(tables) };
   const quarantine = new Quarantine(apart, (peer) => send({ kind: 'quarantine', peer }));
   const directory = directoryOf({ registry, quarantine });
+  const devices = openDevices(config, registry, directory, operatorLog.emit);
   const linkOptions = linkOptionsOf(config);
   const link = createLinkClient({
+    greet: (conversation) => devices.greetings.begin(conversation),
     ...linkOptions,
     random: Math.random,
     verifyPeer: (leaf) => {
       PeerGateway.identify(leaf, 'server', directory, clock.now());
     },
-    onEvent: telemetry.link('client'),
+    onEvent: withFarewell(telemetry.link('client'), devices),
   });
   const jwks = new JwksCache({
     fetch: fetchJwks,
     clock,
     onProblem: (detail) => operatorLog.emit('identity.problem', { detail }),
   });
-  const register = new DeviceRegister();
   const gateway: Gateway = {
     name,
     member,
@@ -159,7 +158,7 @@ export async function wire(
     services: new Map(config.services.map((service) => [service.id, localService(service, config)])),
     subsystems: subsystemsOf(config),
     users: openUsers(config, registry, jwks, shared, ended, replicas),
-    devices: { register, running: new RunningDevices(register, clock), relayed: new VerifiedDevices() },
+    devices,
     quarantine,
     passed: reclaimer(),
     limits: {

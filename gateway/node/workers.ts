@@ -188,6 +188,11 @@ export class Workers {
     this.#tellAll({ kind: 'quarantine', peer });
   }
 
+  /** What an attestation service has taken back, as it signed it. */
+  takeDeviceList(text: string): void {
+    this.#tellAll({ kind: 'deviceList', text });
+  }
+
   /** To be called every second. */
   async keepHouse(): Promise<void> {
     await Promise.all(

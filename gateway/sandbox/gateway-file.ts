@@ -45,6 +45,7 @@ policy: ${JSON.stringify(policy)}
 subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
+devices: { agent: device-agent.sock, ca: ca.pem }
 signals: { push: { host: 127.0.0.1, port: ${ports.signals} } }
 limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
 `;

@@ -89,6 +89,10 @@ export interface GatewayEvents {
   'registry.problem': { readonly detail: string };
   /** Keys of an identity provider could not be fetched, or a security event was not taken. */
   'identity.problem': { readonly detail: string };
+  /** An attestation service has taken something back. */
+  'device.revocations': { readonly issuer: string; readonly sequence: number; readonly devices: number };
+  /** The device agent, a peer's host or an attestation service does not do its part. */
+  'device.problem': { readonly detail: string };
   /** An identity provider has ended sessions, or might have. */
   'identity.signal': {
     readonly issuer: string;
@@ -137,6 +141,8 @@ export const EVENT_LEVELS = {
   'registry.loaded': 'info',
   'registry.problem': 'error',
   'identity.problem': 'warn',
+  'device.revocations': 'info',
+  'device.problem': 'warn',
   'identity.signal': 'info',
   'replicas.available': 'info',
   'replicas.unavailable': 'error',

@@ -110,6 +110,7 @@ void t.test('sessions of the link', async (t) => {
     peerCertificate: Buffer.alloc(0),
     tls: { v: 'TLSv1.3', suite: 'TLS_AES_256_GCM_SHA384', g: 'X25519MLKEM768', peer: 'cert' },
     exportKeyingMaterial: (_, length) => Buffer.alloc(length),
+    end: () => undefined,
   };
   const client = telemetry.link('client');
   client({ kind: 'session.opened', session });

@@ -1,0 +1,40 @@
+import type { GatewayConfig } from '../config/config.ts';
+import { DeviceRegister } from '../device/register.ts';
+import { type DeviceTrust, VerifiedDevices } from '../exchange/device-checks.ts';
+import { Greetings, type GreetingsOptions } from '../exchange/greeting.ts';
+import { PeerNodes } from '../exchange/peer-nodes.ts';
+import { RunningDevices } from '../exchange/running-devices.ts';
+import type { LinkEvent } from '../link/link.ts';
+import type { Registry } from '../registry/registry.ts';
+import { askAgent } from '../server/device-agent.ts';
+import type { Emit } from '../telemetry/events.ts';
+import { clock } from './clock.ts';
+
+/** Machines as one worker knows them. */
+export function openDevices(
+  { node: { instance }, devices: { agent } }: GatewayConfig,
+  registry: () => Registry,
+  directory: GreetingsOptions['directory'],
+  emit: Emit,
+): DeviceTrust {
+  const register = new DeviceRegister();
+  const running = new RunningDevices(register, clock);
+  const nodes = new PeerNodes({ instance, clock, registry, register, running });
+  const greetings = new Greetings({
+    clock,
+    nodes,
+    directory,
+    wanted: () => registry().attestors.length > 0,
+    agent: agent === undefined ? undefined : (exporter) => askAgent(agent, exporter, clock),
+    onProblem: (detail) => emit('device.problem', { detail }),
+  });
+  return { register, running, nodes, greetings, relayed: new VerifiedDevices() };
+}
+
+/** What a session has shown is forgotten with it. */
+export const withFarewell =
+  (onEvent: (event: LinkEvent) => void, { greetings }: Pick<DeviceTrust, 'greetings'>) =>
+  (event: LinkEvent): void => {
+    if (event.kind === 'session.closed') greetings.end(event.session);
+    onEvent(event);
+  };
