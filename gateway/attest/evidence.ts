@@ -32,7 +32,7 @@ const MAX_GZIP = 512 * 1024;
 export function parseEvidence(body: Readonly<Record<string, unknown>>): Evidence {
   return Shape.receive(body, 'evidence', (evidence) => ({
     session: evidence.text('session', /^[A-Za-z0-9_-]{43}$/),
-    audience: evidence.text('audience', /^[a-z0-9.-]{1,253}$/),
+    audience: evidence.text('audience', /^[A-Za-z0-9._-]{1,253}$/),
     certificate: evidence.bytes('certificate', 32),
     attest: evidence.bytes('attest', 2048),
     signature: evidence.bytes('signature', 1024),

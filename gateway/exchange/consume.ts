@@ -4,7 +4,7 @@ import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId, toUuid } from '../core/ids.ts';
 import type { RequestView } from '../httpsig/view.ts';
-import type { LinkAnswer, LinkCall, LinkSession } from '../link/link.ts';
+import type { LinkAnswer, LinkCall } from '../link/link.ts';
 import { BodyMeter } from '../message/digest.ts';
 import { EXCHANGE, formatExchange, type ExchangeField } from '../message/exchange-field.ts';
 import { FULL_MODE_BYTES } from '../message/profile.ts';
@@ -20,7 +20,8 @@ import { Dossier } from './dossier.ts';
 import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 import { HashingMeter } from './hashing-meter.ts';
-import { GrantWatch, type Lease } from './grant-watch.ts';
+import { GrantWatch } from './grant-watch.ts';
+import { hostCheck } from './host-check.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { acceptFields, readerOf, refusalAnswer, type Reader } from './respond.ts';
@@ -77,7 +78,7 @@ class Consumption {
   /** Decide the mode, sign, record, and only then let the first byte go. */
   async #send(admitted: Admitted): Promise<Sent> {
     const { request, target, grant, lease } = admitted;
-    const requireHost = (session: LinkSession): void => this.#requireHost(session, lease);
+    const requireHost = hostCheck(lease, this.#gateway, this.#dossier);
     const { limits, clock, signing, link, passed } = this.#gateway;
     const body = await gather(this.#arrival.inflow, request.length, {
       maxBytes: FULL_MODE_BYTES,
@@ -266,14 +267,6 @@ class Consumption {
   /** SHA-512 costs twice what our own digest does: over a stream it is made where it was asked for. */
   get #hashesStreams(): boolean {
     return this.#gateway.requestHash === 'sha512';
-  }
-
-  /** The session was chosen after the decision: its host has to be as good as the one that was decided on. */
-  #requireHost(session: LinkSession, { endpoint, node, demand }: Lease): void {
-    const { nodes } = this.#gateway.devices;
-    const least = demand === 'none' ? undefined : demand.node;
-    const host = least === undefined ? nodes.of(session) : nodes.require(session, least);
-    if (host?.resultId !== node?.resultId) this.#dossier.devices(endpoint, host);
   }
 
   #requireClient(): void {
