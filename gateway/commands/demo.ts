@@ -29,6 +29,7 @@ async function runDemo(dir: string): Promise<number> {
   const { startWire } = await import('../sandbox/wire.ts');
   const { takeTour, TourFailed } = await import('../sandbox/tour.ts');
   const { takeUserTour } = await import('../sandbox/tour-users.ts');
+  const { takeDeviceTour } = await import('../sandbox/tour-devices.ts');
   const narrator = speaker();
   narrator.step('Starting a T-Road on this machine: two agencies, two gateways, one service host');
   const options = await sandboxOptions(dir, true);
@@ -47,8 +48,9 @@ async function runDemo(dir: string): Promise<number> {
     );
     const found = await takeTour(ready, wire, narrator);
     const read = await takeUserTour(ready, narrator);
+    const attested = await takeDeviceTour(ready, narrator);
     await sandbox.stop();
-    return await prove(ready, options.run, { ...found, read }, narrator);
+    return await prove(ready, options.run, { ...found, read, attested }, narrator);
   } catch (thrown) {
     await sandbox.stop();
     if (!(thrown instanceof TourFailed)) throw thrown;
@@ -63,7 +65,12 @@ async function runDemo(dir: string): Promise<number> {
 async function prove(
   { consumer, provider, trust, dir }: SandboxReady,
   [program, cli]: readonly [string, ...string[]],
-  found: { readonly aborted: string; readonly uploaded: string; readonly read: string | undefined },
+  found: {
+    readonly aborted: string;
+    readonly uploaded: string;
+    readonly read: string | undefined;
+    readonly attested: string | undefined;
+  },
   narrator: Narrator,
 ): Promise<number> {
   const troad = async (...args: readonly string[]): Promise<number> => {
@@ -78,14 +85,19 @@ async function prove(
   narrator.step('The story of the upload');
   const shown = await troad('audit', 'show', found.uploaded, ...logs);
   let told = 0;
+  let machine = 0;
   if (found.read !== undefined) {
     narrator.step('Who read the household register: level, methods and time in the open, the name sealed');
     told = await troad('audit', 'show', found.read, ...logs);
   }
+  if (found.attested !== undefined) {
+    narrator.step('From which machine the attested call came: its result and what the policy saw of it');
+    machine = await troad('audit', 'show', found.attested, ...logs);
+  }
   narrator.step("Somebody changes one bit in a copy of B's log");
   const forged = await forge(provider.log, join(dir, 'forged-log'));
   const caught = await troad('audit', 'verify', forged, '--trust', trust);
-  const good = verified === 0 && shown === 0 && told === 0 && caught === 1;
+  const good = verified === 0 && shown === 0 && told === 0 && machine === 0 && caught === 1;
   narrator.step(good ? 'All as it must be. What to try next' : 'NOT as it must be: see above');
   narrator.line(`npm run -s troad -- sandbox --dir ${dir}        the same T-Road again, to play with`);
   narrator.line(

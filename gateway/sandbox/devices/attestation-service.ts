@@ -63,7 +63,7 @@ export class AttestationService {
       classes: ['endpoint', 'node'],
       keys: [{ kid, jwk: { kty, crv, x, y } }],
       maxLifetimeSeconds: RESULT_SECONDS,
-      revocations: { url: `${this.url}/v1/revocations` },
+      revocations: { url: this.url },
     };
   }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
@@ -122,9 +122,21 @@ export class SandboxDevices {
   async start(): Promise<void> {
     const { a, b } = this.#options;
     const machines = await Promise.all([
-      this.#machine('host-a11', { audience: b.name, certificate: join(a.dir, 'link.pem') }),
-      this.#machine('host-b07', { audience: a.name, certificate: join(b.dir, 'link.pem') }),
-      this.#machine(ENDPOINT, { audience: a.name, certificate: join(a.dir, 'client.pem') }),
+      this.#machine('host-a11', {
+        audience: b.name,
+        certificate: join(a.dir, 'link.pem'),
+        link: join(a.dir, 'device-agent.sock'),
+      }),
+      this.#machine('host-b07', {
+        audience: a.name,
+        certificate: join(b.dir, 'link.pem'),
+        link: join(b.dir, 'device-agent.sock'),
+      }),
+      this.#machine(ENDPOINT, {
+        audience: a.name,
+        certificate: join(a.dir, 'client.pem'),
+        link: join(a.dir, 'welfare-agent.sock'),
+      }),
     ]);
     // The first TPM makes the vendor's CA, too.
     const [first, ...others] = machines;
@@ -188,7 +200,7 @@ export class SandboxDevices {
 
   async #machine(
     name: string,
-    towards: { readonly audience: string; readonly certificate: string },
+    { link, ...towards }: { readonly audience: string; readonly certificate: string; readonly link: string },
   ): Promise<Machine> {
     const dir = join(this.#options.instance.dir, 'devices', name);
     const machine = await Machine.open({
@@ -202,6 +214,9 @@ export class SandboxDevices {
       failed: (why) => this.#options.onLine(`${name}: ${why}`),
     });
     this.#opened.push(() => machine.stop());
+    // Where the gateway on this host looks for it: a name in its own folder, whatever the length of that path.
+    await rm(link, { force: true });
+    await symlink(machine.socket, link);
     return machine;
   }
 
