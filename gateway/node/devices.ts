@@ -20,13 +20,18 @@ export function openDevices(
   const register = new DeviceRegister();
   const running = new RunningDevices(register, clock);
   const nodes = new PeerNodes({ instance, clock, registry, register, running });
+  let told: string | undefined;
   const greetings = new Greetings({
     clock,
     nodes,
     directory,
     wanted: () => registry().attestors.length > 0,
     agent: agent === undefined ? undefined : (exporter) => askAgent(agent, exporter, clock),
-    onProblem: (detail) => emit('device.problem', { detail }),
+    onProblem: (detail) => {
+      // Asked again every few seconds: each text once, as long as it is the same.
+      if (detail !== told) emit('device.problem', { detail });
+      told = detail;
+    },
   });
   return { register, running, nodes, greetings, relayed: new VerifiedDevices() };
 }
