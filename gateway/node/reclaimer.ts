@@ -1,12 +1,15 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Buffers of so many bytes may wait for the collector. */
-export const RECLAIM_BYTES = 24 << 20;
+/**
+ * Buffers of so many bytes may wait for the collector. For a TLS record of 16 KiB the runtime takes a buffer of 64 KiB
+ * first, so what V8 counts is up to four times this; at 64 MiB it begins to go through the whole heap.
+ */
+export const RECLAIM_BYTES = 10 << 20;
 
 /**
  * Counts the bytes of bodies that went through this thread and has their buffers freed, young objects only, a
- * millisecond every few dozen mebibytes. Left alone V8 does not count a buffer's bytes as young garbage: it goes through
+ * millisecond or two every ten mebibytes. Left alone V8 does not count a buffer's bytes as young garbage: it goes through
  * the whole heap each time 64 MiB of them lie about, some thirty times a gibibyte, a third of what a transfer costs.
  */
 export function reclaimer(collect: () => void = minorCollection()): (bytes: number) => void {
