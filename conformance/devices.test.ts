@@ -17,6 +17,8 @@ import {
 import { LogTail } from './harness/log-tail.ts';
 import { exchange, newFolder, requireGoodLogs, startRoad, type Line } from './harness/road.ts';
 
+t.setTimeout(90_000);
+
 const ECHO = '/r1/TW/GOV/B07/housing/echo';
 const EVENTS = '/r1/TW/GOV/B07/housing/events';
 const GATEWAY = 'gw.a11.tw.troad.example';
@@ -240,7 +242,7 @@ const agents = await Promise.all(
       if (changes === undefined) return undefined;
       // Short lives, so that news is told soon: gateways ask again at two thirds.
       const issuedAt = Math.floor(Date.now() / 1000);
-      return verifier.result({ ...own, issuedAt, expiresAt: issuedAt + 9, ...changes });
+      return verifier.result({ ...own, issuedAt, expiresAt: issuedAt + 6, ...changes });
     }),
   ),
 );
