@@ -16,6 +16,7 @@ import { readClientRequest, type ClientRequest } from './client-request.ts';
 import { decide } from './decide.ts';
 import { presentedDevice, relayedDevice, withDevice } from './devices.ts';
 import type { Dossier } from './dossier.ts';
+import { Duties } from './duties.ts';
 import type { Gateway, LocalService } from './gateway.ts';
 import type { Lease } from './grant-watch.ts';
 import { takeEverywhere } from './once.ts';
@@ -27,6 +28,7 @@ export interface Admitted {
   readonly target: LinkTarget;
   readonly lease: Lease;
   readonly grant: Grant;
+  readonly duties: Duties;
   readonly policyField: Field;
   /** `x-road-client` as the client wrote it, for the answer. */
   readonly clientField: string;
@@ -42,6 +44,7 @@ export interface Demand {
   readonly service: LocalService;
   readonly lease: Lease;
   readonly grant: Grant;
+  readonly duties: Duties;
   readonly agreementId: string;
 }
 
@@ -103,12 +106,15 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
       }),
     { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
   );
+  const duties = new Duties(method, grant.obligations);
+  duties.request.require(request.length);
   if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user, endpoint });
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
     lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
     grant,
+    duties,
     policyField: policyField(grant),
     clientField: fieldValue(request.fields, 'x-road-client') ?? claimed,
   };
@@ -178,6 +184,8 @@ export async function admitProvider(
       }),
     { member: peer.member },
   );
+  const duties = new Duties(head.method, grant.obligations);
+  duties.request.require(signed.exchange.length);
   if (gateway.replicas !== undefined) {
     const message = { from: peer.name, id: signed.exchange.id };
     await takeEverywhere(gateway, { role: 'p', user, endpoint, message });
@@ -191,6 +199,7 @@ export async function admitProvider(
     service,
     lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
     grant,
+    duties,
     agreementId: grant.agreementId,
   };
 }

@@ -99,7 +99,6 @@ export class Answering {
         binding,
       );
       await this.#dossier.responseFinal({ mode: 'stream', signature: closing.evidence, content, status });
-      this.#dossier.sent.res = meter.length;
       return closing.fields;
     };
     return { out, close };

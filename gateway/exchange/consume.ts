@@ -1,6 +1,6 @@
 import { Unavailable } from '../core/errors.ts';
 import { sha256 } from '../core/bytes.ts';
-import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
+import { NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId, toUuid } from '../core/ids.ts';
 import type { RequestView } from '../httpsig/view.ts';
@@ -12,6 +12,7 @@ import { MessageSigner } from '../message/signer.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { CompleteMessage } from '../message/complete-message.ts';
 import { admitConsumer, type Admitted } from './admit.ts';
+import { answerFields } from './answer-fields.ts';
 import type { Arrival, Consume } from './arrival.ts';
 import { rootCause } from './cause.ts';
 import { within } from './deadline.ts';
@@ -77,9 +78,9 @@ class Consumption {
 
   /** Decide the mode, sign, record, and only then let the first byte go. */
   async #send(admitted: Admitted): Promise<Sent> {
-    const { request, target, grant, lease } = admitted;
+    const { request, target, grant, lease, duties } = admitted;
     const requireHost = hostCheck(lease, this.#gateway, this.#dossier);
-    const { limits, clock, signing, link, passed } = this.#gateway;
+    const { limits, clock, signing, link } = this.#gateway;
     const body = await gather(this.#arrival.inflow, request.length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
@@ -103,6 +104,7 @@ class Consumption {
     };
     const signer = new MessageSigner(signing, exchange.id, clock);
     if (body.kind === 'whole') {
+      duties.request.require(body.bytes.length);
       request.hash?.update(body.bytes);
       const digest = sha256(body.bytes);
       const { fields, evidence } = await signer.requestWhole(plain, digest);
@@ -139,7 +141,10 @@ class Consumption {
       body.inflow,
       call.outflow,
       meter,
-      { ...uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs), passed },
+      {
+        ...uploadTerms(request.length, Number.MAX_SAFE_INTEGER, limits.bodyIdleMs, duties.request),
+        passed: this.#dossier.counting('req'),
+      },
       async () => {
         const digest = meter.digest();
         const closing = await signer.requestFinal(head, digest, meter.length);
@@ -149,7 +154,6 @@ class Consumption {
           content: { length: meter.length, sha256: digest },
         });
         sent.view = { ...sent.view, trailers: closing.fields };
-        this.#dossier.sent.req = meter.length;
         return closing.fields;
       },
     );
@@ -190,7 +194,9 @@ class Consumption {
     sent: Sent,
     admitted: Admitted,
   ): Promise<void> {
-    const { limits, verifier, passed } = this.#gateway;
+    const { limits, verifier } = this.#gateway;
+    const { response } = admitted.duties;
+    response.require(head.exchange.length);
     const peer = sent.exchange.to;
     const meter = new BodyMeter();
     const record = async (trailers: Fields): Promise<Fields> => {
@@ -201,7 +207,6 @@ class Consumption {
         content: { length: complete.length, sha256: complete.sha256 },
         status,
       });
-      this.#dossier.sent.res = complete.length;
       return NO_FIELDS;
     };
     if (head.exchange.mode === 'full') {
@@ -212,6 +217,7 @@ class Consumption {
         stalled: 'response.stalled',
       });
       if (body.kind !== 'whole') throw new Unavailable('response.digest', 'longer than full mode allows');
+      response.require(body.bytes.length);
       meter.update(body.bytes);
       await record(body.trailers);
       this.#answer(
@@ -219,6 +225,7 @@ class Consumption {
         body.bytes,
         admitted.request.method,
       );
+      this.#dossier.sent.res = body.bytes.length;
       return;
     }
     const out = this.#arrival.answer(
@@ -233,7 +240,10 @@ class Consumption {
       answer.inflow,
       out,
       meter,
-      { ...answerTerms(head.exchange.length, limits.answerMs), passed },
+      {
+        ...answerTerms(head.exchange.length, limits.answerMs, response),
+        passed: this.#dossier.counting('res'),
+      },
       record,
     );
   }
@@ -245,23 +255,11 @@ class Consumption {
     out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
   }
 
-  #answerFields(head: SignedHead, { request, clientField, lease }: Admitted, sent: Sent): Fields {
-    const bound = lease.user?.assertion.boundBy === 'dpop';
-    const hash =
-      sent.upload === undefined || (this.#hashesStreams && sent.view.trailers !== undefined)
-        ? request.hash?.value()
-        : undefined;
-    return [
-      ...head.fields.filter(([name]) => !name.startsWith('t-road-') && !(bound && name === 'dpop-nonce')),
-      // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
-      ...(bound ? [['dpop-nonce', this.#gateway.users.nonces.current] satisfies Field] : []),
-      ['x-road-id', request.xid],
-      ['x-road-client', clientField],
-      ['x-road-service', request.route.service],
-      ['x-road-request-id', toUuid(this.#dossier.id)],
-      // An answer that overtakes its request cannot carry the hash of it.
-      ...(hash === undefined ? [] : [['x-road-request-hash', hash] satisfies Field]),
-    ];
+  #answerFields(head: SignedHead, admitted: Admitted, sent: Sent): Fields {
+    // An answer that overtakes its request cannot carry the hash of it.
+    const known = sent.upload === undefined || (this.#hashesStreams && sent.view.trailers !== undefined);
+    const hash = known ? admitted.request.hash?.value() : undefined;
+    return answerFields(head, admitted, this.#dossier.id, hash, this.#gateway.users.nonces);
   }
 
   /** SHA-512 costs twice what our own digest does: over a stream it is made where it was asked for. */

@@ -41,6 +41,7 @@ export class Dossier {
   #results: Uint8Array | undefined;
   #begun = false;
   #over = false;
+  /** Content bytes that went on to the receiver. */
   readonly sent = { req: 0, res: 0 };
 
   constructor(gateway: Gateway, role: 'c' | 'p', id: ExchangeId) {
@@ -54,6 +55,15 @@ export class Dossier {
   /** True once a record says that something may have gone on: from then on an error is an abort, not a refusal. */
   get begun(): boolean {
     return this.#begun;
+  }
+
+  /** Counts what goes on of a body, chunk by chunk. */
+  counting(way: 'req' | 'res'): (bytes: number) => void {
+    const { passed } = this.#gateway;
+    return (bytes) => {
+      this.sent[way] += bytes;
+      passed?.(bytes);
+    };
   }
 
   learn(facts: {

@@ -88,7 +88,7 @@ class Provision {
 
   /** To the service: at once and whole, or cut through with the end held back, or spooled and verified first. */
   async #forward(demand: Demand): Promise<Forwarded> {
-    const { signed, grant, service } = demand;
+    const { signed, grant, service, duties } = demand;
     const { limits } = this.#gateway;
     const { length, mode } = signed.exchange;
     const { inflow, endsWithHead } = this.#arrival;
@@ -104,10 +104,12 @@ class Provision {
         stalled: 'message.stalled',
       });
       if (body.kind !== 'whole') throw new Denied('message.inconsistent', 'longer than full mode allows');
+      duties.request.require(body.bytes.length);
       meter.update(body.bytes);
       const message = this.#verify(demand, meter, body.trailers);
       const permit = await Permit.issue(grant, () => this.#record(message));
       const call = this.#callService(demand, { kind: 'whole', bytes: body.bytes });
+      this.#dossier.sent.req = body.bytes.length;
       return { permit, call, upload: undefined };
     }
 
@@ -118,22 +120,23 @@ class Provision {
       await this.#record(this.#verify(demand, meter, trailers));
       return NO_FIELDS; // the service gets none
     };
-    const terms = {
-      ...uploadTerms(length, service.maxRequestBytes, limits.bodyIdleMs),
-      passed: this.#gateway.passed,
-    };
+    const terms = uploadTerms(length, service.maxRequestBytes, limits.bodyIdleMs, duties.request);
     let call: ServiceCall;
     let upload: Promise<void>;
     if (service.delivery === 'verified') {
-      const spooled = await spool(permit, inflow, meter, terms, limits, complete);
+      const { passed } = this.#gateway;
+      const spooled = await spool(permit, inflow, meter, { ...terms, passed }, limits, complete);
       call = this.#callService(demand, { kind: 'stream', length: meter.length });
-      upload = spooled.sendTo(call.outflow);
+      upload = spooled.sendTo(call.outflow).then(() => {
+        this.#dossier.sent.req = meter.length;
+      });
     } else {
       call = this.#callService(
         demand,
         length === undefined ? { kind: 'stream' } : { kind: 'stream', length },
       );
-      upload = relay(permit, inflow, call.outflow, meter, terms, complete);
+      const counted = { ...terms, passed: this.#dossier.counting('req') };
+      upload = relay(permit, inflow, call.outflow, meter, counted, complete);
     }
     upload.catch(() => undefined); // asked for in answerOf
     return { permit, call, upload };
@@ -149,7 +152,6 @@ class Provision {
       signature: message.evidence,
       content: { length: message.length, sha256: message.sha256 },
     });
-    this.#dossier.sent.req = message.length;
     this.#answering.proved(message);
     return receipt;
   }
@@ -177,13 +179,14 @@ class Provision {
     return call;
   }
 
-  async #answerWith(answer: ServiceAnswer, permit: Permit, { service }: Demand): Promise<void> {
+  async #answerWith(answer: ServiceAnswer, permit: Permit, { service, duties }: Demand): Promise<void> {
     const { status, length } = answer;
     const fields = translated(() => serviceFields(answer.rawHeaders));
     if (!answer.hasBody) return this.#answering.whole(status, fields, Buffer.alloc(0));
     if (length !== undefined && length > service.maxResponseBytes) {
       throw new Unavailable('service.malformed', `answer of ${length} bytes`);
     }
+    duties.response.require(length);
     const body = await gather(answer.inflow, length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
@@ -191,11 +194,17 @@ class Provision {
       stalled: 'service.timeout',
     });
     if (this.#gone !== undefined) throw this.#gone;
-    if (body.kind === 'whole') return this.#answering.whole(status, fields, body.bytes);
+    if (body.kind === 'whole') {
+      duties.response.require(body.bytes.length);
+      return this.#answering.whole(status, fields, body.bytes);
+    }
     const meter = new BodyMeter();
     const { out, close } = await this.#answering.stream(status, fields, length);
     const idleMs = Math.max(service.timeoutMs, this.#gateway.limits.bodyIdleMs);
-    const terms = { ...serviceTerms(length, service.maxResponseBytes, idleMs), passed: this.#gateway.passed };
+    const terms = {
+      ...serviceTerms(length, service.maxResponseBytes, idleMs, duties.response),
+      passed: this.#dossier.counting('res'),
+    };
     return relay(permit, body.inflow, out, meter, terms, () => close(meter));
   }
 

@@ -11,6 +11,7 @@ const TERMS: RelayTerms = {
   length: undefined,
   maxBytes: 1000,
   idleMs: 1000,
+  ceiling: { bytes: 1000, code: 'policy.request_too_large' },
   tooLarge: 'message.too_large',
   wrongLength: 'message.length_mismatch',
   stalled: 'message.stalled',
@@ -80,6 +81,29 @@ void t.test('refuses too much, too little and too many bytes', async (t) => {
   fewer.from.end();
   await t.rejects(fewer.done, { code: 'message.length_mismatch' });
   for (const { to } of [over, more, fewer]) t.ok(to.destroyed !== undefined && !to.complete);
+});
+
+void t.test('the policy may lower its ceiling while a body runs', async (t) => {
+  const ceiling = { bytes: 4, code: 'policy.response_too_large' as const };
+  let passed = 0;
+  const { from, to, done } = start({ ceiling, passed: (bytes) => (passed += bytes) });
+  from.data('abc', 'd');
+  ceiling.bytes = 3;
+  from.data('e');
+  await t.rejects(done, { code: 'policy.response_too_large' });
+  t.ok(to.destroyed !== undefined && !to.complete);
+  t.equal(to.text, 'abcd');
+  t.equal(passed, 4, 'only what went on is counted');
+});
+
+void t.test('what is held back is counted when it goes on', async (t) => {
+  let passed = 0;
+  const { from, done } = start({ length: 3, passed: (bytes) => (passed += bytes) });
+  from.data('ab', 'c');
+  t.equal(passed, 2);
+  from.end();
+  await done;
+  t.equal(passed, 3);
 });
 
 void t.test('a broken sender and a gone receiver end it', async (t) => {

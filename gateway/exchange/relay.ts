@@ -5,6 +5,12 @@ import type { RefusalCode } from '../core/refusals.ts';
 import type { BodyMeter } from '../message/digest.ts';
 import type { Permit } from './permit.ts';
 
+/** How much the policy lets through. It is looked at with each chunk: a decision on the run may have changed it. */
+export interface Ceiling {
+  readonly bytes: number;
+  readonly code: RefusalCode;
+}
+
 export interface RelayTerms {
   /** Content length that the receiver was told; undefined when the end of the body is marked in the transfer. */
   readonly length: number | undefined;
@@ -14,7 +20,8 @@ export interface RelayTerms {
   readonly tooLarge: RefusalCode;
   readonly wrongLength: RefusalCode;
   readonly stalled: RefusalCode;
-  /** Told how many bytes went through: their buffers are garbage soon. */
+  readonly ceiling: Ceiling;
+  /** Told how many bytes went on to the receiver: their buffers are garbage soon. */
   readonly passed?: ((bytes: number) => void) | undefined;
 }
 
@@ -77,15 +84,17 @@ export function relay(
         if (over || chunk.length === 0) return; // an empty last chunk must not release the one before it
         moved = true;
         meter.update(chunk);
-        terms.passed?.(chunk.length);
         if (meter.length > terms.maxBytes) {
           fail(new Denied(terms.tooLarge, `over ${terms.maxBytes} bytes`));
+        } else if (meter.length > terms.ceiling.bytes) {
+          fail(new Denied(terms.ceiling.code, `over ${terms.ceiling.bytes} bytes`));
         } else if (terms.length !== undefined && meter.length > terms.length) {
           fail(new Denied(terms.wrongLength, `more than ${terms.length} bytes`));
         } else if (meter.length === terms.length) {
           held = chunk;
-        } else if (!to.write(chunk)) {
-          from.pause();
+        } else {
+          terms.passed?.(chunk.length);
+          if (!to.write(chunk)) from.pause();
         }
       },
       end: (trailers) => {
@@ -99,6 +108,7 @@ export function relay(
           if (over) return;
           ended = false; // from here the receiver is watched again: it still has to take the end
           moved = true;
+          if (held !== undefined) terms.passed?.(held.length);
           to.end(held, ours);
         }, fail);
       },

@@ -12,6 +12,7 @@ const TERMS = {
   length: undefined,
   maxBytes: 1 << 30,
   idleMs: 5000,
+  ceiling: { bytes: Number.MAX_SAFE_INTEGER, code: 'policy.request_too_large' },
   tooLarge: 'message.too_large',
   wrongLength: 'message.length_mismatch',
   stalled: 'message.stalled',

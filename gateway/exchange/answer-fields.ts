@@ -1,0 +1,26 @@
+import type { Field, Fields } from '../core/fields.ts';
+import { toUuid, type ExchangeId } from '../core/ids.ts';
+import type { DpopNonces } from '../identity/dpop-nonce.ts';
+import type { SignedHead } from '../message/signed-head.ts';
+import type { Admitted } from './admit.ts';
+
+/** The answer's fields as the client gets them: those of the service, and X-Road's. */
+export function answerFields(
+  head: SignedHead,
+  { request, clientField, lease }: Pick<Admitted, 'request' | 'clientField' | 'lease'>,
+  exchange: ExchangeId,
+  requestHash: string | undefined,
+  nonces: DpopNonces,
+): Fields {
+  const bound = lease.user?.assertion.boundBy === 'dpop';
+  return [
+    ...head.fields.filter(([name]) => !name.startsWith('t-road-') && !(bound && name === 'dpop-nonce')),
+    // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
+    ...(bound ? [['dpop-nonce', nonces.current] satisfies Field] : []),
+    ['x-road-id', request.xid],
+    ['x-road-client', clientField],
+    ['x-road-service', request.route.service],
+    ['x-road-request-id', toUuid(exchange)],
+    ...(requestHash === undefined ? [] : [['x-road-request-hash', requestHash] satisfies Field]),
+  ];
+}
