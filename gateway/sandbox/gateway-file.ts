@@ -15,6 +15,8 @@ export interface SandboxSettings {
   readonly policy: PolicySettings;
   readonly bodyIdleSeconds?: number;
   readonly workers?: number;
+  /** Socket of the agent on the gateway's host. Default: a name in its folder, where nobody need listen. */
+  readonly agent?: string;
 }
 
 /** Writes the configuration with which an agency of the sandbox runs its gateway: the same file an operator would write. */
@@ -23,7 +25,7 @@ export async function writeGatewayFile(
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-  { policy, bodyIdleSeconds = 60, workers = 1 }: SandboxSettings,
+  { policy, bodyIdleSeconds = 60, workers = 1, agent = 'device-agent.sock' }: SandboxSettings,
 ): Promise<string> {
   const file = join(agency.dir, 'gateway.yaml');
   const offered = services.map(
@@ -45,7 +47,7 @@ policy: ${JSON.stringify(policy)}
 subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
-devices: { agent: device-agent.sock, ca: ca.pem }
+devices: { agent: "${agent}", ca: ca.pem }
 signals: { push: { host: 127.0.0.1, port: ${ports.signals} } }
 limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
 `;

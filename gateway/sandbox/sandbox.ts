@@ -2,7 +2,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import { AgencyIdp, type AgencyIdpOptions, type IdentityEnds } from './agency-idp.ts';
-import { type DeviceEnds, SandboxDevices } from './devices/devices.ts';
+import { type DeviceEnds, hostOf, SandboxDevices } from './devices/devices.ts';
 import { SwtpmMissing } from './devices/soft-tpm.ts';
 import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
 import { PackageMissing } from './idp/packages.ts';
@@ -141,10 +141,12 @@ export class Sandbox {
         ? { bundle: options.bundle, signers: [] }
         : await releasePolicy(options.dir, options.bundle, options.now());
     const settings = { ...options, policy };
+    const agentOf = (agency: Agency) =>
+      devices === undefined ? {} : { agent: devices.agentSocket(hostOf(agency)) };
     const [gateways] = await Promise.all([
       Promise.all([
-        startGateway(settings, instance, a, portsA, [], opened),
-        startGateway(settings, instance, b, portsB, offered, opened),
+        startGateway({ ...settings, ...agentOf(a) }, instance, a, portsA, [], opened),
+        startGateway({ ...settings, ...agentOf(b) }, instance, b, portsB, offered, opened),
       ]),
       devices?.start(),
     ]);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
@@ -48,6 +48,9 @@ export interface DevicesOptions {
   readonly now: Clock['now'];
   readonly onLine: (line: string) => void;
 }
+
+/** Name of the machine that an agency's gateway runs on. */
+export const hostOf = ({ name }: Pick<Agency, 'name'>): string => `host-${name.split('.')[1] ?? ''}`;
 
 /** Name of the machine that agency A's information system runs on. */
 export const ENDPOINT = 'welfare';
@@ -122,20 +125,17 @@ export class SandboxDevices {
   async start(): Promise<void> {
     const { a, b } = this.#options;
     const machines = await Promise.all([
-      this.#machine('host-a11', {
-        audience: b.name,
-        certificate: join(a.dir, 'link.pem'),
-        link: join(a.dir, 'device-agent.sock'),
-      }),
-      this.#machine('host-b07', {
+      this.#machine(hostOf(a), {
         audience: a.name,
+        certificate: join(a.dir, 'link.pem'),
+      }),
+      this.#machine(hostOf(b), {
+        audience: b.name,
         certificate: join(b.dir, 'link.pem'),
-        link: join(b.dir, 'device-agent.sock'),
       }),
       this.#machine(ENDPOINT, {
         audience: a.name,
         certificate: join(a.dir, 'client.pem'),
-        link: join(a.dir, 'welfare-agent.sock'),
       }),
     ]);
     // The first TPM makes the vendor's CA, too.
@@ -143,8 +143,8 @@ export class SandboxDevices {
     await first?.powerOn(this.#vendor);
     await Promise.all(others.map((machine) => machine.powerOn(this.#vendor)));
     const gateways = new Map([
-      ['host-a11', a.name],
-      ['host-b07', b.name],
+      [hostOf(a), a.name],
+      [hostOf(b), b.name],
     ]);
     const expected = await Promise.all(
       machines.map(async (machine) => ({
@@ -200,7 +200,7 @@ export class SandboxDevices {
 
   async #machine(
     name: string,
-    { link, ...towards }: { readonly audience: string; readonly certificate: string; readonly link: string },
+    towards: { readonly audience: string; readonly certificate: string },
   ): Promise<Machine> {
     const dir = join(this.#options.instance.dir, 'devices', name);
     const machine = await Machine.open({
@@ -214,9 +214,6 @@ export class SandboxDevices {
       failed: (why) => this.#options.onLine(`${name}: ${why}`),
     });
     this.#opened.push(() => machine.stop());
-    // Where the gateway on this host looks for it: a name in its own folder, whatever the length of that path.
-    await rm(link, { force: true });
-    await symlink(machine.socket, link);
     return machine;
   }
 
