@@ -51,7 +51,8 @@ export interface AppraisalPolicy {
 }
 
 const DIGEST = /^[0-9a-f]{40,128}$/;
-const HOST = /^[a-z0-9.-]{1,253}$/;
+/** A gateway's name; or an instance, for the hosts of its gateways. */
+const HOST = /^[A-Za-z0-9.-]{1,253}$/;
 
 /**
  * Reads an appraisal policy. Every PCR that is quoted needs a rule, and every rule reference values: a policy that

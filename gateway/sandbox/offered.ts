@@ -36,7 +36,7 @@ const MACHINE = { tpm: 'warning', health: 'warning', residency: 'bound' } as con
 
 /** Services whose agreements demand to know the user, the machine, or both. Without TPMs no machine is demanded. */
 function demandingServices(url: string, attested: boolean): OfferedService[] {
-  const both = attested ? ({ endpoint: MACHINE } as const) : 'none';
+  const both = attested ? ({ endpoint: MACHINE, node: MACHINE } as const) : 'none';
   return [
     ...(attested ? [{ code: 'attested', url, title: TITLES.attested, device: both } as const] : []),
     {
@@ -44,6 +44,7 @@ function demandingServices(url: string, attested: boolean): OfferedService[] {
       url: `${url}/cases`,
       title: TITLES.cases,
       assertion: { ial: 2, aal: 2, fal: 1, maxAgeSeconds: 8 * 3600, proof: 'optional' },
+      device: attested ? { node: MACHINE } : 'none',
     },
     {
       code: 'registry',

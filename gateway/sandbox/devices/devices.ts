@@ -49,6 +49,9 @@ export interface DevicesOptions {
   readonly onLine: (line: string) => void;
 }
 
+/** Results of gateways' hosts are for every gateway of the instance. */
+const INSTANCE = 'TW';
+
 /** Name of the machine that an agency's gateway runs on. */
 export const hostOf = ({ name }: Pick<Agency, 'name'>): string => `host-${name.split('.')[1] ?? ''}`;
 
@@ -126,11 +129,11 @@ export class SandboxDevices {
     const { a, b } = this.#options;
     const machines = await Promise.all([
       this.#machine(hostOf(a), {
-        audience: a.name,
+        audience: INSTANCE,
         certificate: join(a.dir, 'link.pem'),
       }),
       this.#machine(hostOf(b), {
-        audience: b.name,
+        audience: INSTANCE,
         certificate: join(b.dir, 'link.pem'),
       }),
       this.#machine(ENDPOINT, {
@@ -153,7 +156,7 @@ export class SandboxDevices {
         gateway: gateways.get(machine.name),
       })),
     );
-    this.#process = await this.#service.start(this.#vendor, [a.name, b.name], expected);
+    this.#process = await this.#service.start(this.#vendor, [INSTANCE, a.name], expected);
     this.#opened.push(async () => this.#process?.stop());
     await this.#process.ready;
     await Promise.all(
