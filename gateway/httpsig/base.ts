@@ -2,7 +2,7 @@ import { MalformedBytes, quoted } from '../core/errors.ts';
 import { fieldValue, NO_FIELDS } from '../core/fields.ts';
 import { formatComponent, type Component } from './component.ts';
 import { queryParam } from './query-param.ts';
-import { formatSignatureInput, parseSignatureInput, type SignatureParams } from './signature-input.ts';
+import { formatParams, parseSignatureInput, type SignatureParams } from './signature-input.ts';
 import { dictionaryMember } from './structured.ts';
 import type { MessageView, RequestView } from './view.ts';
 
@@ -10,8 +10,75 @@ import type { MessageView, RequestView } from './view.ts';
 const NOT_DERIVED_VALUE = /[^\x20-\x7e]/;
 const NOT_FIELD_VALUE = /[^\t\x20-\x7e]/;
 
+/** One line of a base, as far as it is the same for every message. */
+interface Line {
+  readonly component: Component;
+  /** What stands before the value, the end of the line before included. */
+  readonly opening: string;
+  readonly refused: RegExp;
+}
+
 /**
- * The signature base (RFC 9421 §2.5): one line a component, LF between, none at the end, ASCII only.
+ * A list of covered components, checked and spelled once for all messages that have the same: what is left for each of
+ * them is its values.
+ */
+export class Coverage {
+  /** `("@method" "content-digest";tr)`: what the parameters stand behind in a member value of `Signature-Input`. */
+  readonly list: string;
+  readonly #lines: readonly Line[];
+  readonly #closing: string;
+
+  /** @throws MalformedBytes for a component that is repeated or not known */
+  constructor(components: readonly Component[]) {
+    const identifiers = new Set<string>();
+    this.#lines = components.map((component) => {
+      const identifier = formatComponent(component);
+      if (identifiers.has(identifier)) throw new MalformedBytes(`component ${quoted(identifier)} twice`);
+      identifiers.add(identifier);
+      return {
+        component: { ...component },
+        opening: `${identifiers.size === 1 ? '' : '\n'}${identifier}: `,
+        refused: component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE,
+      };
+    });
+    this.list = `(${[...identifiers].join(' ')})`;
+    this.#closing = `${identifiers.size === 0 ? '' : '\n'}"@signature-params": `;
+  }
+
+  /**
+   * The signature base (RFC 9421 §2.5): one line a component, LF between, none at the end, ASCII only.
+   * @param signatureParams text of a `Signature-Input` member value, which must list these very components
+   * @throws MalformedBytes for a component that is not in the message
+   */
+  base(view: MessageView, signatureParams: string): string {
+    let base = '';
+    for (const { component, opening, refused } of this.#lines) {
+      const value = componentValue(view, component);
+      // A line end in a value would forge the lines after it.
+      if (refused.test(value))
+        throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
+      base += opening + value;
+    }
+    this.#requireListed(signatureParams);
+    return base + this.#closing + signatureParams;
+  }
+
+  /** The lines and the list are one statement: a text that lists other components would be signed as if it were covered. */
+  #requireListed(signatureParams: string): void {
+    const { list } = this;
+    const behind = signatureParams.slice(list.length);
+    const listed =
+      signatureParams.startsWith(list) && (behind === '' || behind.charCodeAt(0) === 0x3b); /* ; */
+    if (!listed || NOT_DERIVED_VALUE.test(behind)) {
+      throw new MalformedBytes(
+        `signature parameters ${quoted(signatureParams)} do not list ${quoted(list, 400)}`,
+      );
+    }
+  }
+}
+
+/**
+ * The signature base of one message.
  * @param params the parameters, or the text of a `Signature-Input` member value, which must list these very components
  * @throws MalformedBytes for a component that is repeated, not known or not in the message
  */
@@ -20,34 +87,8 @@ export function signatureBase(
   components: readonly Component[],
   params: string | SignatureParams,
 ): string {
-  const signatureParams = typeof params === 'string' ? params : formatSignatureInput(components, params);
-  const seen = new Set<string>();
-  let base = '';
-  let list = '(';
-  for (const component of components) {
-    const identifier = formatComponent(component);
-    if (seen.has(identifier)) throw new MalformedBytes(`component ${quoted(identifier)} twice`);
-    seen.add(identifier);
-    const value = componentValue(view, component);
-    const refused = component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE;
-    // A line end in a value would forge the lines after it.
-    if (refused.test(value)) throw new MalformedBytes(`value of ${quoted(identifier)}: ${quoted(value)}`);
-    base += `${identifier}: ${value}\n`;
-    list += seen.size === 1 ? identifier : ` ${identifier}`;
-  }
-  requireListed(signatureParams, `${list})`);
-  return `${base}"@signature-params": ${signatureParams}`;
-}
-
-/** The lines and the list are one statement: a text that lists other components would be signed as if it were covered. */
-function requireListed(signatureParams: string, list: string): void {
-  const next = signatureParams.charAt(list.length);
-  const listed = signatureParams.startsWith(list) && (next === '' || next === ';');
-  if (!listed || NOT_DERIVED_VALUE.test(signatureParams)) {
-    throw new MalformedBytes(
-      `signature parameters ${quoted(signatureParams)} do not list ${quoted(list, 400)}`,
-    );
-  }
+  const coverage = new Coverage(components);
+  return coverage.base(view, typeof params === 'string' ? params : coverage.list + formatParams(params));
 }
 
 function componentValue(view: MessageView, component: Component): string {

@@ -294,3 +294,26 @@ void t.test('a list that was read before is read the same way, whatever else cam
   t.ok(Object.isFrozen(first[1]), 'nobody can change what others will be told');
   t.ok(Object.isFrozen(first[1]?.[0]));
 });
+
+void t.test('parameters are read in any order, each once, whatever was read before them', async (t) => {
+  const standard = ['created=1', 'expires=2', 'nonce="n"', 'alg="a"', 'keyid="k"', 'tag="t"'];
+  const all = { created: 1, expires: 2, nonce: 'n', alg: 'a', keyid: 'k', tag: 't' };
+  fc.assert(
+    fc.property(fc.shuffledSubarray(standard), fc.nat(), (some, at) => {
+      const read = parseSignatureInput(`x=()${some.map((one) => `;${one}`).join('')}`).get('x');
+      t.same(
+        read?.params,
+        Object.fromEntries(
+          Object.entries(all).filter(([name]) => some.some((one) => one.startsWith(`${name}=`))),
+        ),
+      );
+      const [again] = some;
+      if (again === undefined) return;
+      const twice = some.toSpliced(1 + (at % some.length), 0, again);
+      t.throws(() => parseSignatureInput(`x=()${twice.map((one) => `;${one}`).join('')}`), {
+        message: /two parameters/,
+      });
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -44,8 +44,12 @@ export function formatSignatureInput(components: readonly Component[], params: S
   let list = '';
   for (const component of components)
     list += list === '' ? formatComponent(component) : ` ${formatComponent(component)}`;
-  const { created, expires, nonce, alg, keyid, tag } = params;
-  let text = `(${list})`;
+  return `(${list})${formatParams(params)}`;
+}
+
+/** The parameters, as they stand behind the list of components. @throws MalformedBytes */
+export function formatParams({ created, expires, nonce, alg, keyid, tag }: SignatureParams): string {
+  let text = '';
   if (created !== undefined) text += `;created=${formatNatural(created)}`;
   if (expires !== undefined) text += `;expires=${formatNatural(expires)}`;
   if (nonce !== undefined) text += `;nonce=${formatString(nonce)}`;
@@ -178,6 +182,13 @@ function valueAfter(scanner: Scanner): string {
 
 function scanParams(scanner: Scanner): SignatureParams {
   const params: { -readonly [K in keyof SignatureParams]: SignatureParams[K] } = {};
+  // In our own order first: no name is cut out and looked at. Whatever stands otherwise is left for below.
+  if (scanner.skip(';created=')) params.created = scanner.natural();
+  if (scanner.skip(';expires=')) params.expires = scanner.natural();
+  if (scanner.skip(';nonce=')) params.nonce = scanner.string();
+  if (scanner.skip(';alg=')) params.alg = scanner.string();
+  if (scanner.skip(';keyid=')) params.keyid = scanner.string();
+  if (scanner.skip(';tag=')) params.tag = scanner.string();
   while (scanner.skip(';')) {
     const name = scanner.key();
     scanner.expect('=');

@@ -1,11 +1,11 @@
 import { equalBytes } from '../core/bytes.ts';
 import { Denied } from '../core/errors.ts';
 import { fieldValue, type Fields } from '../core/fields.ts';
-import type { Component } from '../httpsig/component.ts';
+import type { Coverage } from '../httpsig/base.ts';
 import { parseContentDigest } from '../httpsig/digest.ts';
 import type { BodyMeter } from './digest.ts';
 import { END, parseEnd } from './exchange-field.ts';
-import { DIGEST, requestComponents, responseComponents } from './profile.ts';
+import { DIGEST, requestCoverage, responseCoverage } from './profile.ts';
 import type { SignedHead } from './signed-head.ts';
 import type { SignatureEvidence } from './signer.ts';
 import {
@@ -74,10 +74,10 @@ export class CompleteMessage {
     );
     if (!equalBytes(digest, meter.digest())) throw new Denied(codes.digest, `after ${meter.length} bytes`);
     const view = { ...head.view, trailers };
-    const components = (): readonly Component[] =>
+    const coverage = (): Coverage =>
       head.binding === undefined
-        ? requestComponents(head.view.fields, 'stream', 'final')
-        : responseComponents(head.view.fields, 'stream', 'final', head.binding);
+        ? requestCoverage(head.view.fields, 'stream', 'final')
+        : responseCoverage(head.view.fields, 'stream', 'final', head.binding);
     const { evidence, params } = verifySignature(
       view,
       trailers,
@@ -86,7 +86,7 @@ export class CompleteMessage {
       peer,
       context,
       codes,
-      components,
+      coverage,
       false,
     );
     // One message, one id and one window: a closing signature of another message does not fit.

@@ -10,8 +10,8 @@ import {
   DIGEST,
   INPUT,
   SIGNATURE,
-  requestComponents,
-  responseComponents,
+  requestCoverage,
+  responseCoverage,
   type Label,
   type RequestBinding,
 } from './profile.ts';
@@ -69,7 +69,7 @@ export class SignedHead {
       peer,
       context,
       REQUEST_CODES,
-      () => requestComponents(head.fields, exchange.mode, label),
+      () => requestCoverage(head.fields, exchange.mode, label),
     );
     requireRoute(exchange, peer, context.me);
     if (head.authority !== context.me)
@@ -120,7 +120,7 @@ export class SignedHead {
           asked.to,
           context,
           RESPONSE_CODES,
-          () => responseComponents(head.fields, exchange.mode, label, binding),
+          () => responseCoverage(head.fields, exchange.mode, label, binding),
         );
         answering(() => requireRoute(exchange, asked.to, context.me));
         return new SignedHead({

@@ -2,10 +2,9 @@ import type { Clock } from '../core/clock.ts';
 import type { Fields } from '../core/fields.ts';
 import { toSeconds } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
-import { signatureBase } from '../httpsig/base.ts';
-import type { Component } from '../httpsig/component.ts';
+import type { Coverage } from '../httpsig/base.ts';
 import { formatContentDigest } from '../httpsig/digest.ts';
-import { formatSignatureInput, type SignatureParams } from '../httpsig/signature-input.ts';
+import { formatParams, type SignatureParams } from '../httpsig/signature-input.ts';
 import type { RequestView, ResponseView } from '../httpsig/view.ts';
 import { END, formatEnd } from './exchange-field.ts';
 import {
@@ -14,8 +13,8 @@ import {
   LIFETIME_S,
   SIGNATURE,
   TAG,
-  requestComponents,
-  responseComponents,
+  requestCoverage,
+  responseCoverage,
   type Label,
   type RequestBinding,
 } from './profile.ts';
@@ -55,20 +54,20 @@ export class MessageSigner {
   requestWhole(head: Omit<RequestView, 'kind'>, sha256: Uint8Array): Promise<Signed> {
     const fields = withDigest(head.fields, sha256);
     const view: RequestView = { kind: 'request', ...head, fields };
-    return this.#inHeaders(view, requestComponents(fields, 'full', 'final'), 'final');
+    return this.#inHeaders(view, requestCoverage(fields, 'full', 'final'), 'final');
   }
 
   /** Opening signature of a streamed request: admits it to policy before the body. */
   requestOpen(head: Omit<RequestView, 'kind'>): Promise<Signed> {
     const view: RequestView = { kind: 'request', ...head };
-    return this.#inHeaders(view, requestComponents(head.fields, 'stream', 'open'), 'open');
+    return this.#inHeaders(view, requestCoverage(head.fields, 'stream', 'open'), 'open');
   }
 
   /** Closing trailers of a streamed request. `head` is as it was sent, its signature fields included. */
   requestFinal(head: Omit<RequestView, 'kind'>, sha256: Uint8Array, length: number): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: RequestView = { kind: 'request', ...head, trailers };
-    return this.#inTrailers(view, trailers, requestComponents(head.fields, 'stream', 'final'));
+    return this.#inTrailers(view, trailers, requestCoverage(head.fields, 'stream', 'final'));
   }
 
   responseWhole(
@@ -80,7 +79,7 @@ export class MessageSigner {
   ): Promise<Signed> {
     const fields = withDigest(plain, sha256);
     const view: ResponseView = { kind: 'response', status, fields, request };
-    return this.#inHeaders(view, responseComponents(fields, 'full', 'final', binding), 'final');
+    return this.#inHeaders(view, responseCoverage(fields, 'full', 'final', binding), 'final');
   }
 
   responseOpen(
@@ -91,7 +90,7 @@ export class MessageSigner {
   ): Promise<Signed> {
     const view: ResponseView = { kind: 'response', status, fields, request };
     // No record is written before it goes.
-    return this.#inHeaders(view, responseComponents(fields, 'stream', 'open', binding), 'open', 'soon');
+    return this.#inHeaders(view, responseCoverage(fields, 'stream', 'open', binding), 'open', 'soon');
   }
 
   responseFinal(
@@ -104,39 +103,35 @@ export class MessageSigner {
   ): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: ResponseView = { kind: 'response', status, fields, trailers, request };
-    return this.#inTrailers(view, trailers, responseComponents(fields, 'stream', 'final', binding));
+    return this.#inTrailers(view, trailers, responseCoverage(fields, 'stream', 'final', binding));
   }
 
   async #inHeaders(
     view: RequestView | ResponseView,
-    components: readonly Component[],
+    coverage: Coverage,
     label: Label,
     pace = this.#pace,
   ): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, components, label, pace);
+    const { lines, evidence } = await this.#sign(view, coverage, label, pace);
     return { fields: [...view.fields, ...lines], evidence };
   }
 
-  async #inTrailers(
-    view: RequestView | ResponseView,
-    trailers: Fields,
-    components: readonly Component[],
-  ): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, components, 'final', this.#pace);
+  async #inTrailers(view: RequestView | ResponseView, trailers: Fields, coverage: Coverage): Promise<Signed> {
+    const { lines, evidence } = await this.#sign(view, coverage, 'final', this.#pace);
     return { fields: [...trailers, ...lines], evidence };
   }
 
   async #sign(
     view: RequestView | ResponseView,
-    components: readonly Component[],
+    coverage: Coverage,
     label: Label,
     pace: Pace,
   ): Promise<{ lines: Fields; evidence: SignatureEvidence }> {
     let input = '';
     const { base, value } = await this.#queue.sign((alg) => {
       const params = { ...this.#params, ...(alg === undefined ? {} : { alg }), tag: TAG[label] };
-      input = formatSignatureInput(components, params);
-      return signatureBase(view, components, input);
+      input = coverage.list + formatParams(params);
+      return coverage.base(view, input);
     }, pace);
     return {
       lines: [

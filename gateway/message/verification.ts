@@ -4,9 +4,8 @@ import { base64 } from '../core/bytes.ts';
 import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
 import type { Fields } from '../core/fields.ts';
 import type { RefusalCode } from '../core/refusals.ts';
-import { signatureBase } from '../httpsig/base.ts';
-import type { Component } from '../httpsig/component.ts';
-import { formatSignatureInput, parseSignatures, type SignatureParams } from '../httpsig/signature-input.ts';
+import type { Coverage } from '../httpsig/base.ts';
+import { formatParams, parseSignatures, type SignatureParams } from '../httpsig/signature-input.ts';
 import type { RequestView, ResponseView } from '../httpsig/view.ts';
 import type { ExchangeField } from './exchange-field.ts';
 import { BATCH_ALG } from './batch.ts';
@@ -71,7 +70,7 @@ export function verifySignature(
   sender: string,
   context: VerifierContext,
   codes: Codes,
-  components: () => readonly Component[],
+  covered: () => Coverage,
   fresh = true,
 ): { evidence: SignatureEvidence; params: SignatureParams } {
   const signatures = translate(codes.missing, () => parseSignatures(bag));
@@ -81,11 +80,11 @@ export function verifySignature(
   const { params, raw } = found.input;
   if (params.tag !== TAG[label]) throw new Denied(codes.missing, `tag ${quoted(params.tag ?? '')}`);
   if (params.nonce !== exchange.id) throw new Denied(codes.nonce, 'nonce is not the exchange id');
-  const expected = components();
+  const expected = translate(codes.uncovered, covered);
   // Our own spelling of what must be covered, compared as text: order, parameters and `alg` included, which is there
   // for a batch only and never names what made the signature.
   const inForm = params.alg === undefined || params.alg === BATCH_ALG;
-  if (raw !== formatSignatureInput(expected, params) || !inForm) {
+  if (raw !== expected.list + formatParams(params) || !inForm) {
     throw new Denied(codes.uncovered, quoted(raw, 300));
   }
   const now = context.clock.now();
@@ -93,7 +92,7 @@ export function verifySignature(
   const kid = params.keyid ?? '';
   const key = context.messageKey(sender, kid, now);
   if (key === undefined) throw new Denied(codes.key, quoted(kid, 200));
-  const base = translate(codes.uncovered, () => signatureBase(view, expected, raw));
+  const base = translate(codes.uncovered, () => expected.base(view, raw));
   const good = translate(codes.invalid, () =>
     isMessageSigned(base, params.alg, key, found.signature, context.batches),
   );

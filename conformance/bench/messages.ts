@@ -1,0 +1,121 @@
+/**
+ * What the messages of one exchange cost in all: both fields and both signatures written and read, at both gateways,
+ * without link, log and policy.
+ *
+ *     node conformance/bench/messages.ts [together [rounds [exchanges]]]
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import { sha256 } from '../../gateway/core/bytes.ts';
+import type { Field, Fields } from '../../gateway/core/fields.ts';
+import { newExchangeId } from '../../gateway/core/ids.ts';
+import { BodyMeter } from '../../gateway/message/digest.ts';
+import { CompleteMessage } from '../../gateway/message/complete-message.ts';
+import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.ts';
+import { linkFields } from '../../gateway/message/headers.ts';
+import { VerifiedBatches } from '../../gateway/message/message-signature.ts';
+import { SignedHead } from '../../gateway/message/signed-head.ts';
+import { MessageSigner } from '../../gateway/message/signer.ts';
+import { SigningQueue } from '../../gateway/message/signing-queue.ts';
+import { median } from './stats.ts';
+
+const TOGETHER = Number(process.argv[2] ?? 16);
+const ROUNDS = Number(process.argv[3] ?? 9);
+const EXCHANGES = Number(process.argv[4] ?? 4000);
+
+const A = 'gw.a11.tw.troad.example';
+const B = 'gw.b07.tw.troad.example';
+const body = Buffer.alloc(1024, 'x');
+const digest = sha256(body);
+const clock = { now: Date.now, monotonic: () => performance.now() };
+const paces = { soon: setImmediate, record: setImmediate };
+
+function gateway(name: string) {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const kid = `${name}#1`;
+  return {
+    name,
+    key: { algorithm: 'ed25519', publicKey } as const,
+    signing: new SigningQueue({ kid, algorithm: 'ed25519', privateKey }, paces),
+  };
+}
+
+const near = gateway(A);
+const far = gateway(B);
+const verifier = (me: string, key: typeof near.key) => ({
+  me,
+  clock,
+  messageKey: () => key,
+  batches: new VerifiedBatches(),
+});
+const atFar = verifier(B, near.key);
+const atNear = verifier(A, far.key);
+
+/** Texts of their own, as they are when they came off a socket. */
+const arrived = (fields: Fields): Fields =>
+  linkFields(
+    fields.map(([name, value]): Field => [
+      Buffer.from(name).toString('latin1'),
+      Buffer.from(value).toString('latin1'),
+    ]),
+  );
+
+const metered = (): BodyMeter => {
+  const meter = new BodyMeter();
+  meter.update(body);
+  return meter;
+};
+
+async function exchange(): Promise<void> {
+  const asked = { id: newExchangeId(), mode: 'full', from: A, to: B, at: clock.now(), length: 1024 } as const;
+  const plain = {
+    method: 'POST',
+    authority: B,
+    path: '/r1/TW/GOV/B07/housing/echo',
+    query: '',
+    fields: [
+      ['x-road-client', 'TW/GOV/A11/welfare'],
+      ['content-type', 'application/octet-stream'],
+      ['x-road-id', 'TW-3b1f8a52-5dd2-4f5e-9a5b-0d4bb3c1c1ab'],
+      [EXCHANGE, formatExchange(asked)],
+      ['t-road-policy', `bundle=:${'b'.repeat(43)}=:, input=:${'i'.repeat(43)}=:, allow`],
+    ] as readonly Field[],
+  };
+  const question = await new MessageSigner(near.signing, asked.id, clock).requestWhole(plain, digest);
+  const sent = { ...plain, fields: question.fields };
+
+  const received = { ...sent, fields: arrived(sent.fields) };
+  const request = SignedHead.request(received, A, atFar);
+  CompleteMessage.verify(request, metered(), [], A, atFar);
+  const replied = { ...asked, from: B, to: A };
+  const answer = await new MessageSigner(far.signing, asked.id, clock).responseWhole(
+    200,
+    [
+      ['content-type', 'application/octet-stream'],
+      ['last-modified', 'Sun, 22 Nov 2026 04:20:00 GMT'],
+      ['etag', '"6741d2f0-400"'],
+      [EXCHANGE, formatExchange(replied)],
+    ],
+    digest,
+    { kind: 'request', ...received },
+    { mode: 'full', label: 'final' },
+  );
+
+  const head = { status: 200, fields: arrived(answer.fields) };
+  const response = SignedHead.response(head, { kind: 'request', ...sent }, asked, atNear);
+  CompleteMessage.verify(response, metered(), [], B, atNear);
+}
+
+async function round(exchanges: number): Promise<number> {
+  const before = process.cpuUsage();
+  for (let i = 0; i < exchanges; i += TOGETHER)
+    await Promise.all(Array.from({ length: TOGETHER }, async () => exchange()));
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / exchanges;
+}
+
+await round(EXCHANGES);
+const costs: number[] = [];
+for (let i = 0; i < ROUNDS; i++) costs.push(await round(EXCHANGES));
+process.stdout.write(
+  `${TOGETHER} together: ${median(costs).toFixed(1)} µs of CPU an exchange (${Math.min(...costs).toFixed(1)} to ${Math.max(...costs).toFixed(1)})\n`,
+);
