@@ -71,7 +71,7 @@ async function sessionOn(
     case 'troad/1':
       return FrameClientSession.open(facts, limits, clock, watcher);
     case 'h2':
-      return H2ClientSession.open(facts, limits, watcher);
+      return H2ClientSession.open(facts, limits, clock, watcher);
     case 'http/1.1':
       return new H1ClientSession(facts, limits, watcher);
   }

@@ -3,6 +3,7 @@ import { Unavailable, MalformedBytes } from '../core/errors.ts';
 import type { RequestHead } from '../core/head.ts';
 import { linkFields } from '../message/headers.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
+import { Departures, type Departure } from './departures.ts';
 import { asBroken, broken } from './failures.ts';
 import { FrameConnection, type FrameRole } from './frame-connection.ts';
 import { decodeAnswer, EncodedHead } from './frame-head.ts';
@@ -23,6 +24,7 @@ export class FrameClientSession implements ClientSession, FrameRole {
   readonly #connection: FrameConnection;
   readonly #limits: LinkLimits;
   readonly #watcher: SessionWatcher;
+  readonly #departures: Departures;
   #capacity = 0; // until the other side's greeting came
   #usable = true;
   #cause: Error | undefined;
@@ -33,6 +35,7 @@ export class FrameClientSession implements ClientSession, FrameRole {
     this.facts = facts;
     this.#limits = limits;
     this.#watcher = watcher;
+    this.#departures = new Departures(clock, limits.cancelsPerSecond);
     this.#connection = new FrameConnection(facts, limits, clock, this);
   }
 
@@ -83,7 +86,7 @@ export class FrameClientSession implements ClientSession, FrameRole {
     const connection = this.#connection;
     const length = body.kind === 'whole' ? body.bytes.length : undefined;
     const encoded = EncodedHead.request(head, length, connection.accepted);
-    const call = new FrameCall(connection.last + 1, connection, head.method);
+    const call = new FrameCall(connection.last + 1, connection, head.method, this.#departures);
     connection.add(call);
     if (call.id >= Math.min(this.#limits.exchangesPerSession, MAX_STREAM)) this.#unusable();
     connection.output.head(KIND.head, call.id, encoded);
@@ -125,6 +128,7 @@ export class FrameClientSession implements ClientSession, FrameRole {
   }
 
   closed(): void {
+    this.#departures.stop();
     this.#unusable();
     this.#onEnd?.();
     this.#watcher.onClosed();
@@ -137,20 +141,22 @@ export class FrameClientSession implements ClientSession, FrameRole {
   }
 }
 
-class FrameCall extends FrameStream implements LinkCall {
+class FrameCall extends FrameStream implements LinkCall, Departure {
   readonly session: TlsSession;
   readonly outflow: FrameSent;
   readonly answer: Promise<LinkAnswer>;
   readonly #method: string;
+  readonly #departures: Departures;
   #inflow: FrameReceived | undefined;
   #failure: Error | undefined;
   #resolve!: (answer: LinkAnswer) => void;
   #reject!: (cause: Error) => void;
 
-  constructor(id: number, connection: StreamHost, method: string) {
+  constructor(id: number, connection: StreamHost, method: string, departures: Departures) {
     super(id, connection);
     this.session = connection.facts;
     this.#method = method;
+    this.#departures = departures;
     this.outflow = new FrameSent(this);
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -204,6 +210,14 @@ class FrameCall extends FrameStream implements LinkCall {
     this.#reject(cause);
     this.#inflow?.broke(cause);
     this.outflow.broke(cause);
+  }
+
+  protected override leave(): void {
+    this.#departures.add(this);
+  }
+
+  get over(): boolean {
+    return !this.sending && !this.receiving;
   }
 
   abort(cause: Error): void {

@@ -16,7 +16,7 @@ import {
 } from './frames.ts';
 import { watchLife } from './h2-session.ts';
 import type { LinkLimits } from './link.ts';
-import { ResetMeter } from './server-session.ts';
+import { Rate } from './rate.ts';
 import type { TlsSession } from './tls.ts';
 
 /** How long a connection that we give up may take to say so. */
@@ -56,7 +56,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
   readonly #role: FrameRole;
   readonly #link: LinkLimits;
   readonly #reader: FrameReader;
-  readonly #pings: ResetMeter;
+  readonly #pings: Rate;
   readonly #stopWatching: () => void;
   #greeted = false;
   #cause: Error | undefined;
@@ -81,7 +81,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
     this.accepted = this.limits;
     this.output = new FrameOutput(socket);
     this.#reader = new FrameReader(this, this.limits.headBytes);
-    this.#pings = new ResetMeter(clock, limits.resetsPerSecond);
+    this.#pings = new Rate(clock, limits.resetsPerSecond, limits.resetsPerSecond);
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('end', () => this.#ended());
     socket.on('error', (cause) => this.#fail(broken('connection', cause)));
@@ -232,7 +232,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
       case KIND.credit:
         return this.#ofStream(id)?.credited(bytes.readUInt32BE(from));
       case KIND.ping:
-        if (this.#pings.count()) return this.destroy(broken('too many pings'), CODE.flood);
+        if (!this.#pings.take()) return this.destroy(broken('too many pings'), CODE.flood);
         return this.output.control(KIND.pong, 0, bytes.readUInt32BE(from), bytes.readUInt32BE(from + 4));
       case KIND.pong:
         return this.#ponged(bytes, from);

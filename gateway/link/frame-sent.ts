@@ -75,14 +75,14 @@ export class FrameSent extends SentBody implements Feeder, Written {
   /** Credit came, or something to send: then it is our turn when it comes. */
   wake(): void {
     const due = this.#pending.length > 0 ? this.#stream.credit > 0 : this.#ended;
-    if (this.#inLine || !due || !this.#stream.sending) return;
+    if (this.#inLine || !due || this.settled || !this.#stream.sending) return;
     this.#inLine = true;
     this.#stream.connection.output.line(this);
   }
 
   feed(bytes: number): number {
     this.#inLine = false;
-    if (!this.#stream.sending) return 0;
+    if (this.settled || !this.#stream.sending) return 0; // broken off: nothing may make it look whole
     const length = this.#sendSome(bytes);
     if (this.#ended && this.#pending.length === 0) this.#close();
     else this.wake();

@@ -12,7 +12,8 @@ import { isBodyless, wholeOf } from './framing.ts';
 import { CODE, KIND } from './frames.ts';
 import { GoneNotice } from './gone.ts';
 import type { LinkArrival, LinkBody, LinkRawHead } from './link.ts';
-import { ResetMeter, type ServerSession, type ServerSessionOptions } from './server-session.ts';
+import type { Rate } from './rate.ts';
+import { resetRate, type ServerSession, type ServerSessionOptions } from './server-session.ts';
 import type { TlsSession } from './tls.ts';
 
 /** A gateway of ours closes at once when it is asked to; whoever does not is left when it is idle after this. */
@@ -23,14 +24,14 @@ export class FrameServerSession implements ServerSession, FrameRole {
   readonly facts: TlsSession;
   readonly #connection: FrameConnection;
   readonly #options: ServerSessionOptions;
-  readonly #resets: ResetMeter;
+  readonly #resets: Rate;
   #state: 'open' | 'retiring' | 'leaving' = 'open';
   #timer: NodeJS.Timeout | undefined;
 
   constructor(facts: TlsSession, options: ServerSessionOptions) {
     this.facts = facts;
     this.#options = options;
-    this.#resets = new ResetMeter(options.clock, options.limits.resetsPerSecond);
+    this.#resets = resetRate(options.clock, options.limits);
     this.#connection = new FrameConnection(facts, options.limits, options.clock, this);
     this.#watchIdle();
   }
@@ -61,7 +62,7 @@ export class FrameServerSession implements ServerSession, FrameRole {
   }
 
   #meterReset(): void {
-    if (this.#resets.count()) {
+    if (!this.#resets.take()) {
       this.#connection.destroy(broken('too many streams were reset'), CODE.flood);
     }
   }

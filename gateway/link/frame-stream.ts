@@ -85,10 +85,15 @@ export abstract class FrameStream implements BodyHost {
     this.broke(cause, false);
     if (this.#abandoned || (!this.sending && !this.receiving)) return;
     this.#abandoned = true;
-    this.reset(CODE.cancel);
+    this.leave();
   }
 
-  protected reset(code: Code): void {
+  /** Tells the other side that we broke off. */
+  protected leave(): void {
+    this.reset();
+  }
+
+  reset(code: Code = CODE.cancel): void {
     this.connection.output.control(KIND.reset, this.id, code);
     if (this.sending) this.sendingEnded();
   }
@@ -123,9 +128,9 @@ export abstract class FrameStream implements BodyHost {
   /** The other side broke off. @throws MalformedBytes */
   wasReset(code: number): void {
     if (code === CODE.enough) this.enough();
-    else this.broke(broken(`the other side reset the stream (code ${code})`), true);
+    else this.broke(broken(`the other side reset the stream (code ${code})`), !this.#abandoned);
     this.receiving = false;
-    if (this.sending) this.reset(CODE.cancel);
+    if (this.sending) this.reset();
     else this.connection.forget(this);
   }
 

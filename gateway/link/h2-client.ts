@@ -1,9 +1,11 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import type { Clock } from '../core/clock.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
 import type { RequestHead } from '../core/head.ts';
 import { linkFields } from '../message/headers.ts';
 import type { ReceivedBody } from './body.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
+import { Departures, type Departure } from './departures.ts';
 import { asBroken, broken } from './failures.ts';
 import { contentFields, h2Request, isBodyless, lengthOf } from './framing.ts';
 import { DRAIN_NOTICE, sessionOptions, watchLife, widenWindow } from './h2-session.ts';
@@ -20,6 +22,7 @@ export class H2ClientSession implements ClientSession {
   readonly #close: () => void;
   readonly #limits: LinkLimits;
   readonly #watcher: SessionWatcher;
+  readonly #departures: Departures;
   #active = 0;
   #started = 0;
   #capacity = 0; // until the other side's SETTINGS came
@@ -30,9 +33,11 @@ export class H2ClientSession implements ClientSession {
     facts: TlsSession,
     session: ClientHttp2Session,
     limits: LinkLimits,
+    clock: Clock,
     watcher: SessionWatcher,
   ) {
     this.facts = facts;
+    this.#departures = new Departures(clock, limits.cancelsPerSecond);
     this.#session = session;
     this.#close = session.close.bind(session);
     this.#watcher = watcher;
@@ -52,6 +57,7 @@ export class H2ClientSession implements ClientSession {
     });
     session.on('close', () => {
       stopWatching();
+      this.#departures.stop();
       this.#cause ??= this.#active > 0 ? broken('the session was closed') : undefined;
       this.#unusable();
       watcher.onClosed();
@@ -66,6 +72,7 @@ export class H2ClientSession implements ClientSession {
   static async open(
     facts: TlsSession,
     limits: LinkLimits,
+    clock: Clock,
     watcher: SessionWatcher,
   ): Promise<H2ClientSession> {
     // The URL is not used: the connection is there, and every request names its authority itself.
@@ -74,7 +81,7 @@ export class H2ClientSession implements ClientSession {
       createConnection: () => facts.socket,
     });
     // Made before the wait: an end that came in between would never be noticed.
-    const opened = new H2ClientSession(facts, session, limits, watcher);
+    const opened = new H2ClientSession(facts, session, limits, clock, watcher);
     await greeting(session);
     widenWindow(session, limits);
     return opened;
@@ -107,7 +114,7 @@ export class H2ClientSession implements ClientSession {
     });
     this.#active++;
     if (++this.#started >= this.#limits.exchangesPerSession) this.#unusable();
-    const call = new H2Call(this.facts, stream, head.method, whole === undefined);
+    const call = new H2Call(this.facts, stream, head.method, whole === undefined, this.#departures);
     if (whole !== undefined && whole.length > 0) stream.end(whole);
     stream.on('close', () => {
       this.#active--;
@@ -165,31 +172,44 @@ async function greeting(session: ClientHttp2Session): Promise<void> {
   });
 }
 
-class H2Call implements LinkCall {
+class H2Call implements LinkCall, Departure {
   readonly session: LinkSession;
   readonly outflow: H2Sent;
   readonly answer: Promise<LinkAnswer>;
   readonly #stream: ClientHttp2Stream;
+  readonly #departures: Departures;
+  #left = false;
   #inflow: ReceivedBody | undefined;
   #failure: Error | undefined;
   #resolve!: (answer: LinkAnswer) => void;
   #reject!: (cause: Error) => void;
 
-  constructor(session: LinkSession, stream: ClientHttp2Stream, method: string, streaming: boolean) {
+  constructor(
+    session: LinkSession,
+    stream: ClientHttp2Stream,
+    method: string,
+    streaming: boolean,
+    departures: Departures,
+  ) {
     this.session = session;
+    this.#departures = departures;
     this.#stream = stream;
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     this.answer.catch(() => undefined); // whoever waits hears of it; nobody waiting is no crash
-    this.outflow = new H2Sent(stream, streaming, () => undefined);
+    this.outflow = new H2Sent(stream, streaming, {
+      finished: () => undefined,
+      broke: (cause) => this.#leave(cause),
+    });
     stream.on('error', (cause) => (this.#failure ??= cause));
     stream.on('response', (_fields, flags, flat) => {
+      if (this.#left) return;
       try {
         this.#onResponse(method, (flags & END_STREAM) !== 0, flat);
       } catch (cause) {
-        stream.destroy(asBroken('answer', cause));
+        this.#leave(asBroken('answer', cause));
       }
     });
   }
@@ -200,7 +220,7 @@ class H2Call implements LinkCall {
     if (isBodyless(method, status) && !endsWithHead) throw broken('a body where none may be');
     const length = lengthOf(flat);
     const inflow = new H2Received(this.#stream, { withHead: endsWithHead, length }, (cause) =>
-      this.#stream.destroy(cause),
+      this.#leave(cause),
     );
     this.#inflow = inflow;
     this.#resolve({ head: { status, fields: linkFields(contentFields(flat)) }, inflow });
@@ -221,8 +241,26 @@ class H2Call implements LinkCall {
 
   abort(cause: Error): void {
     if (this.#inflow?.complete === true && this.outflow.finished) return;
+    this.#leave(cause);
+  }
+
+  #leave(cause: Error): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#failure ??= cause;
     this.#inflow?.settle(cause);
     this.#reject(cause);
-    this.#stream.destroy(cause);
+    this.outflow.settle(cause);
+    this.#stream.resume(); // what still comes is dropped
+    this.#departures.add(this);
+  }
+
+  get over(): boolean {
+    return this.#stream.destroyed;
+  }
+
+  reset(): void {
+    // Not `close(code)`: without Content-Length the receiver can take that for a tidy end.
+    this.#stream.destroy(this.#failure);
   }
 }

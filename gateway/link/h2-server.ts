@@ -8,7 +8,8 @@ import { GoneNotice } from './gone.ts';
 import { DRAIN_NOTICE, sessionOptions, watchLife, widenWindow } from './h2-session.ts';
 import { H2Received, H2Sent } from './h2-stream.ts';
 import type { LinkArrival, LinkBody, LinkRawHead } from './link.ts';
-import { ResetMeter, type ServerSession, type ServerSessionOptions } from './server-session.ts';
+import type { Rate } from './rate.ts';
+import { resetRate, type ServerSession, type ServerSessionOptions } from './server-session.ts';
 import type { TlsSession } from './tls.ts';
 
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR } =
@@ -24,7 +25,7 @@ export class H2ServerSession implements ServerSession {
   readonly facts: TlsSession;
   readonly #session: ServerHttp2Session;
   readonly #options: ServerSessionOptions;
-  readonly #resets: ResetMeter;
+  readonly #resets: Rate;
   #cause: Error | undefined;
   #retiring = false;
   #running = 0;
@@ -35,7 +36,7 @@ export class H2ServerSession implements ServerSession {
     this.facts = facts;
     this.#options = options;
     const { clock, limits } = options;
-    this.#resets = new ResetMeter(clock, limits.resetsPerSecond);
+    this.#resets = resetRate(clock, limits);
     const session = http2.performServerHandshake(facts.socket, sessionOptions(limits));
     this.#session = session;
     const stopWatching = watchLife(session, facts.socket, limits, (cause) => this.destroy(cause));
@@ -88,7 +89,7 @@ export class H2ServerSession implements ServerSession {
   }
 
   #meter(flood: Error): void {
-    if (this.#resets.count() && !this.#session.destroyed) {
+    if (!this.#resets.take() && !this.#session.destroyed) {
       this.#broke(flood);
       this.#session.destroy(flood, NGHTTP2_ENHANCE_YOUR_CALM);
     }
@@ -168,7 +169,11 @@ class H2Arrival implements LinkArrival {
     if (stream.destroyed || stream.closed) return new GoneBody(broken('the other side left'));
     const empty = whole?.length === 0;
     stream.respond(flat, { endStream: empty, waitForTrailers: whole === undefined, ...NO_DATE });
-    const sent = new H2Sent(stream, whole === undefined, () => this.#onAnswered());
+    const sent = new H2Sent(stream, whole === undefined, {
+      finished: () => this.#onAnswered(),
+      // Not `close(code)`: without Content-Length the receiver can take that for a tidy end.
+      broke: (cause) => stream.destroy(cause),
+    });
     this.#sent = sent;
     if (whole !== undefined && !empty) stream.end(whole);
     return sent;

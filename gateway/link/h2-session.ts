@@ -12,7 +12,9 @@ export function sessionOptions(limits: LinkLimits): ServerSessionOptions {
     settings: {
       enablePush: false,
       initialWindowSize: limits.streamWindow,
-      maxConcurrentStreams: limits.streamsPerSession,
+      // Twice what a gateway of ours uses: Node counts a stream for a while after it was reset, and refuses the one that
+      // took its place.
+      maxConcurrentStreams: 2 * limits.streamsPerSession,
       maxHeaderListSize: limits.headBytes,
     },
     maxHeaderListPairs: limits.fields + 4, // the pseudo-header fields count too
@@ -23,7 +25,7 @@ export function sessionOptions(limits: LinkLimits): ServerSessionOptions {
     // Floods (CVE-2019-9511 to -9518, CVE-2023-44487): few mistakes are honest ones.
     maxSessionInvalidFrames: 16,
     maxSessionRejectedStreams: 64,
-    streamResetBurst: limits.resetsPerSecond * 2,
+    streamResetBurst: 4 * limits.streamsPerSession, // above ours, `resetRate`, which says what happened
     streamResetRate: limits.resetsPerSecond,
     unknownProtocolTimeout: limits.connectMs,
   };

@@ -90,10 +90,18 @@ export class H2Received extends ReceivedBody {
 
 const isServer = (stream: Stream): stream is ServerHttp2Stream => 'respond' in stream;
 
+/** What becomes of a stream when its outgoing body is over. */
+export interface SentHost {
+  /** All of it was handed over. */
+  finished(): void;
+  /** We break it off. */
+  broke(cause: Error): void;
+}
+
 /** A body that goes out on an HTTP/2 stream. */
 export class H2Sent extends SentBody {
   readonly #stream: Stream;
-  readonly #onFinish: () => void;
+  readonly #host: SentHost;
   #ended: boolean;
   #written = false;
   #trailers: Record<string, string> | undefined;
@@ -101,10 +109,10 @@ export class H2Sent extends SentBody {
   #closing: 'none' | 'due' | 'handed' | 'sent';
 
   /** @param streaming false when the whole body was handed over with the head */
-  constructor(stream: Stream, streaming: boolean, onFinish: () => void) {
+  constructor(stream: Stream, streaming: boolean, host: SentHost) {
     super();
     this.#stream = stream;
-    this.#onFinish = onFinish;
+    this.#host = host;
     this.#ended = !streaming;
     this.#closing = streaming ? 'due' : 'none';
     if (streaming) {
@@ -133,12 +141,12 @@ export class H2Sent extends SentBody {
   override destroy(cause: Error): void {
     if (this.finished) return;
     this.abandon(cause);
-    // Not `close(code)`: without Content-Length the receiver can take that for a tidy end.
-    this.#stream.destroy(cause);
+    this.#host.broke(cause);
   }
 
   #sendTrailers(): void {
     if (this.#trailers === undefined || this.#stream.destroyed || this.#stream.closed) return;
+    if (this.settled) return; // broken off: nothing may make it look whole
     try {
       this.#stream.sendTrailers(this.#trailers);
     } catch (cause) {
@@ -171,6 +179,6 @@ export class H2Sent extends SentBody {
     const handedOver = this.#ended && this.#written && (this.#closing === 'none' || this.#closing === 'sent');
     if (!handedOver || this.settled || this.#stream.destroyed) return;
     this.settle('finished');
-    this.#onFinish();
+    this.#host.finished();
   }
 }

@@ -224,8 +224,13 @@ export interface LinkLimits {
   readonly headBytes: number;
   /** Connections the server holds at once. */
   readonly connections: number;
-  /** Exchanges that a peer may break off per second in one session. More is a flood. */
+  /**
+   * Exchanges that a peer may break off per second in one session, and twice `streamsPerSession` at once: everybody may
+   * leave, and everybody who came in their place. More is a flood.
+   */
   readonly resetsPerSecond: number;
+  /** Exchanges that we break off per second in one session, and at once. What is over that runs out unread. */
+  readonly cancelsPerSecond: number;
 }
 
 export const DEFAULT_LIMITS: LinkLimits = Object.freeze({
@@ -248,4 +253,5 @@ export const DEFAULT_LIMITS: LinkLimits = Object.freeze({
   headBytes: 32 * 1024,
   connections: 2048,
   resetsPerSecond: 100,
+  cancelsPerSecond: 50,
 });

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import type { LinkArrival, LinkLimits } from './link.ts';
+import { Rate } from './rate.ts';
 import type { TlsSession } from './tls.ts';
 
 /** An accepted connection, as the server sees it, whatever protocol it speaks. */
@@ -21,27 +22,9 @@ export interface ServerSessionOptions {
 }
 
 /**
- * Counts what a peer breaks off. An exchange costs us a signature check, a policy decision and a record, a reset costs
- * the peer nothing (rapid reset, CVE-2023-44487): so there is a bound per second.
+ * What a peer may break off. An exchange costs us a signature check, a policy decision and a record, a reset costs the
+ * peer nothing (rapid reset, CVE-2023-44487): so there is a bound. A peer whose clients all leave at once is below it,
+ * also when a stall of the network makes their resets come together.
  */
-export class ResetMeter {
-  readonly #clock: Clock;
-  readonly #perSecond: number;
-  #since = -Infinity;
-  #count = 0;
-
-  constructor(clock: Clock, perSecond: number) {
-    this.#clock = clock;
-    this.#perSecond = perSecond;
-  }
-
-  /** @returns true when it is a flood */
-  count(): boolean {
-    const now = this.#clock.monotonic();
-    if (now - this.#since >= 1000) {
-      this.#since = now;
-      this.#count = 0;
-    }
-    return ++this.#count > this.#perSecond;
-  }
-}
+export const resetRate = (clock: Clock, limits: LinkLimits): Rate =>
+  new Rate(clock, limits.resetsPerSecond, 2 * limits.streamsPerSession);
