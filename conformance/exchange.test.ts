@@ -42,6 +42,7 @@ await t.test('generated, echoed, carried and dropped headers', async (t) => {
       Authorization: 'Bearer of-the-service',
       'X-Forwarded-For': '10.0.0.1',
       'X-Road-Request-Id': 'forged',
+      'X-Road-Service': 'TW/GOV/B07/housing/forged',
       'User-Agent': 'dropped',
       'X-Own': 'kept',
     },
@@ -65,6 +66,8 @@ await t.test('generated, echoed, carried and dropped headers', async (t) => {
     't-road-consumer': 'TW/GOV/A11',
     't-road-agreement': 'TW-SANDBOX-echo',
   });
+  t.equal(echo.headers['x-road-service'], 'TW/GOV/B07/housing/echo', 'ours, and nothing beside it');
+  t.equal(echo.headers['x-road-request-id'], answer.headers.get('x-road-request-id'));
   for (const dropped of [
     'x-forwarded-for',
     'user-agent',

@@ -14,7 +14,7 @@ export function answerFields(
 ): Fields {
   const bound = lease.user?.assertion.boundBy === 'dpop';
   return [
-    ...head.fields.filter(([name]) => !name.startsWith('t-road-') && !(bound && name === 'dpop-nonce')),
+    ...head.fields.filter(([name]) => !isOurs(name) && !(bound && name === 'dpop-nonce')),
     // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
     ...(bound ? [['dpop-nonce', nonces.current] satisfies Field] : []),
     ['x-road-id', request.xid],
@@ -24,3 +24,7 @@ export function answerFields(
     ...(requestHash === undefined ? [] : [['x-road-request-hash', requestHash] satisfies Field]),
   ];
 }
+
+/** What peers say to us alone, and what we say of the exchange ourselves. The peer's error stays its own. */
+const isOurs = (name: string): boolean =>
+  name.startsWith('t-road-') || (name.startsWith('x-road-') && name !== 'x-road-error');

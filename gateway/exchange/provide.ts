@@ -5,7 +5,7 @@ import { newExchangeId, toUuid } from '../core/ids.ts';
 import type { LinkArrival } from '../link/link.ts';
 import { CompleteMessage } from '../message/complete-message.ts';
 import { BodyMeter } from '../message/digest.ts';
-import { linkFields, serviceFields } from '../message/headers.ts';
+import { linkFields, REMADE, serviceFields } from '../message/headers.ts';
 import { FULL_MODE_BYTES } from '../message/profile.ts';
 import { parseTarget } from '../message/target.ts';
 import type { ServiceAnswer, ServiceCall, ServiceRequest } from '../service/service.ts';
@@ -164,7 +164,7 @@ class Provision {
       method,
       pathAndQuery: route.rest + query,
       fields: [
-        ...signed.fields.filter(([name]) => !name.startsWith('t-road-')),
+        ...signed.fields.filter(([name]) => !name.startsWith('t-road-') && !REMADE.has(name)),
         ['x-road-service', route.service],
         ['x-road-request-id', toUuid(this.#dossier.id)],
         // Verified facts; clients cannot set these names, so the service can believe them.

@@ -115,8 +115,32 @@ void t.test('on the link nothing is dropped silently', async (t) => {
   );
 });
 
+void t.test('a peer cannot smuggle a twin of a field that its receiver trusts', async (t) => {
+  // CGI, WSGI and PHP read `t_road_user_subject` and `t-road-user-subject` as one variable.
+  for (const name of [
+    't_road_user_subject',
+    't-road_consumer',
+    'x_road_client',
+    'content_digest',
+    'x-road_error',
+  ])
+    t.throws(() => linkFields([[name, 'x']]), { code: 'header.reserved' }, name);
+  t.same(linkFields([['x_own', '1']]), [['x_own', '1']], 'a service may have names of its own');
+});
+
+void t.test('a client cannot name the service and the request again', async (t) => {
+  t.same(
+    clientFields(['X-Road-Service', 'TW/GOV/B07/housing/other', 'X-Road-Request-Id', 'mine', 'X-A', '1']),
+    [['x-a', '1']],
+  );
+});
+
 void t.test('a service cannot set what only gateways may say', async (t) => {
   const raw = [
+    'T_Road_User_Subject',
+    'forged',
+    'X_Road_Id',
+    'forged',
     'Content-Type',
     'x',
     'Set-Cookie',

@@ -83,8 +83,12 @@ const DROPPED = new Set([
 const CLIENT_TROAD = new Set(['t-road-assertion', 't-road-device', 't-road-agreement', 't-road-purpose']);
 /** Fields that only a gateway makes. A client's own would be taken for ours. */
 const GATEWAY_MADE = new Set(['content-digest', 'signature', 'signature-input', 'x-road-error']);
-/** Fields that X-Road clients are known to echo; ignored as X-Road does. */
-const REMADE = new Set(['x-road-request-id', 'x-road-request-hash']);
+/** Fields that X-Road clients are known to echo; ignored as X-Road does. The service gets ours, and no second one. */
+export const REMADE: ReadonlySet<string> = new Set([
+  'x-road-request-id',
+  'x-road-request-hash',
+  'x-road-service',
+]);
 
 export const LIMITS = { fields: 100, bytes: 16 * 1024 } as const;
 
@@ -94,6 +98,8 @@ interface NameFacts {
   readonly name: string;
   readonly singleton: boolean;
   readonly dropped: boolean;
+  /** Many services read it as a field of ours. Nobody may send it. */
+  readonly twin: boolean;
   /** A client may not send it. */
   readonly reserved: boolean;
   /** Taken from a client, and left behind. */
@@ -105,17 +111,17 @@ interface NameFacts {
 function factsOf(name: string): NameFacts {
   // `T_Road_X` becomes the same CGI variable as `T-Road-X` in many services.
   const spelled = name.includes('_') ? name.replaceAll('_', '-') : name;
-  const troad = name.startsWith('t-road-');
+  const isOurs = (field: string): boolean =>
+    field.startsWith('t-road-') || field.startsWith('x-road-') || GATEWAY_MADE.has(field);
+  const twin = spelled !== name && isOurs(spelled);
   return {
     name,
     singleton: isSingleton(name),
     dropped: DROPPED.has(name),
-    reserved:
-      GATEWAY_MADE.has(spelled) ||
-      (spelled.startsWith('t-road-') && !CLIENT_TROAD.has(name)) ||
-      (spelled !== name && spelled.startsWith('x-road-')),
+    twin,
+    reserved: twin || GATEWAY_MADE.has(name) || (name.startsWith('t-road-') && !CLIENT_TROAD.has(name)),
     remade: REMADE.has(name),
-    ours: troad || name.startsWith('x-road-') || GATEWAY_MADE.has(name) || name === 'set-cookie',
+    ours: isOurs(spelled) || name === 'set-cookie',
   };
 }
 
@@ -244,6 +250,7 @@ export function linkFields(lines: readonly Field[]): Fields {
     if (written === 'content-length') continue; // framing: the transport enforces it
     const facts = nameFacts(written);
     if (facts.dropped) throw new Denied('header.malformed', `${quoted(written)} on the link`);
+    if (facts.twin) throw new Denied('header.reserved', `${quoted(written)} on the link`);
     collected.add(facts, written, value.trim(), false);
   }
   return collected.finish();
