@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, readdirSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from '../core/errors.ts';
 import type { BundleFiles } from '../trust/bundle.ts';
@@ -21,16 +21,12 @@ type FileName = keyof typeof FILES;
  */
 export function readBundle(dir: string): BundleFiles {
   const names = attempt(dir, () => readdirSync(dir));
-  const extra = names.filter((name) => !(name in FILES));
+  const extra = names.filter((name) => !Object.hasOwn(FILES, name));
   if (extra.length > 0) throw refused('bundle.file_extra', dir, `does not belong: ${extra.join(', ')}`);
   const read = (name: FileName): Buffer => {
     const path = join(dir, name);
     if (!names.includes(name)) throw refused('bundle.file_missing', path, 'there is no such file');
-    const stat = attempt(path, () => lstatSync(path));
-    if (!stat.isFile()) throw refused('bundle.unreadable', path, 'is not a regular file');
-    if (stat.size > FILES[name])
-      throw refused('bundle.unreadable', path, `is larger than ${FILES[name]} bytes`);
-    return attempt(path, () => readFileSync(path));
+    return attempt(path, () => readRegular(path, FILES[name]));
   };
   return {
     manifest: read('manifest.json'),
@@ -38,6 +34,19 @@ export function readBundle(dir: string): BundleFiles {
     data: read('data.json'),
     ...(names.includes('release.json') ? { release: read('release.json') } : {}),
   };
+}
+
+/** What is looked at is what is read: the path could lead elsewhere by then. A pipe is not waited for. */
+function readRegular(path: string, maxBytes: number): Buffer {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile()) throw new Error('is not a regular file');
+    if (stat.size > maxBytes) throw new Error(`is larger than ${maxBytes} bytes`);
+    return readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function attempt<T>(path: string, step: () => T): T {

@@ -54,11 +54,17 @@ export class Admission {
     return active !== null && folder === folderKey(found) ? undefined : this.admitted(() => found.files);
   }
 
-  /** Durable when it returns. @param fromFolder it is the one of the configured folder */
+  /**
+   * Durable when it returns.
+   * @param fromFolder it is the one of the configured folder
+   * @throws BundleRefused
+   */
   take({ files, verified }: Candidate, fromFolder: boolean): void {
+    // Once more: it may have been set apart while it was being looked at.
+    requireAdmissible(verified, this.#store.state);
     const { active, history, version } = this.#store.state;
     const { digest } = verified;
-    this.#store.keep(digest, files);
+    this.#store.keep(digest, files, true);
     this.#store.update({
       active: digest,
       ...(verified.version >= version ? { version: verified.version, newest: digest } : {}),

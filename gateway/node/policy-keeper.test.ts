@@ -174,6 +174,9 @@ void t.test('O09: files that are no bundle', async (t) => {
     (at) => writeFileSync(join(at, 'release.json'), Buffer.alloc(70_000)),
     'bundle.unreadable',
   );
+  // Names that every object answers to.
+  for (const name of ['toString', 'constructor', '__proto__'])
+    await bad(`named-${name}`, (at) => writeFileSync(join(at, name), ''), 'bundle.file_extra');
   await bad('gone', (at) => rmSync(at, { recursive: true }), 'bundle.unreadable');
   t.equal(state().active, digestOf(one));
 });
@@ -222,6 +225,48 @@ void t.test('quarantine: back to the last good one, also after a restart, until 
   t.match(await request(again, undefined, { action: 'lift', bundle: digestOf(three) }), { code: null });
   t.match(await request(again, released(three, 3, long)), { code: null });
   t.equal(state().active, digestOf(three));
+});
+
+void t.test('quarantine while the same content is looked at: it is not put in force after all', async (t) => {
+  const { store, open, state, given } = await world(t, released(one, 1));
+  const keeper = await open();
+  submitRequest(store, { id: 'a', action: 'activate', bundle: null }, released(two, 2));
+  await keeper.look();
+  submitRequest(store, { id: 'b', action: 'activate', bundle: null }, released(two, 3));
+  const looking = keeper.look();
+  keeper.quarantine(digestOf(two), 'it overran'); // its probe is under way
+  await looking;
+  t.match(state().outcome, { id: 'b', code: 'bundle.quarantined' });
+  t.match(state(), { active: digestOf(one), version: 2 });
+  t.match(given.at(-1), { act: 'return' });
+  t.equal(keeper.facts.bundle, digestOf(one));
+});
+
+void t.test('the store holds under a digest what has it, whoever released something else', async (t) => {
+  const { store, problems, open, request } = await world(t, released(one, 1));
+  const keeper = await open();
+  await request(keeper, released(two, 2));
+  await request(keeper, released(three, 3));
+  const swap = (digest: string, files: BundleFiles): void => {
+    rmSync(join(store, digest), { recursive: true });
+    writeBundle(join(store, digest), files, false);
+  };
+  swap(digestOf(two), released(one, 1));
+  keeper.quarantine(digestOf(three), 'it overran');
+  t.match(problems.join('\n'), /cannot return to .*bundle\.digest_mismatch/);
+  t.equal(keeper.facts.bundle, digestOf(one), 'the one before, by its own name');
+  swap(digestOf(one), released(two, 2));
+  await t.rejects(open(), { code: 'bundle.digest_mismatch' });
+});
+
+void t.test('a shadow does not change the release of the one in force', async (t) => {
+  const { store, at, open, request } = await world(t, released(one, 1));
+  const keeper = await open();
+  await request(keeper, released(two, 2, long));
+  const inForce = readFileSync(join(store, digestOf(two), 'release.json'));
+  const short = { until: at.now + 5000 };
+  t.match(await request(keeper, released(two, 1, short), { action: 'shadow' }), { code: null });
+  t.ok(readFileSync(join(store, digestOf(two), 'release.json')).equals(inForce));
 });
 
 void t.test('quarantine without a predecessor: apart, until there is another', async (t) => {

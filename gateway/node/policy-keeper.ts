@@ -160,7 +160,7 @@ export class PolicyKeeper {
       }
       case 'shadow': {
         const found = this.#admission.current(() => this.#store.incoming(request));
-        this.#store.keep(found.verified.digest, found.files);
+        this.#store.keep(found.verified.digest, found.files, false);
         this.#store.update({ shadow: [...new Set([...shadow, found.verified.digest])] });
         break;
       }
@@ -224,7 +224,7 @@ export class PolicyKeeper {
         const { digest } = verified;
         if (quarantined.some(({ bundle }) => bundle === digest))
           throw new BundleRefused('bundle.quarantined', [`policy bundle: ${digest} is in quarantine`]);
-        this.#store.keep(digest, files);
+        this.#store.keep(digest, files, false);
         found.set(digest, { files, signers: this.#signers });
       } catch (thrown) {
         this.#report(`shadow: ${describeRefusal(thrown)}`);

@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { base64url, sha256 } from '../core/bytes.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { ConfigError, describe } from '../core/errors.ts';
 import type { BundleFiles } from '../trust/bundle.ts';
-import type { BundleRefusalCode } from '../trust/bundle-refused.ts';
+import { BundleRefused, type BundleRefusalCode } from '../trust/bundle-refused.ts';
 import { hasExactly, isObject } from '../trust/canonical.ts';
 import { readBundle } from './bundle-folder.ts';
 
@@ -108,11 +109,16 @@ export class PolicyStore {
     writeDurably(this.dir, 'state.json', `${JSON.stringify({ format: FORMAT, ...this.#state }, null, 2)}\n`);
   }
 
-  /** Keeps a bundle that was verified. A later release of the same content replaces the release alone. */
-  keep(digest: string, files: BundleFiles): void {
+  /**
+   * Keeps a bundle that was verified. A later release of the same content replaces the release alone.
+   * @param inForce it decides from now on; else a release that something in force may rest on stays
+   */
+  keep(digest: string, files: BundleFiles, inForce: boolean): void {
     const dir = join(this.dir, digest);
     if (existsSync(dir)) {
-      if (files.release !== undefined) writeDurably(dir, 'release.json', files.release);
+      const { active, history } = this.#state;
+      const free = inForce || !(digest === active || history.includes(digest));
+      if (free && files.release !== undefined) writeDurably(dir, 'release.json', files.release);
       return;
     }
     const scratch = join(this.dir, 'incoming', `.${digest}`);
@@ -122,9 +128,14 @@ export class PolicyStore {
     syncFolder(this.dir);
   }
 
-  /** @throws BundleRefused when it cannot be read */
+  /** @throws BundleRefused when it cannot be read, or is another one than its name says */
   read(digest: string): BundleFiles {
-    return readBundle(join(this.dir, digest));
+    const dir = join(this.dir, digest);
+    const files = readBundle(dir);
+    // Another one that was well released would be put in force past all that is remembered here.
+    if (base64url(sha256(files.manifest)) !== digest)
+      throw new BundleRefused('bundle.digest_mismatch', [`policy bundle, ${dir}: holds another bundle`]);
+    return files;
   }
 
   /** The request that waits, if there is one that was not answered yet. */
