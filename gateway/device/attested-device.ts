@@ -65,12 +65,14 @@ abstract class AttestedDevice {
   readonly cves: Weaknesses | undefined;
   readonly residency: KeyResidency;
   readonly policyId: string;
+  /** The register had not seen this result before. */
+  readonly isNews: boolean;
   readonly issuedAtMs: EpochMs;
   readonly expiresAtMs: EpochMs;
   readonly #content: EarContent;
   readonly #register: DeviceRegister;
 
-  protected constructor({ content, token, residency }: Verified, register: DeviceRegister) {
+  protected constructor({ content, token, residency, isNews }: Verified, register: DeviceRegister) {
     this.device = content.device;
     this.issuer = content.issuer;
     this.audience = content.audience;
@@ -84,6 +86,7 @@ abstract class AttestedDevice {
     this.cves = content.cves;
     this.residency = residency;
     this.policyId = content.policyId;
+    this.isNews = isNews;
     this.issuedAtMs = content.issuedAt * 1000;
     this.expiresAtMs = content.expiresAt * 1000;
     this.#content = content;
@@ -170,6 +173,7 @@ interface Verified {
   readonly content: EarContent;
   readonly token: string;
   readonly residency: KeyResidency;
+  readonly isNews: boolean;
 }
 
 function verifyResult(
@@ -190,8 +194,7 @@ function verifyResult(
   // RFC 8705 §3.1, with the certificate from the TLS layer only: a stolen result does not work from elsewhere.
   if (content.certificate !== connection.certificateSha256) throw refuse('issued for another certificate');
   const residency = residencyOf(content, connection, binding);
-  checks.register.admit(content, seconds);
-  return { content, token, residency };
+  return { content, token, residency, isNews: checks.register.admit(content, seconds) };
 }
 
 function readResult(

@@ -40,14 +40,15 @@ export class DeviceRegister {
   /**
    * Takes note of a result. A newer one replaces an older one at once, better or worse: going back to the better one is
    * what somebody with a compromised machine would do.
+   * @returns false when it was known already
    * @throws Denied `device.superseded`, `device.revoked`
    */
-  admit(content: EarContent, now: EpochSeconds): void {
+  admit(content: EarContent, now: EpochSeconds): boolean {
     this.requireCurrent(content);
     const { device, issuedAt, id, resetCount, restartCount, expiresAt } = content;
     const key = keyOf(content);
     const newest = this.#seen.get(key);
-    if (newest !== undefined && newest.id === id) return;
+    if (newest !== undefined && newest.id === id) return false;
     this.#seen.delete(key); // to the end: the map is ordered by the time of the newest result
     this.#seen.set(key, { issuedAt, id, resetCount, restartCount, expiresAt });
     this.#forgetExpired(now);
@@ -56,6 +57,7 @@ export class DeviceRegister {
       this.#seen.delete(key);
       throw new Denied('device.superseded', `${device}: more than ${MAX_DEVICES} devices at once`);
     }
+    return true;
   }
 
   /** Is nothing newer known? Look-ups only. @throws Denied `device.superseded`, `device.revoked` */

@@ -112,7 +112,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
-    lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
+    lease: { user, endpoint, node, demand: demandOf(grant, agreements), at: target.name },
     grant,
     duties,
     policyField: policyField(grant),
@@ -197,7 +197,7 @@ export async function admitProvider(
     route,
     query: head.query,
     service,
-    lease: { user, endpoint, node, demand: demandOf(grant, agreements) },
+    lease: { user, endpoint, node, demand: demandOf(grant, agreements), at: undefined },
     grant,
     duties,
     agreementId: grant.agreementId,

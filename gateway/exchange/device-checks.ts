@@ -1,5 +1,6 @@
 import type { EndpointDevice } from '../device/attested-device.ts';
 import type { DeviceRegister } from '../device/register.ts';
+import type { DeviceNews } from './device-news.ts';
 import type { Greetings } from './greeting.ts';
 import type { PeerNodes } from './peer-nodes.ts';
 import type { RunningDevices } from './running-devices.ts';
@@ -16,6 +17,10 @@ export interface DeviceTrust {
   readonly greetings: Greetings;
   /** Of results that peers relayed. */
   readonly relayed: VerifiedDevices;
+  /** Other workers hear of a result that was new here. */
+  readonly share: (news: DeviceNews) => void;
+  /** For the operator. */
+  readonly problem: (detail: string) => void;
 }
 
 /**

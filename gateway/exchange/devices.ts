@@ -5,19 +5,15 @@ import type { MemberId } from '../core/ids.ts';
 import { REFUSALS } from '../core/refusals.ts';
 import { type DeviceConnection, EndpointDevice } from '../device/attested-device.ts';
 import type { PeerGateway } from '../identity/peer.ts';
-import {
-  DEVICE,
-  formatRelayedDevice,
-  parseRelayedDevice,
-  parseShownDevice,
-} from '../message/device-field.ts';
+import { DEVICE, formatRelayedDevice, parseShownDevice } from '../message/device-field.ts';
 import type { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import type { ClientConnection } from './arrival.ts';
+import { isCurrent, relayedNews, spread } from './device-news.ts';
 import type { Gateway } from './gateway.ts';
 
 /** What is asked of the gateway here. */
-type Context = Pick<Gateway, 'devices' | 'name' | 'clock' | 'registry'>;
+type Context = Pick<Gateway, 'devices' | 'name' | 'clock' | 'registry' | 'link'>;
 
 /** A machine that was proved, and how that travels on. */
 export interface PresentedDevice {
@@ -59,7 +55,8 @@ export function presentedDevice(
     if (text === undefined) {
       // Nothing was sent with this request: what is no longer good is nothing.
       if (shown === undefined || shown.registry !== registry) return undefined;
-      return isCurrent(shown.presented, now) ? shown.presented : undefined;
+      const { presented } = shown;
+      return presented !== undefined && isCurrent(presented.machine, now) ? presented : undefined;
     }
     if (shown?.presented !== undefined && shown.text === text && shown.registry === registry) {
       shown.presented.machine.requireCurrent(now);
@@ -113,7 +110,7 @@ function show(
   shown.presented = { machine, field };
   shown.unwatch();
   // Exchanges first: each says in its record why it ends. Then the connection, idle or not.
-  devices.running.renewed(machine);
+  spread(machine, { field, audience: name, member }, gateway);
   shown.unwatch = register.watch(machine, (cause) => setImmediate(() => connection.end(cause)));
   return shown.presented;
 }
@@ -130,38 +127,13 @@ export function relayedDevice(
 ): PresentedDevice | undefined {
   const field = fieldValue(signed.fields, DEVICE);
   if (field === undefined) return undefined;
-  const { devices, clock } = gateway;
-  const registry = gateway.registry();
-  const now = clock.now();
-  const key = `${registry.sha256} ${peer.name} ${field}`;
-  const known = devices.relayed.find(key);
-  if (known !== undefined) {
-    known.requireCurrent(now);
-    return { machine: known, field };
-  }
-  const { certificate, key: spki, exporter, ...shown } = parseRelayedDevice(field);
-  const facts = { certificateSha256: base64url(certificate), spkiSha256: base64url(spki), exporter };
-  const checks = { keys: registry.attestorKeys('endpoint', peer.member), register: devices.register };
-  const machine = EndpointDevice.verify(shown, facts, peer.name, checks, now);
-  devices.relayed.keep(key, machine);
-  devices.running.renewed(machine);
-  return { machine, field };
+  return { machine: relayedNews(field, peer, gateway), field };
 }
 
 /** The client's fields as they travel: the result with what we saw of the connection, or nothing of it. */
 export function withDevice(fields: Fields, device: PresentedDevice | undefined): Fields {
   if (device === undefined) return fields;
   return [...fields.filter(([name]) => name !== DEVICE), [DEVICE, device.field]];
-}
-
-function isCurrent(presented: PresentedDevice | undefined, now: number): boolean {
-  try {
-    presented?.machine.requireCurrent(now);
-    return true;
-  } catch (thrown) {
-    if (!(thrown instanceof Denied)) throw thrown;
-    return false;
-  }
 }
 
 /** A 401 says what would help (RFC 9110 §15.5.2): a result for this gateway. */

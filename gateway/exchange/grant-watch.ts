@@ -14,6 +14,8 @@ export interface Lease {
   readonly node: NodeDevice | undefined;
   /** What the agreement demands of machines. */
   readonly demand: 'none' | DeviceDemand;
+  /** Gateway of the provider, where that is another: it has the client's machine in our word. */
+  readonly at: string | undefined;
 }
 
 type Context = Pick<Gateway, 'users' | 'devices'>;
@@ -29,7 +31,7 @@ export class GrantWatch {
   }
 
   /** @param abort breaks off what runs; where nothing runs yet, {@link revoked} is looked at before it begins */
-  begin({ user, endpoint, node, demand }: Lease, gateway: Context, abort: (cause: Denied) => void): void {
+  begin({ user, endpoint, node, demand, at }: Lease, gateway: Context, abort: (cause: Denied) => void): void {
     const end = (cause: Denied): void => {
       this.#revoked ??= cause;
       abort(cause);
@@ -38,7 +40,7 @@ export class GrantWatch {
     const demanded = demand === 'none' ? {} : demand;
     const { running } = gateway.devices;
     if (endpoint !== undefined)
-      this.#releases.push(running.register(endpoint.machine, demanded.endpoint, end));
+      this.#releases.push(running.register(endpoint.machine, demanded.endpoint, end, at));
     if (node !== undefined) this.#releases.push(running.register(node, demanded.node, end));
   }
 

@@ -12,6 +12,8 @@ interface Running {
   machine: Machine;
   /** What the agreement demands; undefined when it demands nothing. */
   readonly minimum: DeviceMinimum | undefined;
+  /** The peer that has to hear of newer results; undefined where none has. */
+  readonly at: string | undefined;
   readonly end: End;
   unwatch: () => void;
   timer: NodeJS.Timeout;
@@ -34,8 +36,12 @@ export class RunningDevices {
     this.#clock = clock;
   }
 
-  /** @param end breaks the exchange off; called at most once. @returns to be called when the exchange is over */
-  register(machine: Machine, minimum: DeviceMinimum | undefined, end: End): () => void {
+  /**
+   * @param end breaks the exchange off; called at most once
+   * @param at name of the gateway that relies on our word for the machine
+   * @returns to be called when the exchange is over
+   */
+  register(machine: Machine, minimum: DeviceMinimum | undefined, end: End, at?: string): () => void {
     const key = keyOf(machine);
     const all = this.#byMachine.get(key) ?? new Set<Running>();
     this.#byMachine.set(key, all);
@@ -50,6 +56,7 @@ export class RunningDevices {
     const running: Running = {
       machine,
       minimum,
+      at,
       end: (cause) => {
         if (over) return;
         finish();
@@ -67,9 +74,19 @@ export class RunningDevices {
     return size;
   }
 
-  /** A newer result of a machine came: what runs on an older one goes on with this, if it is good enough. */
-  renewed(machine: Machine): void {
+  /** Does anything run on that machine at that gateway? */
+  runsAt(peer: string, machine: Machine): boolean {
+    for (const { at } of this.#byMachine.get(keyOf(machine)) ?? []) if (at === peer) return true;
+    return false;
+  }
+
+  /**
+   * A newer result of a machine came: what runs on an older one goes on with this, if it is good enough.
+   * @returns names of the gateways that have to hear of it
+   */
+  renewed(machine: Machine): ReadonlySet<string> {
     const now = this.#clock.now();
+    const peers = new Set<string>();
     for (const running of [...(this.#byMachine.get(keyOf(machine)) ?? [])]) {
       if (running.machine.resultId === machine.resultId) continue;
       try {
@@ -84,7 +101,9 @@ export class RunningDevices {
       running.unwatch();
       running.machine = machine;
       Object.assign(running, this.#lease(machine, running.end));
+      if (running.at !== undefined) peers.add(running.at);
     }
+    return peers;
   }
 
   #lease(machine: Machine, end: End): Pick<Running, 'unwatch' | 'timer'> {

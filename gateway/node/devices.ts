@@ -1,6 +1,7 @@
 import type { GatewayConfig } from '../config/config.ts';
 import { DeviceRegister } from '../device/register.ts';
 import { type DeviceTrust, VerifiedDevices } from '../exchange/device-checks.ts';
+import type { DeviceNews } from '../exchange/device-news.ts';
 import { Greetings, type GreetingsOptions } from '../exchange/greeting.ts';
 import { PeerNodes } from '../exchange/peer-nodes.ts';
 import { RunningDevices } from '../exchange/running-devices.ts';
@@ -12,28 +13,38 @@ import { clock } from './clock.ts';
 
 /** Machines as one worker knows them. */
 export function openDevices(
-  { node: { instance }, devices: { agent } }: GatewayConfig,
+  { node: { instance }, devices: { agent }, workers }: GatewayConfig,
   registry: () => Registry,
   directory: GreetingsOptions['directory'],
   emit: Emit,
+  share: (news: DeviceNews) => void,
 ): DeviceTrust {
   const register = new DeviceRegister();
   const running = new RunningDevices(register, clock);
   const nodes = new PeerNodes({ instance, clock, registry, register, running });
   let told: string | undefined;
+  const problem = (detail: string): void => {
+    // Asked again every few seconds: each text once, as long as it is the same.
+    if (detail !== told) emit('device.problem', { detail });
+    told = detail;
+  };
   const greetings = new Greetings({
     clock,
     nodes,
     directory,
     wanted: () => registry().attestors.length > 0,
     agent: agent === undefined ? undefined : (exporter) => askAgent(agent, exporter, clock),
-    onProblem: (detail) => {
-      // Asked again every few seconds: each text once, as long as it is the same.
-      if (detail !== told) emit('device.problem', { detail });
-      told = detail;
-    },
+    onProblem: problem,
   });
-  return { register, running, nodes, greetings, relayed: new VerifiedDevices() };
+  return {
+    register,
+    running,
+    nodes,
+    greetings,
+    relayed: new VerifiedDevices(),
+    share: workers > 1 ? share : () => undefined,
+    problem,
+  };
 }
 
 /** What a session has shown is forgotten with it. */

@@ -2,6 +2,7 @@ import { toSeconds } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { Revocations as DeviceRevocations } from '../device/revocations.ts';
 import { directoryOf } from '../exchange/admit.ts';
+import { type DeviceNews, hearNews } from '../exchange/device-news.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import { showCheckpoint } from '../exchange/witness.ts';
 import { revocationOf } from '../identity/revocations.ts';
@@ -125,6 +126,10 @@ export class ExchangeWorker {
       // A registry that came meanwhile may no longer name the service: then none of its results counts either.
       telemetry.emit('device.problem', { detail: describe(thrown) });
     }
+  }
+
+  takeDevice(news: DeviceNews): void {
+    hearNews(news, this.#parts.gateway);
   }
 
   /** @returns how many exchanges were broken off */

@@ -1,5 +1,6 @@
 import type { GatewayConfig } from '../config/config.ts';
 import type { WorkerLog } from '../config/worker-logs.ts';
+import type { DeviceNews } from '../exchange/device-news.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Revocation } from '../identity/revocations.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
@@ -73,6 +74,8 @@ export type ToWorker =
   | { readonly kind: 'quarantine'; readonly peer: string }
   | { readonly kind: 'threat'; readonly tables: ThreatTables }
   | { readonly kind: 'deviceList'; readonly text: string }
+  /** Another worker has seen a newer result of a device. */
+  | { readonly kind: 'device'; readonly news: DeviceNews }
   | { readonly kind: 'stop' }
   | Question;
 
@@ -86,6 +89,8 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   /** A peer contradicted itself. */
   | { readonly kind: 'quarantine'; readonly peer: string }
+  /** A result of a device that was new here: it counts for what runs in the others, too. */
+  | { readonly kind: 'device'; readonly news: DeviceNews }
   /** Evaluation after evaluation of this bundle failed. */
   | { readonly kind: 'policyFailing'; readonly bundle: string; readonly detail: string }
   | { readonly kind: 'stopped' };

@@ -40,6 +40,8 @@ async function obey(
       return worker.takeThreat(message.tables);
     case 'deviceList':
       return worker.takeDeviceList(message.text);
+    case 'device':
+      return worker.takeDevice(message.news);
     case 'stop':
       await worker.stop();
       return send({ kind: 'stopped' });

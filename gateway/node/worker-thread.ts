@@ -1,5 +1,6 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import { ConfigError, describe } from '../core/errors.ts';
+import type { DeviceNews } from '../exchange/device-news.ts';
 import type { FromWorker, Questions, ToWorker, WorkerData } from './messages.ts';
 import { EvaluationMark } from './watchdog.ts';
 
@@ -12,6 +13,7 @@ export interface WorkerThreadEvents {
   lines(lines: string): void;
   quarantine(peer: string): void;
   policyFailing(bundle: string, detail: string): void;
+  device(news: DeviceNews): void;
 }
 
 /** One thread, from its start to its end; its successor is another. */
@@ -56,6 +58,8 @@ export class WorkerThread {
           return events.quarantine(message.peer);
         case 'policyFailing':
           return events.policyFailing(message.bundle, message.detail);
+        case 'device':
+          return events.device(message.news);
         case 'recovered':
           return recovered.resolve();
         case 'opened':

@@ -1,6 +1,7 @@
 import type { GatewayConfig } from '../config/config.ts';
 import type { WorkerLog } from '../config/worker-logs.ts';
 import type { Clock } from '../core/clock.ts';
+import type { DeviceNews } from '../exchange/device-news.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { mergeSnapshots, remains } from '../telemetry/merged-metrics.ts';
@@ -228,11 +229,17 @@ export class Workers {
     for (const { thread } of this.#seats) thread.tell(message);
   }
 
+  #tellOthers(but: number, message: ToWorker): void {
+    for (const { worker, thread } of this.#seats) if (worker !== but) thread.tell(message);
+  }
+
   #spawn(worker: number, log: WorkerLog): WorkerThread {
     const { data, lines, onQuarantine, onPolicyTrouble } = this.#options;
     const policyFailing = (bundle: string, detail: string): void =>
       onPolicyTrouble(bundle, `worker ${worker}: ${detail}`);
-    return new WorkerThread({ ...data(), worker, log }, { lines, quarantine: onQuarantine, policyFailing });
+    const device = (news: DeviceNews): void => this.#tellOthers(worker, { kind: 'device', news });
+    const events = { lines, quarantine: onQuarantine, policyFailing, device };
+    return new WorkerThread({ ...data(), worker, log }, events);
   }
 
   #watch(): void {

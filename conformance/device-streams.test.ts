@@ -1,0 +1,167 @@
+// Long streams of attested machines through gateways with two workers each: what is seen on one connection holds for all
+// that runs, in every worker and at the provider, too.
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import t, { type Test } from 'tap';
+import type { MemberId } from '../gateway/core/ids.ts';
+import type { EarContent } from '../gateway/device/ear.ts';
+import type { CoreRecord } from '../gateway/evidence/record.ts';
+import {
+  certificateSha256,
+  demanding,
+  DeviceConnection,
+  republish,
+  RevocationServer,
+  Verifier,
+} from './harness/device-lab.ts';
+import { newFolder, recordsOf, requireGoodLogs, startRoad, type Line } from './harness/road.ts';
+
+t.setTimeout(90_000);
+
+const EVENTS = '/r1/TW/GOV/B07/housing/events?count=100000&ms=50';
+const ECHO = '/r1/TW/GOV/B07/housing/echo';
+/** Refused by the consumer's gateway alone: the provider hears nothing of it, and the machine was looked at before. */
+const NOWHERE = '/r1/TW/GOV/B07/housing/nowhere';
+const STREAMS = 6;
+const members = ['TW/GOV/A11', 'TW/GOV/B07'] as MemberId[]; // of every sandbox
+const LEAST = { tpm: 'affirming', health: 'warning', residency: 'bound' } as const;
+
+const verifier = new Verifier();
+const { sandbox, ready, lines } = await startRoad(newFolder(t), 2);
+const ca = readFileSync(ready.consumer.ca, 'utf8');
+const certificate = {
+  cert: readFileSync(ready.consumer.clientCert, 'utf8'),
+  key: readFileSync(ready.consumer.clientKey, 'utf8'),
+};
+const feed = await RevocationServer.start(ready, verifier.revocations([]));
+const mine = { certificate: certificateSha256(certificate.cert), audience: 'gw.a11.tw.troad.example' };
+const now = (): number => Math.floor(Date.now() / 1000);
+const result = (changes: Partial<EarContent>): string => verifier.result({ ...mine, ...changes });
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until<T>(what: string, find: () => T | undefined | Promise<T | undefined>): Promise<T> {
+  for (const patience = Date.now() + 20_000; Date.now() < patience; await pause(50)) {
+    const found = await find();
+    if (found !== undefined) return found;
+  }
+  throw new Error(`${what}: did not happen`);
+}
+
+async function connected(t: Test): Promise<DeviceConnection> {
+  const connection = await DeviceConnection.open(ready.consumer.tlsUrl, ca, certificate);
+  t.teardown(() => connection.close());
+  return connection;
+}
+
+/** Streams that run, each on a connection of its own: the kernel gives them to both workers. */
+async function streams(t: Test, token: string) {
+  const open = await Promise.all(
+    Array.from({ length: STREAMS }, async () => {
+      const connection = await connected(t);
+      return connection.begin(EVENTS, connection.present(token));
+    }),
+  );
+  t.ok(open.every(({ statusCode }) => statusCode === 200), 'all run'); // prettier-ignore
+  const ended = open.map(
+    (answer: IncomingMessage) =>
+      new Promise<void>((resolve) => answer.once('error', () => resolve()).resume()),
+  );
+  const state = { over: 0 };
+  for (const end of ended) void end.then(() => (state.over += 1));
+  return { state, all: Promise.all(ended) };
+}
+
+/** How the exchanges of a device were broken off, by worker. */
+async function aborts(log: string, device: string): Promise<readonly (readonly CoreRecord[])[]> {
+  return Promise.all(
+    [1, 2].map(async (worker) =>
+      (await recordsOf(log, worker)).filter(
+        (record) => record.k === 'abort' && 'dev' in record && record.dev?.id === device,
+      ),
+    ),
+  );
+}
+const allAborted = (log: string, device: string) => async () => {
+  const each = await aborts(log, device);
+  return each.flat().length === STREAMS ? each : undefined;
+};
+
+void t.test('both gateways follow an attestation service', async () => {
+  const version = await republish(ready, (document) => ({
+    attestors: [verifier.row({ members, revocations: { url: feed.url } })],
+    agreements: demanding(document, { events: { endpoint: LEAST } }),
+  }));
+  const twice = (event: string, of: (line: Line) => boolean) => () =>
+    lines.filter(({ line }) => line.event === event && of(line)).length >= 2 || undefined;
+  await until(
+    'the registry',
+    twice('registry.loaded', (line) => line['version'] === version),
+  );
+  await until(
+    'the list',
+    twice('device.revocations', () => true),
+  );
+  await pause(200); // the workers verify for themselves
+});
+
+void t.test('a renewal that the consumer alone saw keeps the streams at the provider alive', async (t) => {
+  const device = 'renewed'.padEnd(43, 'x');
+  const issuedAt = now();
+  const running = await streams(t, result({ device, issuedAt, expiresAt: issuedAt + 5 }));
+  await pause(1_200); // results of one second do not replace each other
+  const other = await connected(t);
+  t.equal((await other.get(NOWHERE, other.present(result({ device })))).code, 'service.unknown');
+  await pause((issuedAt + 7) * 1000 - Date.now());
+  t.equal(running.state.over, 0, 'long after the first result has expired');
+
+  const worse = result({ device, issuedAt: now(), id: 'worse', tpm: { executables: 96 } });
+  const last = await connected(t);
+  await last.get(NOWHERE, last.present(worse));
+  await running.all;
+  const consumer = await until('records of the consumer', allAborted(ready.consumer.log, device));
+  t.ok(consumer.flat().every((record) => 'out' in record && record.out === 'device.insufficient')); // prettier-ignore
+  t.ok(
+    consumer.every((of) => of.length > 0),
+    'streams of both workers',
+  );
+  await until('records of the provider', allAborted(ready.provider.log, device));
+});
+
+void t.test('without a renewal the provider ends them, too', async (t) => {
+  const device = 'lone'.padEnd(43, 'x');
+  const issuedAt = now();
+  const running = await streams(t, result({ device, issuedAt, expiresAt: issuedAt + 3 }));
+  await running.all;
+  await until('records of the provider', allAborted(ready.provider.log, device));
+});
+
+void t.test('A02 a result that one worker has seen replaced is refused by the others', async (t) => {
+  const device = 'replaced'.padEnd(43, 'x');
+  const older = result({ device, issuedAt: now() - 2 });
+  const first = await connected(t);
+  await first.get(NOWHERE, first.present(result({ device, tpm: { executables: 96 } })));
+  for (let i = 0; i < 8; i += 1) {
+    const connection = await connected(t);
+    await until('heard', async () => {
+      const { code } = await connection.get(`${ECHO}/x`, connection.present(older));
+      return code === 'device.superseded' ? true : undefined;
+    });
+  }
+});
+
+void t.test('60 a revocation ends what runs in every worker', async (t) => {
+  const device = 'revoked'.padEnd(43, 'x');
+  const running = await streams(t, result({ device }));
+  feed.publish(verifier.revocations([{ device, epoch: 9, issuedBefore: 0 }]));
+  await running.all;
+  for (const { log } of [ready.consumer, ready.provider]) {
+    const each = await until('the records', allAborted(log, device));
+    t.ok(each.flat().length === STREAMS);
+  }
+});
+
+void t.test('the logs tell it all', async (t) => {
+  await sandbox.stop();
+  await feed.stop();
+  requireGoodLogs(t, ready);
+});
