@@ -111,6 +111,7 @@ function metrics(): string {
     registry: () => ({ version: 1, expiresAtMs: 0 }),
     build: () => ({}),
     policy: () => ({}),
+    feedSilence: () => 0,
   });
   const page = renderPage(mergeSnapshots([ofWorkers.snapshot(), ofProcess.snapshot()]));
   const types = new Map(

@@ -49,6 +49,8 @@ export const SETTINGS_ZH: Readonly<Record<string, string>> = {
   'services[].ca': 'PEM 檔：https 服務唯一接受的憑證機構；未設定時採系統的憑證機構。',
   'devices.agent': '為本機向其他閘道作證的裝置代理程式（`troad device run`）的 Unix socket。',
   'devices.ca': 'PEM 檔：簽發證明服務伺服器憑證的憑證機構；預設為系統所信任者。',
+  'devices.feedSilenceSeconds':
+    '向證明服務查詢撤銷時，逾此時間未獲回應即通知維運人員；該服務每 25 秒回應一次。',
   'devices.retrySeconds': '無法向證明服務查詢撤銷時的重試間隔；其間證明結果照常到期，不予寬限。',
   'signals.push.host': '接收安全事件的繫結位址；不在 loopback 時必須設定憑證。',
   'signals.push.port': '身分提供者推送安全事件（RFC 8935）的埠，路徑為 /signals。',

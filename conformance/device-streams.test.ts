@@ -22,12 +22,13 @@ const EVENTS = '/r1/TW/GOV/B07/housing/events?count=100000&ms=50';
 const ECHO = '/r1/TW/GOV/B07/housing/echo';
 /** Refused by the consumer's gateway alone: the provider hears nothing of it, and the machine was looked at before. */
 const NOWHERE = '/r1/TW/GOV/B07/housing/nowhere';
-const STREAMS = 6;
+const STREAMS = 12;
 const members = ['TW/GOV/A11', 'TW/GOV/B07'] as MemberId[]; // of every sandbox
 const LEAST = { tpm: 'affirming', health: 'warning', residency: 'bound' } as const;
 
 const verifier = new Verifier();
-const { sandbox, ready, lines } = await startRoad(newFolder(t), 2);
+const folder = newFolder(t);
+const { sandbox, ready, lines } = await startRoad(folder, 2);
 const ca = readFileSync(ready.consumer.ca, 'utf8');
 const certificate = {
   cert: readFileSync(ready.consumer.clientCert, 'utf8'),
@@ -164,4 +165,24 @@ void t.test('the logs tell it all', async (t) => {
   await sandbox.stop();
   await feed.stop();
   requireGoodLogs(t, ready);
+});
+
+void t.test('60 what was revoked stays so over a restart, while nobody can be asked', async (t) => {
+  const again = await startRoad(folder, 2);
+  t.teardown(() => again.sandbox.stop());
+  const { consumer } = again.ready;
+  await republish(again.ready, () => ({
+    attestors: [verifier.row({ members, revocations: { url: feed.url } })],
+  }));
+  const loaded = (): true | undefined =>
+    again.lines.filter(({ line }) => line.event === 'device.problem').length >= 2 || undefined;
+  await until('the service is asked in vain', loaded);
+  for (let i = 0; i < 4; i += 1) {
+    const connection = await DeviceConnection.open(consumer.tlsUrl, ca, certificate);
+    const asked = (device: string) =>
+      connection.get(`${ECHO}/x`, connection.present(result({ device: device.padEnd(43, 'x') })));
+    t.match(await asked('revoked'), { status: 403, code: 'device.revoked' });
+    t.equal((await asked(`another-${i}`)).status, 200);
+    connection.close();
+  }
 });

@@ -11,6 +11,7 @@ import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
 import { seenInFormerLogs } from './node/former-logs.ts';
 import { DeviceLists } from './node/device-lists.ts';
+import { KeptDeviceLists } from './node/kept-device-lists.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
@@ -68,10 +69,13 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const tellRegistry = ({ version, expiresAt }: Registry): void =>
     emit('registry.loaded', { version, expiresAt });
   tellRegistry(registryFile.current);
-  const { ca, retryMs } = config.devices;
+  const { ca, retryMs, feedSilenceMs } = config.devices;
   const lists = new DeviceLists({
     ca: ca === undefined ? undefined : readFileSync(ca),
     retryMs,
+    silenceMs: feedSilenceMs,
+    clock,
+    kept: new KeptDeviceLists(join(config.log.dir, '..', 'device-lists'), nodeStorage()),
     registry: () => registryFile.current,
     onList: (text) => made.workers?.takeDeviceList(text),
     emit,
@@ -144,7 +148,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   ];
   const closers: (() => Promise<unknown>)[] = [async () => relay?.close()];
   try {
-    const admin = await openAdmin(config, { workers, reasons, registryFile, policy });
+    const admin = await openAdmin(config, { workers, reasons, registryFile, policy, lists });
     closers.push(() => admin.close());
     closers.push(await openSignals(config, takeSignal, emit));
   } catch (thrown) {
@@ -160,6 +164,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const housekeeping = setInterval(() => {
     tend(clock.now());
     void policy.look();
+    lists.look();
     void workers.keepHouse();
     void reasons().then((each) => readiness.tell(each));
   }, HOUSEKEEPING_MS);

@@ -3,6 +3,7 @@
 import {
   createPrivateKey,
   createPublicKey,
+  type KeyObject,
   generateKeyPairSync,
   randomUUID,
   X509Certificate,
@@ -30,6 +31,7 @@ const ISSUER = 'attest.lab.example';
 /** Says of any device whatever a test wants. */
 export class Verifier {
   readonly signer: TokenSigner;
+  readonly publicKey: KeyObject;
   readonly #jwk: Record<string, string>;
   #sequence = 0;
 
@@ -37,6 +39,7 @@ export class Verifier {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
     this.signer = { issuer, kid, privateKey };
+    this.publicKey = publicKey;
     this.#jwk = { kty: 'EC', crv: 'P-256', x, y };
   }
 
@@ -242,6 +245,8 @@ export class RevocationServer {
   readonly url: string;
   readonly #server: https.Server;
   readonly #waiting = new Set<http.ServerResponse>();
+  /** Says what it has, whatever the other side has. */
+  answerAll = false;
   #list: string;
 
   private constructor(server: https.Server, list: string) {
@@ -251,17 +256,17 @@ export class RevocationServer {
     this.url = `https://localhost:${port}`;
     server.on('request', (request: http.IncomingMessage, response: http.ServerResponse) => {
       const known = new URL(request.url ?? '', this.url).searchParams.has('after');
-      if (known) this.#waiting.add(response);
+      if (known && !this.answerAll) this.#waiting.add(response);
       else response.end(this.#list);
       response.on('close', () => this.#waiting.delete(response));
     });
   }
 
-  static async start({ dir }: Pick<SandboxReady, 'dir'>, list: string): Promise<RevocationServer> {
+  static async start({ dir }: Pick<SandboxReady, 'dir'>, list: string, port = 0): Promise<RevocationServer> {
     const at = (name: string): Promise<Buffer> => readFile(join(dir, 'agencies', 'a11', name));
     const server = https.createServer({ cert: await at('https.pem'), key: await at('https.key') });
     await new Promise<void>((resolve) => {
-      server.listen(0, '127.0.0.1', resolve);
+      server.listen(port, '127.0.0.1', resolve);
     });
     return new RevocationServer(server, list);
   }

@@ -238,6 +238,8 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
     const { register: watching, proof: watched } = { register, proof };
     const closed = new Promise<string>((resolve) => watching.watch(watched, (why) => resolve(why.code)));
     const options = {
+      after: undefined,
+      heard: () => undefined,
       ask: (after: number | undefined) => feed.revocations(after),
       keys: () => keys,
       take: (newer: Revocations) => watching.revoke(newer, Date.now()),

@@ -76,7 +76,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
     subsystems: [],
     services: [],
     signals: { poll: [] },
-    devices: { retryMs: 2000 },
+    devices: { retryMs: 2000, feedSilenceMs: 120_000 },
     threatIntel: { files: { kev: [], epss: [], cvss: [] }, maxAgeMs: 172_800_000, reloadMs: 60_000 },
     limits: {
       headMs: 10_000,

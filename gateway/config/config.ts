@@ -147,6 +147,8 @@ export interface DevicesConfig {
   readonly ca?: string;
   /** Pause after an attestation service could not be asked. */
   readonly retryMs: number;
+  /** After so long without an answer the operator is told. */
+  readonly feedSilenceMs: number;
 }
 
 export interface Limits {

@@ -19,10 +19,15 @@ export const devicesSchema = z.strictObject({
     .describe(
       'Pause after an attestation service could not be asked; meanwhile results expire, without grace.',
     ),
+  feedSilenceSeconds: seconds(1, 3600)
+    .default(120)
+    .describe(
+      'After so long without an answer of an attestation service that is asked for revocations the operator is told. It answers every 25 seconds.',
+    ),
 });
 
 export function assembleDevices(
-  { agent, ca, retrySeconds }: z.output<typeof devicesSchema>,
+  { agent, ca, retrySeconds, feedSilenceSeconds }: z.output<typeof devicesSchema>,
   files: ConfigFiles,
 ): DevicesConfig {
   return {
@@ -30,5 +35,6 @@ export function assembleDevices(
     ...(agent === undefined ? {} : { agent: files.absolute(agent) }),
     ...(ca === undefined ? {} : { ca: files.readable('/devices/ca', ca) }),
     retryMs: Math.round(retrySeconds * 1000),
+    feedSilenceMs: Math.round(feedSilenceSeconds * 1000),
   };
 }

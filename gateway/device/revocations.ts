@@ -73,6 +73,20 @@ export class Revocations {
     return new Revocations(this.issuer, this.sequence, this.issuedAt, [...entries.values()]);
   }
 
+  /** Does it say all that an older one says of results that could still be alive? */
+  covers(older: Revocations, now: EpochSeconds): boolean {
+    for (const { device, epoch, issuedBefore } of older.#byDevice.values()) {
+      const mine = this.#byDevice.get(device);
+      if (
+        mine === undefined
+          ? issuedBefore + MAX_RESULT_SECONDS >= now
+          : mine.epoch < epoch || mine.issuedBefore < issuedBefore
+      )
+        return false;
+    }
+    return true;
+  }
+
   /** @throws Denied `device.revoked` */
   requireNotRevoked({ device, epoch, issuedAt }: EarContent): void {
     const entry = this.#byDevice.get(device);

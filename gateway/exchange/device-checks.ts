@@ -1,12 +1,22 @@
+import type { MemberId } from '../core/ids.ts';
 import type { EndpointDevice } from '../device/attested-device.ts';
 import type { DeviceRegister } from '../device/register.ts';
-import type { DeviceNews } from './device-news.ts';
 import type { Greetings } from './greeting.ts';
 import type { PeerNodes } from './peer-nodes.ts';
 import type { RunningDevices } from './running-devices.ts';
 
 /** More devices than one gateway relays for in the lifetime of a result; each entry is a field of about 1.5 KB. */
 const MAX_RELAYED = 8192;
+
+/** A result with what was seen of its connection: plain values, which reach other threads. A proof does not survive the way. */
+export interface DeviceNews {
+  /** `t-road-device` as it is relayed. */
+  readonly field: string;
+  /** Gateway that the result is for: this one, or the peer that relayed it. */
+  readonly audience: string;
+  /** Whose device it is. */
+  readonly member: MemberId;
+}
 
 /** What verifying machines needs beside the registry, wired in `node.ts`. */
 export interface DeviceTrust {

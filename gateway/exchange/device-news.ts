@@ -4,12 +4,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { base64url } from '../core/bytes.ts';
 import { Denied, describe, MalformedBytes, Unavailable } from '../core/errors.ts';
 import type { RequestHead } from '../core/head.ts';
-import type { MemberId } from '../core/ids.ts';
 import { EndpointDevice } from '../device/attested-device.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival } from '../link/link.ts';
 import { DEVICE, parseRelayedDevice } from '../message/device-field.ts';
 import { within } from './deadline.ts';
+import type { DeviceNews } from './device-checks.ts';
 import { gather } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 
@@ -20,16 +20,6 @@ export const DEVICE_PATH = '/.troad/device';
 const MAX_BYTES = 16 * 1024;
 const PATIENCE_MS = 4_000;
 const AGAIN_MS = 1_000;
-
-/** A result with what was seen of its connection: plain values, which reach other threads. A proof does not survive the way. */
-export interface DeviceNews {
-  /** `t-road-device` as it is relayed. */
-  readonly field: string;
-  /** Gateway that the result is for: this one, or the peer that relayed it. */
-  readonly audience: string;
-  /** Whose device it is. */
-  readonly member: MemberId;
-}
 
 type Verification = Pick<Gateway, 'devices' | 'clock' | 'registry'>;
 type Context = Verification & Pick<Gateway, 'link'>;

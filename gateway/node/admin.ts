@@ -6,6 +6,7 @@ import { processMetrics } from '../telemetry/gateway-metrics.ts';
 import { mergeSnapshots } from '../telemetry/merged-metrics.ts';
 import { renderPage } from '../telemetry/metrics.ts';
 import { SOFTWARE } from './clock.ts';
+import type { DeviceLists } from './device-lists.ts';
 import { processFacts, threadFacts } from './health.ts';
 import type { PolicyKeeper } from './policy-keeper.ts';
 import type { Workers } from './workers.ts';
@@ -16,11 +17,12 @@ export interface AdminParts {
   readonly reasons: () => Promise<string[]>;
   readonly registryFile: RegistryFile;
   readonly policy: PolicyKeeper;
+  readonly lists: Pick<DeviceLists, 'silenceMs'>;
 }
 
 /** The operator's listener, for all workers together. @throws ConfigError, the system's error for the address */
 export function openAdmin(config: GatewayConfig, parts: AdminParts): Promise<AdminListener> {
-  const { workers, reasons, registryFile, policy } = parts;
+  const { workers, reasons, registryFile, policy, lists } = parts;
   const { host, port, tokenFile } = config.admin;
   let ready = true;
   const page = processMetrics({
@@ -31,6 +33,7 @@ export function openAdmin(config: GatewayConfig, parts: AdminParts): Promise<Adm
     registry: () => ({ version: registryFile.current.version, expiresAtMs: registryFile.current.expiresAt }),
     build: () => ({ software: SOFTWARE, node: process.version, openssl: process.versions.openssl }),
     policy: () => policy.facts,
+    feedSilence: () => lists.silenceMs / 1000,
   });
   return AdminListener.listen({
     host,

@@ -1,7 +1,6 @@
 import type { GatewayConfig } from '../config/config.ts';
 import { DeviceRegister } from '../device/register.ts';
-import { type DeviceTrust, VerifiedDevices } from '../exchange/device-checks.ts';
-import type { DeviceNews } from '../exchange/device-news.ts';
+import { type DeviceNews, type DeviceTrust, VerifiedDevices } from '../exchange/device-checks.ts';
 import { Greetings, type GreetingsOptions } from '../exchange/greeting.ts';
 import { PeerNodes } from '../exchange/peer-nodes.ts';
 import { RunningDevices } from '../exchange/running-devices.ts';

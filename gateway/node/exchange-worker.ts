@@ -2,7 +2,8 @@ import { toSeconds } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { Revocations as DeviceRevocations } from '../device/revocations.ts';
 import { directoryOf } from '../exchange/admit.ts';
-import { type DeviceNews, hearNews } from '../exchange/device-news.ts';
+import type { DeviceNews } from '../exchange/device-checks.ts';
+import { hearNews } from '../exchange/device-news.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import { showCheckpoint } from '../exchange/witness.ts';
 import { revocationOf } from '../identity/revocations.ts';
@@ -29,6 +30,7 @@ export class ExchangeWorker {
   readonly #policy: PolicyInForce;
   #doors: Doors | undefined;
   #housekeeping: NodeJS.Timeout | undefined;
+  #registryTaken: Promise<void> = Promise.resolve();
 
   private constructor(data: WorkerData, parts: Parts, policy: PolicyInForce, watch: PolicyWatch) {
     this.#data = data;
@@ -49,7 +51,7 @@ export class ExchangeWorker {
     await worker.#recordPolicy(policy.now, data.policy);
     worker.takeShadows(data.shadows);
     worker.#recordTrust(worker.#parts.registry.current);
-    for (const text of data.deviceLists) worker.takeDeviceList(text);
+    for (const text of data.deviceLists) await worker.takeDeviceList(text);
     return worker;
   }
 
@@ -80,7 +82,12 @@ export class ExchangeWorker {
     return this.#parts.log.checkpoint();
   }
 
-  async takeRegistry(bytes: Uint8Array): Promise<void> {
+  takeRegistry(bytes: Uint8Array): Promise<void> {
+    this.#registryTaken = this.#takeRegistry(bytes);
+    return this.#registryTaken;
+  }
+
+  async #takeRegistry(bytes: Uint8Array): Promise<void> {
     try {
       const registry = await this.#parts.registry.take(bytes);
       if (registry !== undefined) this.#recordTrust(registry);
@@ -117,7 +124,8 @@ export class ExchangeWorker {
   }
 
   /** First nothing new, then what runs: the register does both. */
-  takeDeviceList(text: string): void {
+  async takeDeviceList(text: string): Promise<void> {
+    await this.#registryTaken; // the list may be of a service that it names anew
     const { registry, gateway, telemetry } = this.#parts;
     const keys = registry.current.attestors.flatMap(({ revocationKeys }) => revocationKeys);
     try {

@@ -1,6 +1,6 @@
 import type { GatewayConfig } from '../config/config.ts';
 import type { WorkerLog } from '../config/worker-logs.ts';
-import type { DeviceNews } from '../exchange/device-news.ts';
+import type { DeviceNews } from '../exchange/device-checks.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Revocation } from '../identity/revocations.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';

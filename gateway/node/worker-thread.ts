@@ -1,6 +1,6 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import { ConfigError, describe } from '../core/errors.ts';
-import type { DeviceNews } from '../exchange/device-news.ts';
+import type { DeviceNews } from '../exchange/device-checks.ts';
 import type { FromWorker, Questions, ToWorker, WorkerData } from './messages.ts';
 import { EvaluationMark } from './watchdog.ts';
 

@@ -1,7 +1,7 @@
 import type { GatewayConfig } from '../config/config.ts';
 import type { WorkerLog } from '../config/worker-logs.ts';
 import type { Clock } from '../core/clock.ts';
-import type { DeviceNews } from '../exchange/device-news.ts';
+import type { DeviceNews } from '../exchange/device-checks.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { mergeSnapshots, remains } from '../telemetry/merged-metrics.ts';

@@ -91,6 +91,9 @@ export interface GatewayEvents {
   'identity.problem': { readonly detail: string };
   /** An attestation service has taken something back. */
   'device.revocations': { readonly issuer: string; readonly sequence: number; readonly devices: number };
+  /** An attestation service that is asked for revocations has not answered for so long, and answers again. */
+  'device.feed_silent': { readonly issuer: string; readonly seconds: number };
+  'device.feed_heard': { readonly issuer: string };
   /** The device agent, a peer's host or an attestation service does not do its part. */
   'device.problem': { readonly detail: string };
   /** An identity provider has ended sessions, or might have. */
@@ -142,6 +145,8 @@ export const EVENT_LEVELS = {
   'registry.problem': 'error',
   'identity.problem': 'warn',
   'device.revocations': 'info',
+  'device.feed_silent': 'error',
+  'device.feed_heard': 'info',
   'device.problem': 'warn',
   'identity.signal': 'info',
   'replicas.available': 'info',

@@ -59,6 +59,8 @@ export interface ProcessSources {
   registry(): { readonly version: number; readonly expiresAtMs: number };
   build(): Readonly<Record<string, string>>;
   policy(): Readonly<Record<string, string>>;
+  /** Longest time since an attestation service was heard, seconds. */
+  feedSilence(): number;
 }
 
 /** What a worker counts. A test keeps this list, the one below and the operator's manual together. */
@@ -157,6 +159,12 @@ export function processMetrics(sources: ProcessSources): MetricsPage {
     'troad_registry_expires_seconds',
     'When the registry in use expires, seconds since 1970.',
     () => sources.registry().expiresAtMs / 1000,
+  );
+  observed(
+    'gauge',
+    'troad_device_feed_silence_seconds',
+    'Longest time since an attestation service that is asked for revocations was heard; 0 without one.',
+    () => sources.feedSilence(),
   );
   page.info('troad_build_info', 'Versions.', () => sources.build());
   page.info('troad_policy_info', 'Policy bundle in use.', () => sources.policy());

@@ -178,6 +178,7 @@ void t.test('metrics of the process, and of several threads as those of one', as
     registry: () => ({ version: 3, expiresAtMs: 5000 }),
     build: () => ({ version: '0.1.0' }),
     policy: () => ({ revision: 'abc' }),
+    feedSilence: () => 7,
   });
   const one = setUp().telemetry;
   const other = setUp().telemetry;
@@ -200,6 +201,7 @@ void t.test('metrics of the process, and of several threads as those of one', as
     'nodejs_eventloop_lag_p99_seconds 5',
     'process_cpu_seconds_total 1.5',
     'troad_registry_expires_seconds 5',
+    'troad_device_feed_silence_seconds 7',
     'troad_build_info{version="0.1.0"} 1',
     'troad_workers 2',
     'troad_workers_lost_total 1',
