@@ -2,12 +2,13 @@
 # title: The decision on an exchange
 # description: >-
 #   What gateways ask. Admission says whether the exchange may happen at all, the score whether this caller is trusted far
-#   enough for what is at stake, obligations under what conditions.
+#   enough for what is at stake, the agency's own rules what else it wants, obligations under what conditions.
 # schemas:
 #   - input: schema.input
 #   - data.classes: schema.classes
 package troad.exchange
 
+import data.troad.additions
 import data.troad.admission
 import data.troad.obligations
 import data.troad.score
@@ -43,6 +44,7 @@ default allow := false
 
 allow if {
 	admission.admitted
+	count(additions.refusals) == 0
 	score.value >= threshold
 }
 
@@ -64,7 +66,13 @@ reasons := admission.reasons if {
 	not admission.admitted
 } else := [] if {
 	allow
-} else := array.concat(["score.too_low"], sort(score.shortfalls))
+} else := array.concat(distrust, sort(additions.refusals))
+
+# METADATA
+# title: Why the score is too low
+default distrust := []
+
+distrust := array.concat(["score.too_low"], sort(score.shortfalls)) if score.value < threshold
 
 # METADATA
 # title: Under what conditions, or what would change a denial
