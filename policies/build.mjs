@@ -1,27 +1,38 @@
-// Checks the policy sources and compiles them into policies/bundle.
-//   node policies/build.mjs            writes capabilities.json and bundle/
+// Checks the policy sources and compiles them into policies/bundle, and with the examples into policies/examples/bundle.
+//   node policies/build.mjs            writes capabilities.json and both
 //   node policies/build.mjs --check    rebuilds, and fails when anything committed differs
 // Exit status: 0 good, 1 a check failed or something differs, 2 no opa of the pinned version.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkSources, compileBundle } from '../gateway/commands/policy/compile.ts';
+import { withSources } from '../gateway/commands/policy/staged.ts';
 import { lint } from './lint.ts';
 import { OpaFailed, POLICIES, findOpa } from './opa.ts';
 
 const at = (...parts) => join(POLICIES, ...parts);
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
+const BUNDLES = ['bundle', 'examples/bundle'];
+
+const filesIn = (folder, { data, manifest, wasm }) => [
+  [`${folder}/data.json`, data],
+  [`${folder}/manifest.json`, manifest],
+  [`${folder}/policy.wasm`, wasm],
+];
+
 /** Files to commit, by path. */
-function build(opa) {
+async function build(opa) {
   const { capabilities, ...bundle } = compileBundle(opa, POLICIES);
+  const examples = await withExamples(({ dir }) => compileBundle(opa.in(dir), dir));
   return new Map([
     ['capabilities.json', Buffer.from(capabilities)],
-    ['bundle/data.json', bundle.data],
-    ['bundle/manifest.json', bundle.manifest],
-    ['bundle/policy.wasm', bundle.wasm],
+    ...filesIn('bundle', bundle),
+    ...filesIn('examples/bundle', examples),
   ]);
 }
+
+const withExamples = (use) => withSources(at('examples'), use, POLICIES);
 
 function differences(files) {
   const differing = [...files].filter(([path, bytes]) => {
@@ -31,19 +42,23 @@ function differences(files) {
       return true; // absent
     }
   });
-  const extra = readdirSync(at('bundle')).filter((name) => !files.has(`bundle/${name}`));
+  const present = BUNDLES.flatMap((folder) =>
+    existsSync(at(folder)) ? readdirSync(at(folder)).map((name) => `${folder}/${name}`) : [],
+  );
+  const extra = present.filter((path) => !files.has(path));
   return [
     ...differing.map(([path]) => `  ${path} differs`),
-    ...extra.map((name) => `  bundle/${name} does not belong`),
+    ...extra.map((path) => `  ${path} does not belong`),
   ];
 }
 
-function main(args) {
+async function main(args) {
   const opa = findOpa();
-  const files = build(opa);
+  const files = await build(opa);
   const findings = lint(opa);
   if (findings.length > 0) throw new OpaFailed(findings.join('\n'));
   checkSources(opa, POLICIES);
+  await withExamples(({ dir, own }) => checkSources(opa.in(dir), dir, own));
   if (args.includes('--check')) {
     const found = differences(files);
     if (found.length > 0) {
@@ -53,13 +68,13 @@ function main(args) {
     }
     return;
   }
-  mkdirSync(at('bundle'), { recursive: true });
+  for (const folder of BUNDLES) mkdirSync(at(folder), { recursive: true });
   for (const [path, bytes] of files) writeFileSync(at(path), bytes);
   for (const [path, bytes] of files) process.stdout.write(`${sha256(bytes)}  ${path}\n`);
 }
 
 try {
-  main(process.argv.slice(2));
+  await main(process.argv.slice(2));
 } catch (thrown) {
   if (!(thrown instanceof OpaFailed)) throw thrown;
   process.stderr.write(`policies: ${thrown.message}\n`);

@@ -18,13 +18,38 @@ export function ruleAt(source: string, line: number): string {
   return '?';
 }
 
+/** Findings of the compiler, `file.rego:7: …`, with the rule as well. */
+export const withRules = (message: string, read: ReadSource): string =>
+  message.replaceAll(
+    /(^|\s)([\w./-]+\.rego):(\d+): /g,
+    (all: string, before: string, file: string, line: string) => {
+      let source: string;
+      try {
+        source = read(file);
+      } catch {
+        return all; // not a file of ours
+      }
+      return `${before}${file}:${line} rule ${ruleAt(source, Number(line))}: `;
+    },
+  );
+
+/** Options of `opa test` for the tests in some files; none for all tests. */
+export function testsIn(files: readonly string[] | undefined, read: ReadSource): readonly string[] {
+  if (files === undefined) return [];
+  const names = files.filter(isTest).map((file) => packageOf(read(file)).replaceAll('.', '\\.'));
+  return ['--run', `^data\\.(${[...new Set(names)].join('|')})\\.`];
+}
+
+export const isTest = (file: string): boolean => file.endsWith('_test.rego');
+
 export interface Place {
   readonly file: string;
   readonly line: number;
   readonly rule: string;
 }
 
-const packageOf = (source: string): string => /^package\s+(\S+)/m.exec(source)?.[1] ?? '?';
+/** Name of the package, without `data.` */
+export const packageOf = (source: string): string => /^package\s+(\S+)/m.exec(source)?.[1] ?? '?';
 
 /** Lines that no test reached. @param json of `opa test --coverage` */
 export function uncoveredPlaces(json: string, read: ReadSource): Place[] {

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
 
@@ -14,7 +14,7 @@ export function registerBuild(policy: Command): void {
   policy
     .command('build')
     .description('check Rego sources and compile them into a bundle; needs the opa program  編譯政策')
-    .argument('<sources>', 'folder with troad/*.rego, data/*.json and schemas/*.json')
+    .argument('<sources>', 'folder with troad/*.rego, data/*.json and schemas/*.json, or with a policy.json')
     .requiredOption('--out <folder>', 'new folder for the bundle')
     .option('--entrypoint <path>', 'package and rule that decides (default: troad/exchange/decision)')
     .option('--no-check', 'compile only: no style, no types, no tests and their coverage')
@@ -25,28 +25,35 @@ export function registerBuild(policy: Command): void {
         { writeBundle },
         { Bundle },
         { probeBundle },
+        { withSources },
+        { withRules },
       ] = await Promise.all([
         import('./compile.ts'),
         import('./opa.ts'),
         import('../../node/policy-store.ts'),
         import('../../trust/bundle.ts'),
         import('../../node/bundle-thread.ts'),
+        import('./staged.ts'),
+        import('../../author/rego.ts'),
       ]);
       if (existsSync(out))
         throw new ConfigError([`--out ${out} is there already: a bundle is never changed`]);
-      const dir = resolve(sources);
-      try {
-        const opa = Opa.find(dir, OPA_VERSION);
-        if (check) checkSources(opa, dir);
-        const { capabilities: _, ...files } = compileBundle(opa, dir, entrypoint);
-        const { digest, revision } = Bundle.parse(files);
-        await probeBundle({ files, signers: { pems: [], threshold: 0 } }); // what no gateway loads is not written
-        writeBundle(out, files);
-        process.stdout.write(`${out}: ${digest}, revision ${revision}\n`);
-      } catch (thrown) {
-        if (!(thrown instanceof OpaFailed)) throw thrown;
-        process.stderr.write(`${thrown.message}\n`);
-        process.exitCode = 1;
-      }
+      await withSources(sources, async ({ dir, own }) => {
+        try {
+          const opa = Opa.find(dir, OPA_VERSION);
+          if (check) checkSources(opa, dir, own);
+          const { capabilities: _, ...files } = compileBundle(opa, dir, entrypoint);
+          const { digest, revision } = Bundle.parse(files);
+          await probeBundle({ files, signers: { pems: [], threshold: 0 } }); // what no gateway loads is not written
+          writeBundle(out, files);
+          process.stdout.write(`${out}: ${digest}, revision ${revision}\n`);
+        } catch (thrown) {
+          if (!(thrown instanceof OpaFailed)) throw thrown;
+          process.stderr.write(
+            `${withRules(thrown.message, (file) => readFileSync(join(dir, file), 'utf8'))}\n`,
+          );
+          process.exitCode = 1;
+        }
+      });
     });
 }

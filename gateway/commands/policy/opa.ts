@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -30,6 +30,13 @@ function run(dir: string, [program, ...first]: Command, args: readonly string[],
   });
 }
 
+/** Where the Go tool lies once it is compiled: `go` would look at all its sources again for every command. */
+function compiled(dir: string, command: Command): Command {
+  if (command[0] !== 'go') return command;
+  const path = run(dir, ['go', 'tool', '-n', 'opa'], []).stdout.trim();
+  return existsSync(path) ? [path] : command;
+}
+
 /** The `opa` program in one version, in the folder of some policy sources. */
 export class Opa {
   readonly version: string;
@@ -55,7 +62,7 @@ export class Opa {
     for (const command of candidates) {
       const { status, stdout, stderr, error } = run(dir, command, ['version'], { timeout });
       const found = /^Version: (\S+)$/m.exec(stdout ?? '')?.[1];
-      if (status === 0 && found === version) return new Opa(dir, command, version);
+      if (status === 0 && found === version) return new Opa(dir, compiled(dir, command), version);
       const why = found === undefined ? (error?.message ?? stderr.trim()) : `is version ${found}`;
       seen.push(`  ${command.join(' ')}: ${why}`);
     }
@@ -67,6 +74,11 @@ export class Opa {
         'version named in policies/go.mod; `go tool opa` then compiles it from the module cache or a module proxy.',
       ].join('\n'),
     );
+  }
+
+  /** The same program in another folder. */
+  in(dir: string): Opa {
+    return new Opa(dir, this.#command, this.version);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { RunOpa } from '../../author/rego.ts';
+import { withRules, type RunOpa } from '../../author/rego.ts';
 import { parseVectors, type GoldenVector } from '../../author/vectors.ts';
 import { ConfigError, describe } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
@@ -25,6 +25,15 @@ export class SourceFolder {
       )
       .map(({ name }) => name)
       .toSorted();
+  }
+
+  /** Rego files. */
+  get files(): string[] {
+    return this.rego.flatMap((folder) =>
+      this.#names(folder)
+        .filter((name) => name.endsWith('.rego'))
+        .map((name) => `${folder}/${name}`),
+    );
   }
 
   /** What can be evaluated: the folders, and data under the name the policy knows it by. */
@@ -83,6 +92,7 @@ export function findOpa(dir: string): RunOpa {
     const { stdout, stderr, status } = spawn(program, args);
     // `opa test` exits with 2 and a report when a test fails; without a report something else is wrong.
     if (status === 0 || (args[0] === 'test' && stdout.trim().startsWith('['))) return stdout;
-    throw new ConfigError([`opa ${args.slice(0, 2).join(' ')}: ${(stdout + stderr).trim()}`]);
+    const said = withRules((stdout + stderr).trim(), (file) => readFileSync(join(dir, file), 'utf8'));
+    throw new ConfigError([`opa ${args.slice(0, 2).join(' ')}: ${said}`]);
   };
 }

@@ -14,32 +14,38 @@ export function registerTest(policy: Command): void {
     .option('--entrypoint <path>', 'rule that gateways ask', 'troad/exchange/decision')
     .option('--json', 'the whole report for programs')
     .action(async (folder: string, { entrypoint, json }: { entrypoint: string; json?: true }) => {
-      const [{ testPolicy, renderPolicyTest }, { findOpa, SourceFolder }] = await Promise.all([
-        import('../../author/policy-test.ts'),
-        import('./sources.ts'),
-      ]);
-      const sources = new SourceFolder(folder);
-      const reasons = sources.json('data/reasons.json');
-      const scratch = mkdtempSync(join(tmpdir(), 'troad-policy-test-'));
-      try {
-        const report = testPolicy({
-          run: findOpa(folder),
-          read: (file) => sources.read(file),
-          sources: sources.sources,
-          check: sources.check,
-          entrypoint,
-          reasons: new Map(Object.entries(isObject(reasons) ? reasons : {})),
-          vectors: sources.vectors(),
-          keep: (inputs) => {
-            const file = join(scratch, 'inputs.json');
-            writeFileSync(file, JSON.stringify({ inputs }));
-            return file;
-          },
-        });
-        printReport(report, json, renderPolicyTest);
-        process.exitCode = exitOf(report.result === 'good');
-      } finally {
-        rmSync(scratch, { recursive: true, force: true });
-      }
+      const [{ testPolicy, renderPolicyTest }, { findOpa, SourceFolder }, { withSources }] =
+        await Promise.all([
+          import('../../author/policy-test.ts'),
+          import('./sources.ts'),
+          import('./staged.ts'),
+        ]);
+      await withSources(folder, ({ dir, own }) => {
+        const sources = new SourceFolder(dir);
+        const reasons = sources.json('data/reasons.json');
+        const scratch = mkdtempSync(join(tmpdir(), 'troad-policy-test-'));
+        try {
+          const report = testPolicy({
+            run: findOpa(dir),
+            read: (file) => sources.read(file),
+            sources: sources.sources,
+            own: own ?? sources.files,
+            whole: own === undefined,
+            check: sources.check,
+            entrypoint,
+            reasons: new Map(Object.entries(isObject(reasons) ? reasons : {})),
+            vectors: sources.vectors(),
+            keep: (inputs) => {
+              const file = join(scratch, 'inputs.json');
+              writeFileSync(file, JSON.stringify({ inputs }));
+              return file;
+            },
+          });
+          printReport(report, json, renderPolicyTest);
+          process.exitCode = exitOf(report.result === 'good');
+        } finally {
+          rmSync(scratch, { recursive: true, force: true });
+        }
+      });
     });
 }
