@@ -1,7 +1,5 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
-import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
 import t from 'tap';
 import { vectorInput, writeDecisions } from '../../../conformance/builders/decisions.ts';
 import { exchangeId } from '../../../conformance/builders/log.ts';
@@ -9,32 +7,11 @@ import { withChange } from '../../author/pointer.ts';
 import { PolicyEngine } from '../../trust/engine.ts';
 import { bundleFiles, policyModule } from '../../trust/module-fixture.ts';
 import { shippedBundle } from '../../trust/proofs-fixture.ts';
-import { registerPolicy } from '../policy.ts';
+import { run, withOpa } from './command-fixture.ts';
 
+t.setTimeout(120_000); // the compiler, a dozen times
 const dir = t.testdir({ other: {}, folder: {} });
 const policies = fileURLToPath(new URL('../../../policies', import.meta.url));
-const hasOpa = [['opa'], ['go', 'tool', 'opa']].some(
-  ([program = '', ...args]) => spawnSync(program, [...args, 'version'], { cwd: policies }).status === 0,
-);
-const withOpa = hasOpa ? {} : { skip: 'opa is not installed' };
-
-/** Runs the command as the shell would, and returns what it printed and its exit status. */
-async function run(...argv: string[]): Promise<{ out: string; status: typeof process.exitCode }> {
-  const program = new Command('troad').exitOverride().configureOutput({ writeErr: () => undefined });
-  registerPolicy(program);
-  const captured = t.capture(process.stdout, 'write', () => true);
-  const before = process.exitCode;
-  process.exitCode = 0;
-  try {
-    await program.parseAsync(['policy', ...argv], { from: 'user' });
-    const out = captured().map(({ args }) => String(args[0]));
-    return { out: out.join(''), status: process.exitCode };
-  } finally {
-    captured.restore();
-    process.exitCode = before;
-  }
-}
-
 const good = vectorInput();
 const denied = withChange(good, '/request/method', 'DELETE') as object; // a copy of an object
 const unsaved = withChange(denied, '/request/path', '/elsewhere') as object;
