@@ -52,7 +52,10 @@ void t.test('test names the slips of an author, with file, line and rule', withO
   t.match(await test(), { status: 1, out: /reason weather\.\w+ lacks "en" or "zh-TW"/ });
   await writeFile(reasons, texts);
 
-  await writeFile(`${folder}/agency/b.rego`, 'package agency.b\n\nrefusal contains "weather.rate_exceeded" if input.x\n');
+  await writeFile(
+    `${folder}/agency/b.rego`,
+    'package agency.b\n\nrefusal contains "weather.rate_exceeded" if input.x\n',
+  );
   await writeFile(`${folder}/agency/c.rego`, 'package weather.c\n\nx := 1\n');
   t.match(JSON.parse((await run('test', folder, '--json')).out), {
     slips: [
