@@ -108,7 +108,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   );
   const duties = new Duties(method, grant.obligations);
   duties.request.require(request.length);
-  if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user, endpoint });
+  if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user });
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
@@ -188,7 +188,7 @@ export async function admitProvider(
   duties.request.require(signed.exchange.length);
   if (gateway.replicas !== undefined) {
     const message = { from: peer.name, id: signed.exchange.id };
-    await takeEverywhere(gateway, { role: 'p', user, endpoint, message });
+    await takeEverywhere(gateway, { role: 'p', user, message });
   }
   return {
     peer,

@@ -1,9 +1,9 @@
-import type { Denied } from '../core/errors.ts';
+import { Denied } from '../core/errors.ts';
 import type { NodeDevice } from '../device/attested-device.ts';
 import type { DeviceDemand } from '../device/demand.ts';
-import type { PresentedDevice } from './devices.ts';
+import { challenged as deviceChallenged, type PresentedDevice } from './devices.ts';
 import type { Gateway } from './gateway.ts';
-import type { PresentedUser } from './users.ts';
+import { challenged, type PresentedUser } from './users.ts';
 
 /** What one exchange was granted on and would not have been granted without. */
 export interface Lease {
@@ -18,7 +18,7 @@ export interface Lease {
   readonly at: string | undefined;
 }
 
-type Context = Pick<Gateway, 'users' | 'devices'>;
+type Context = Pick<Gateway, 'users' | 'devices' | 'name' | 'clock'>;
 
 /** Ends one exchange when something ends that it was granted for: the user's session, the state of a machine. */
 export class GrantWatch {
@@ -30,8 +30,14 @@ export class GrantWatch {
     return this.#revoked;
   }
 
-  /** @param abort breaks off what runs; where nothing runs yet, {@link revoked} is looked at before it begins */
-  begin({ user, endpoint, node, demand, at }: Lease, gateway: Context, abort: (cause: Denied) => void): void {
+  /**
+   * What the grant rests on is looked at once more: it may have ended while others were asked, before anybody watched.
+   * @param abort breaks off what runs; where nothing runs yet, {@link revoked} is looked at before it begins
+   * @throws Denied `assertion.revoked`, `device.*`
+   */
+  begin(lease: Lease, gateway: Context, abort: (cause: Denied) => void): void {
+    const { user, endpoint, node, demand, at } = lease;
+    requireStanding(lease, gateway);
     const end = (cause: Denied): void => {
       this.#revoked ??= cause;
       abort(cause);
@@ -47,5 +53,18 @@ export class GrantWatch {
   /** The exchange is over. */
   end(): void {
     for (const release of this.#releases) release();
+  }
+}
+
+function requireStanding({ user, endpoint }: Lease, { users, name, clock }: Context): void {
+  try {
+    if (user !== undefined) users.revocations.requireValid({ claims: user.assertion });
+  } catch (thrown) {
+    throw challenged(thrown, undefined);
+  }
+  try {
+    endpoint?.machine.requireCurrent(clock.now());
+  } catch (thrown) {
+    throw thrown instanceof Denied ? deviceChallenged(thrown, name) : thrown;
   }
 }

@@ -1,6 +1,5 @@
 import type { ExchangeId } from '../core/ids.ts';
 import type { OnceId } from '../message/single-use.ts';
-import type { PresentedDevice } from './devices.ts';
 import type { Gateway } from './gateway.ts';
 import { challenged, type PresentedUser } from './users.ts';
 
@@ -9,7 +8,6 @@ export interface UsedUp {
   /** A gateway may be both ends of an exchange: each uses an id once. */
   readonly role: 'c' | 'p';
   readonly user: PresentedUser | undefined;
-  readonly endpoint: PresentedDevice | undefined;
   /** A message of a peer; the ids of our own are fresh. */
   readonly message?: { readonly from: string; readonly id: ExchangeId };
 }
@@ -20,8 +18,8 @@ export interface UsedUp {
  * @throws Denied, Unavailable `gateway.replicas`
  */
 export async function takeEverywhere(
-  { replicas, users, clock }: Pick<Gateway, 'replicas' | 'users' | 'clock'>,
-  { role, user, endpoint, message }: UsedUp,
+  { replicas, users }: Pick<Gateway, 'replicas' | 'users'>,
+  { role, user, message }: UsedUp,
 ): Promise<void> {
   if (replicas === undefined) return;
   const { assertion, proof } = user?.assertion.used ?? {};
@@ -31,10 +29,7 @@ export async function takeEverywhere(
   if (proof !== undefined) ids.push({ kind: 'proof', id: `${role} ${proof}` });
   try {
     await replicas.claim(ids);
-    // What it rests on may have ended meanwhile, and nobody watches over the exchange before it is admitted.
-    if (user !== undefined) users.revocations.requireValid({ claims: user.assertion });
   } catch (thrown) {
     throw challenged(thrown, role === 'c' ? users.nonces : undefined);
   }
-  endpoint?.machine.requireCurrent(clock.now());
 }
