@@ -12,6 +12,7 @@ import { within } from './deadline.ts';
 import type { DeviceNews } from './device-checks.ts';
 import { gather } from './gather.ts';
 import type { Gateway } from './gateway.ts';
+import { isCurrent } from './running-devices.ts';
 
 /** Where a consumer's gateway shows newer results of devices whose exchanges run at the provider. Nothing of an agency is carried. */
 export const DEVICE_PATH = '/.troad/device';
@@ -142,15 +143,4 @@ async function read(inflow: Parameters<typeof gather>[0]): Promise<string> {
   if (body.kind === 'whole') return body.bytes.toString('latin1');
   body.inflow.destroy(new Unavailable('link.broken', 'renewal too long'));
   throw new MalformedBytes('renewal: too long');
-}
-
-/** Not expired, and nothing newer is known. */
-export function isCurrent(machine: EndpointDevice, now: number): boolean {
-  try {
-    machine.requireCurrent(now);
-    return true;
-  } catch (thrown) {
-    if (!(thrown instanceof Denied)) throw thrown;
-    return false;
-  }
 }

@@ -9,8 +9,9 @@ import { DEVICE, formatRelayedDevice, parseShownDevice } from '../message/device
 import type { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import type { ClientConnection } from './arrival.ts';
-import { isCurrent, relayedNews, spread } from './device-news.ts';
+import { relayedNews, spread } from './device-news.ts';
 import type { Gateway } from './gateway.ts';
+import { isCurrent } from './running-devices.ts';
 
 /** What is asked of the gateway here. */
 type Context = Pick<Gateway, 'devices' | 'name' | 'clock' | 'registry' | 'link'>;

@@ -85,12 +85,11 @@ export class RunningDevices {
    * @returns names of the gateways that have to hear of it
    */
   renewed(machine: Machine): ReadonlySet<string> {
-    const now = this.#clock.now();
     const peers = new Set<string>();
+    if (!isCurrent(machine, this.#clock.now())) return peers;
     for (const running of [...(this.#byMachine.get(keyOf(machine)) ?? [])]) {
       if (running.machine.resultId === machine.resultId) continue;
       try {
-        machine.requireCurrent(now);
         if (running.minimum !== undefined) machine.requireAtLeast(running.minimum);
       } catch (thrown) {
         if (!(thrown instanceof Denied)) throw thrown;
@@ -115,6 +114,17 @@ export class RunningDevices {
   #expired(machine: Machine, end: End): void {
     // By the wall clock, which may have been set back: then the result is refused for another reason, and this still holds.
     end(new Denied('device.expired', `${machine.device}: not renewed`));
+  }
+}
+
+/** Not expired, and nothing newer is known. */
+export function isCurrent(machine: Machine, now: EpochMs): boolean {
+  try {
+    machine.requireCurrent(now);
+    return true;
+  } catch (thrown) {
+    if (!(thrown instanceof Denied)) throw thrown;
+    return false;
   }
 }
 

@@ -1,0 +1,87 @@
+import t from 'tap';
+import { AUDIENCE, bound, CONNECTION, KEYS, NOW, SIGNER, token } from '../../conformance/builders/ear.ts';
+import type { Denied } from '../core/errors.ts';
+import { EndpointDevice } from '../device/attested-device.ts';
+import type { EarContent } from '../device/ear.ts';
+import { DeviceRegister } from '../device/register.ts';
+import { Revocations, signRevocations } from '../device/revocations.ts';
+import { RunningDevices } from './running-devices.ts';
+
+const LEAST = { tpm: 'affirming', health: 'warning', residency: 'bound' } as const;
+const SECOND = NOW / 1000;
+
+function setUp(now = NOW) {
+  const register = new DeviceRegister();
+  const clock = { now: () => now, monotonic: () => now };
+  const running = new RunningDevices(register, clock);
+  const machine = (changes: Partial<EarContent> = {}) =>
+    EndpointDevice.verify(
+      { token: token(changes), binding: bound() },
+      CONNECTION,
+      AUDIENCE,
+      { keys: KEYS, register },
+      now,
+    );
+  const ended: string[] = [];
+  const end = (name: string) => (cause: Denied) => void ended.push(`${name} ${cause.code}`);
+  return { register, running, machine, ended, end };
+}
+
+void t.test('what runs goes on with a newer result, and tells where it has to be heard of', async (t) => {
+  const { running, machine, ended, end } = setUp();
+  const first = machine({ issuedAt: SECOND - 9 });
+  const over = running.register(first, LEAST, end('one'), 'gw.b07');
+  running.register(first, LEAST, end('two'), 'gw.b07');
+  running.register(first, undefined, end('three'));
+  t.ok(running.runsAt('gw.b07', first));
+  t.notOk(running.runsAt('gw.c01', first));
+  t.strictSame([...running.renewed(first)], [], 'nothing new');
+  const second = machine({ id: 'r2', issuedAt: SECOND - 5 });
+  t.strictSame([...running.renewed(second)], ['gw.b07']);
+  t.strictSame([...running.renewed(second)], [], 'told once');
+  t.equal(running.size, 3);
+  over();
+  t.equal(running.size, 2);
+  t.strictSame(ended, []);
+});
+
+void t.test('a worse result ends what demands more, and leaves the rest', async (t) => {
+  const { running, machine, ended, end } = setUp();
+  const first = machine({ issuedAt: SECOND - 9 });
+  running.register(first, LEAST, end('demanding'), 'gw.b07');
+  running.register(first, undefined, end('content'), 'gw.c01');
+  const worse = machine({ id: 'r2', issuedAt: SECOND - 5, tpm: { executables: 96 } });
+  t.strictSame([...running.renewed(worse)], ['gw.c01'], 'who ended need not hear');
+  t.strictSame(ended, ['demanding device.insufficient']);
+  t.equal(running.size, 1);
+});
+
+void t.test('an older result changes nothing that a newer one carries', async (t) => {
+  const { running, machine, ended, end } = setUp();
+  const older = machine({ issuedAt: SECOND - 9 });
+  const newer = machine({ id: 'r2', issuedAt: SECOND - 5 });
+  running.register(newer, LEAST, end('one'), 'gw.b07');
+  t.strictSame([...running.renewed(older)], []);
+  t.strictSame(ended, []);
+  t.ok(running.runsAt('gw.b07', newer));
+});
+
+void t.test('it ends when the result does, once, and not when it is over before', async (t) => {
+  const { running, machine, ended, end } = setUp(NOW + 179_960);
+  const short = machine();
+  running.register(short, LEAST, end('one'));
+  running.register(short, LEAST, end('over'))();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.strictSame(ended, ['one device.expired']);
+  t.equal(running.size, 0);
+});
+
+void t.test('a revocation ends it', async (t) => {
+  const { register, running, machine, ended, end } = setUp();
+  const first = machine();
+  running.register(first, LEAST, end('one'));
+  const list = signRevocations([{ device: first.device, epoch: 2, issuedBefore: 0 }], 1, SECOND, SIGNER);
+  register.revoke(Revocations.open(list, KEYS), NOW);
+  t.strictSame(ended, ['one device.revoked']);
+  t.equal(running.size, 0);
+});
