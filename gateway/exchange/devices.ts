@@ -28,8 +28,8 @@ interface Shown {
   readonly facts: DeviceConnection;
   readonly key: Buffer;
   text: string;
-  /** Keys of attestation services come from the registry: another registry, another verification. */
-  registry: string;
+  /** What {@link basisOf} gave: another one, another verification. */
+  basis: string;
   presented: PresentedDevice | undefined;
   unwatch: () => void;
 }
@@ -51,15 +51,15 @@ export function presentedDevice(
   const text = fieldValue(fields, DEVICE);
   const shown = connections.get(connection);
   const now = gateway.clock.now();
-  const registry = gateway.registry().sha256;
+  const basis = basisOf(member, gateway);
   try {
     if (text === undefined) {
       // Nothing was sent with this request: what is no longer good is nothing.
-      if (shown === undefined || shown.registry !== registry) return undefined;
+      if (shown === undefined || shown.basis !== basis) return undefined;
       const { presented } = shown;
       return presented !== undefined && isCurrent(presented.machine, now) ? presented : undefined;
     }
-    if (shown?.presented !== undefined && shown.text === text && shown.registry === registry) {
+    if (shown?.presented !== undefined && shown.text === text && shown.basis === basis) {
       shown.presented.machine.requireCurrent(now);
       return shown.presented;
     }
@@ -68,6 +68,9 @@ export function presentedDevice(
     throw thrown instanceof Denied ? challenged(thrown, gateway.name) : thrown;
   }
 }
+
+/** Where keys of attestation services come from: the registry, and whose the client system is. One connection may be several members'. */
+const basisOf = (member: MemberId, { registry }: Context): string => `${registry().sha256} ${member}`;
 
 function connect(connection: ClientConnection): Shown {
   const { certificate, exporter } = connection;
@@ -78,7 +81,7 @@ function connect(connection: ClientConnection): Shown {
     facts: { certificateSha256: base64url(sha256(certificate)), spkiSha256, exporter },
     key: Buffer.from(spkiSha256, 'base64url'),
     text: '',
-    registry: '',
+    basis: '',
     presented: undefined,
     unwatch: () => undefined,
   };
@@ -95,10 +98,9 @@ function show(
   gateway: Context,
 ): PresentedDevice {
   const { devices, name, clock } = gateway;
-  const registry = gateway.registry();
   const presented = parseShownDevice(text);
   const { register } = devices;
-  const checks = { keys: registry.attestorKeys('endpoint', member), register };
+  const checks = { keys: gateway.registry().attestorKeys('endpoint', member), register };
   const machine = EndpointDevice.verify(presented, shown.facts, name, checks, clock.now());
   const field = formatRelayedDevice({
     ...presented,
@@ -107,7 +109,7 @@ function show(
     key: shown.key,
   });
   shown.text = text;
-  shown.registry = registry.sha256;
+  shown.basis = basisOf(member, gateway);
   shown.presented = { machine, field };
   shown.unwatch();
   // Exchanges first: each says in its record why it ends. Then the connection, idle or not.
