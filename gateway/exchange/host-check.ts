@@ -1,3 +1,5 @@
+import type { NodeDevice } from '../device/attested-device.ts';
+import type { DeviceMinimum } from '../device/demand.ts';
 import type { LinkSession } from '../link/link.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
@@ -5,13 +7,20 @@ import type { Lease } from './grant-watch.ts';
 
 /**
  * The session is chosen after the decision: before a byte goes out on it, its host has to be as good as the agreement
- * demands. The record tells which one it was.
+ * demands, and as the one that the policy was shown. The record tells which one it was.
  * @returns asks that of a session. @throws Denied `device.node_required`, `device.node_insufficient`
  */
 export const hostCheck =
   ({ endpoint, node, demand }: Lease, { devices: { nodes } }: Gateway, dossier: Dossier) =>
   (session: LinkSession): void => {
-    const least = demand === 'none' ? undefined : demand.node;
-    const host = least === undefined ? nodes.of(session) : nodes.require(session, least);
+    let host = nodes.of(session);
+    for (const least of [demand === 'none' ? undefined : demand.node, node && levelsOf(node)])
+      if (least !== undefined) host = nodes.require(session, least);
     if (host?.resultId !== node?.resultId) dossier.devices(endpoint, host);
   };
+
+const levelsOf = ({ tpmTier, healthTier, residency }: NodeDevice): DeviceMinimum => ({
+  tpm: tpmTier,
+  health: healthTier,
+  residency,
+});
