@@ -13,6 +13,7 @@ interface Options {
   readonly bodyIdle?: number;
   readonly workers?: number;
   readonly devices: boolean;
+  readonly scenarios?: true;
   readonly service: readonly { readonly code: string; readonly url: string }[];
 }
 
@@ -26,6 +27,7 @@ export function registerSandbox(program: Command): void {
     .option('--body-idle <seconds>', 'end a transfer after so long a silence', seconds)
     .option('--workers <n>', 'threads of each gateway that carry exchanges, each with a log of its own', few)
     .option('--no-devices', 'without TPMs, and so without services that demand an attested machine')
+    .option('--scenarios', 'with the policies of policies/examples, and a service behind each')
     .option('--service <code=url>', 'offer another service of agency B (repeatable)', collect, [])
     .action(async (options: Options) => {
       process.exitCode = await runSandbox(options);
@@ -55,12 +57,24 @@ function collect(text: string, all: Options['service']): Options['service'] {
   return [...all, { code, url }];
 }
 
-async function runSandbox({ dir, json, service, bodyIdle, workers, devices }: Options): Promise<number> {
-  const { Sandbox } = await import('../sandbox/sandbox.ts');
+async function runSandbox({
+  dir,
+  json,
+  service,
+  bodyIdle,
+  workers,
+  devices,
+  scenarios,
+}: Options): Promise<number> {
+  const [{ Sandbox }, { examplesDir }] = await Promise.all([
+    import('../sandbox/sandbox.ts'),
+    import('../sandbox/bundle.ts'),
+  ]);
   const stopped = stopSignal();
   const sandbox = await Sandbox.start({
     ...(await sandboxOptions(dir, devices)),
     extra: service,
+    ...(scenarios === true && { scenarios, bundle: examplesDir() }),
     ...(bodyIdle === undefined ? {} : { bodyIdleSeconds: bodyIdle }),
     ...(workers === undefined ? {} : { workers }),
     onLine: (_, line) => process.stderr.write(`${line}\n`),

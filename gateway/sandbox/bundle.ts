@@ -10,3 +10,6 @@ export function bundleDir(): string {
   }
   throw new Error('policies/bundle is missing from this installation');
 }
+
+/** The bundle of the scenario policies, `policies/examples`. */
+export const examplesDir = (): string => join(dirname(bundleDir()), 'examples', 'bundle');

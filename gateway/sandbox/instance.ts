@@ -41,6 +41,8 @@ export interface OfferedService {
   readonly assertion?: AgreementRow['assertion'];
   /** What is demanded of the machines; in the same way. */
   readonly device?: AgreementRow['device'];
+  /** What is at stake, in a word of the policy; `general` when it says nothing. */
+  readonly class?: string;
 }
 
 /** For how many workers the registry of a sandbox has keys of logs. */
@@ -259,7 +261,7 @@ const serviceRow = (provider: Agency, { code, title }: OfferedService): ServiceR
 const agreementRow = (
   consumer: Agency,
   provider: Agency,
-  { code, methods = ['*'], assertion = 'none', device = 'none' }: OfferedService,
+  { code, methods = ['*'], assertion = 'none', device = 'none', class: stake }: OfferedService,
   now: EpochMs,
 ): AgreementRow => ({
   id: `TW-SANDBOX-${code}`,
@@ -274,4 +276,5 @@ const agreementRow = (
   // In as many words: most services are used by systems, no person signs in, and any machine will do.
   assertion,
   device,
+  ...(stake === undefined ? {} : { class: stake }),
 });

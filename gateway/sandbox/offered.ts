@@ -1,4 +1,5 @@
 import type { OfferedService } from './instance.ts';
+import { SCENARIOS } from './scenario-services.ts';
 
 /** A service that whoever starts the sandbox adds. */
 export interface ExtraService {
@@ -15,6 +16,15 @@ const TITLES = {
   attested: { en: 'All of the above, for attested machines', zh: '以上各項服務，僅限經鑑別之設備' },
 } as const;
 
+/** Those of the scenario policies, by the class of their agreement: policies/examples. */
+const SCENARIO_TITLES: Readonly<Record<(typeof SCENARIOS)[number], OfferedService['title']>> = {
+  corpus: { en: 'AI training corpus under licence terms', zh: '依授權條款提供之 AI 訓練語料' },
+  household: { en: 'Household register, by policy', zh: '戶籍登記資料（依政策）' },
+  messages: { en: 'Short messages from 111', zh: '111 政府專屬短碼簡訊' },
+  tokens: { en: 'Token stream from a compute pool', zh: '算力池的符元串流' },
+  weather: { en: 'Weather feed', zh: '氣象資料' },
+};
+
 /** @param attested whether the machines have TPMs */
 export const offeredServices = (
   url: string,
@@ -30,6 +40,19 @@ export const offeredServices = (
   ...demandingServices(url, attested),
   ...extra.map(({ code, url: where }) => ({ code, url: where, title: { en: code, zh: code } })),
 ];
+
+/**
+ * What the agreements leave open the policy closes: only the household register's names what it demands of user and machine,
+ * so that a client is told what to come back with.
+ */
+export const scenarioServices = (url: string, attested: boolean): readonly OfferedService[] =>
+  SCENARIOS.map((scenario) => ({
+    code: scenario,
+    url: `${url}/${scenario}`,
+    title: SCENARIO_TITLES[scenario],
+    class: scenario,
+    ...(scenario === 'household' ? personAndMachine(attested) : {}),
+  }));
 
 /** Weak, because the clock of a TPM that lost its power is not to be trusted for a while after. */
 const MACHINE = { tpm: 'warning', health: 'warning', residency: 'bound' } as const;
@@ -51,8 +74,12 @@ function demandingServices(url: string, attested: boolean): OfferedService[] {
       url: `${url}/registry`,
       title: TITLES.registry,
       methods: ['GET', 'HEAD'],
-      assertion: { ial: 2, aal: 3, fal: 2, maxAgeSeconds: 900, proof: 'required' },
-      device: both,
+      ...personAndMachine(attested),
     },
   ];
 }
+
+const personAndMachine = (attested: boolean): Pick<OfferedService, 'assertion' | 'device'> => ({
+  assertion: { ial: 2, aal: 3, fal: 2, maxAgeSeconds: 900, proof: 'required' },
+  device: attested ? { endpoint: MACHINE } : 'none',
+});

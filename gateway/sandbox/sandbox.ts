@@ -7,7 +7,7 @@ import { SwtpmMissing } from './devices/soft-tpm.ts';
 import { writeGatewayFile, type Ports, type SandboxSettings } from './gateway-file.ts';
 import { PackageMissing } from './idp/packages.ts';
 import { SandboxInstance, type Agency, type OfferedService } from './instance.ts';
-import { type ExtraService, offeredServices } from './offered.ts';
+import { type ExtraService, offeredServices, scenarioServices } from './offered.ts';
 import { PortBlock } from './ports.ts';
 import { releasePolicy } from './release-policy.ts';
 import { ServiceProcess } from './service-process.ts';
@@ -57,6 +57,8 @@ export interface SandboxOptions {
   readonly workers?: number;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
+  /** Offer the services of the scenario policies; they want their bundle. */
+  readonly scenarios?: true;
   /** Services beside `echo`, `files` and `events`. */
   readonly extra?: readonly ExtraService[];
   /** Lines that the gateways write (their logs). */
@@ -117,7 +119,11 @@ export class Sandbox {
     const gatewayA = `https://127.0.0.1:${portsA.https}`;
     const devices = await machines(options, { instance, a, b, gateway: gatewayA, ports: devicePorts });
     if (devices !== undefined) opened.push(() => devices.stop());
-    const offered = offeredServices(services.url, devices !== undefined, options.extra ?? []);
+    const attested = devices !== undefined;
+    const offered = [
+      ...offeredServices(services.url, attested, options.extra ?? []),
+      ...(options.scenarios === true ? scenarioServices(services.url, attested) : []),
+    ];
     const linked = [
       { agency: a, linkPort: portsA.link },
       { agency: b, linkPort: (await options.linkVia?.(portsB.link)) ?? portsB.link },

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { lookUp } from './records.ts';
+import { answerScenario, isScenario } from './scenario-services.ts';
 
 /** What the services saw, so that a test can prove that a refused request never got there. */
 export interface Seen {
@@ -14,7 +15,7 @@ export interface Seen {
 }
 
 export interface SandboxServices {
-  /** Base URL; the services are `echo`, `files`, `events`, `cases` and `registry` below it. */
+  /** Base URL; the services are `echo`, `files`, `events`, `cases`, `registry` and the scenarios' below it. */
   readonly url: string;
   readonly seen: Seen;
   close(): Promise<void>;
@@ -56,6 +57,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, seen: 
   request.once('end', () => {
     seen.complete++; // Node tells the end of a request only when its framing was complete
   });
+  if (isScenario(service)) return answerScenario(service, rest, request, response);
   switch (service) {
     case 'echo':
       return echo(request, response);
