@@ -168,23 +168,32 @@ void t.test(
     await store(t, { port: running.port }); // empty
     await until(() => /forgotten/.test(one.trouble ?? ''));
     await t.rejects(one.claim([{ kind: 'message', id: 'm' }]), { code: 'gateway.replicas' });
-    clock.now = 2999;
+    clock.now = 2000;
     t.match(one.trouble, /waiting 1 s/);
-    const fresh = await replica(t, addressOf(running), { monotonic, hasTaken: () => true });
-    t.equal(
-      fresh.trouble,
-      undefined,
-      'a replica that starts now finds the memory that the first one has begun',
-    );
-    clock.now = 3000;
+    // Another replica that starts now, or another worker of the same: it knows of no other memory, but of the hold.
+    const late = await replica(t, addressOf(running), { monotonic });
+    t.match(late.trouble, /forgotten/);
+    await t.rejects(late.claim([{ kind: 'message', id: 'm' }]), { code: 'gateway.replicas' });
+    clock.now = 5000;
     t.equal(one.trouble, undefined);
+    t.equal(late.trouble, undefined);
     await one.claim([{ kind: 'message', id: 'm' }]);
   },
 );
 
 void t.test('a process that remembers and a store that does not: the same', { skip }, async (t) => {
-  const one = await replica(t, addressOf(await store(t)), { hasTaken: () => true, monotonic: () => 0 });
-  t.match(one.trouble, /forgotten/);
+  const at = addressOf(await store(t));
+  const workers = Array.from({ length: 4 }, () =>
+    replica(t, at, { hasTaken: () => true, monotonic: () => 0 }),
+  );
+  for (const worker of await Promise.all(workers)) t.match(worker.trouble, /forgotten/);
+});
+
+void t.test('a new store and nobody who remembers: nothing is waited for', { skip }, async (t) => {
+  const at = addressOf(await store(t));
+  const [one, other] = [await replica(t, at), await replica(t, at, { hasTaken: () => true })];
+  t.equal(one.trouble, undefined);
+  t.equal(other.trouble, undefined, 'it finds a memory that nobody knew to be incomplete');
 });
 
 void t.test('a store that would evict, or refuses to write, is not used', { skip }, async (t) => {

@@ -137,15 +137,25 @@ export class SharedStore implements SharedOnce {
       throw new Error('the store may evict what was used: set maxmemory-policy noeviction');
   }
 
-  /** A store that was emptied, or stands in for another, does not know what was used. */
+  /**
+   * A store that was emptied, or stands in for another, does not know what was used. Whoever notices says so in the store:
+   * replicas and workers that begin meanwhile remember nothing that would tell them.
+   */
   async #requireMemory(connection: StoreConnection): Promise<void> {
     const { random, monotonic, hasTaken, windowMs } = this.#options;
-    const key = `${this.#prefix}life`;
-    const isNew = (await connection.ask(['SET', key, random(), 'NX'])) === 'OK';
-    const life = String(await connection.ask(['GET', key]));
-    const forgot = this.#life === undefined ? isNew && hasTaken() : this.#life !== life;
-    this.#life = life;
-    if (forgot) this.#holdUntil = monotonic() + Math.max(...Object.values(windowMs));
+    const [life, hold] = [`${this.#prefix}life`, `${this.#prefix}hold`];
+    const found = await connection.ask(['GET', life]);
+    const forgot = this.#life === undefined ? found === null && hasTaken() : this.#life !== found;
+    // The hold first: where there is a new life, it is known whether anything came before it.
+    if (forgot)
+      await connection.ask(['SET', hold, '1', 'PX', String(Math.max(...Object.values(windowMs))), 'NX']);
+    if (found === null) await connection.ask(['SET', life, random(), 'NX']);
+    const left = Number(await connection.ask(['PTTL', hold]));
+    const name = await connection.ask(['GET', life]);
+    if (typeof name !== 'string' || !Number.isSafeInteger(left))
+      throw new Error('the store does not keep what it is told');
+    this.#life = name;
+    this.#holdUntil = Math.max(this.#holdUntil, monotonic() + left);
   }
 
   #tell(trouble: string | undefined): void {
