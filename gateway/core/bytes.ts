@@ -36,6 +36,9 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
 const oneShot = (bytes: Uint8Array | string): Buffer =>
   Buffer.from(hash('sha256', bytes, 'binary'), 'latin1');
 
+/** SHA-256 of a text in UTF-8, base64url. */
+export const sha256Text = (text: string): string => hash('sha256', text, 'base64url');
+
 const scratch = Buffer.allocUnsafeSlow(8 * 1024);
 
 /** Small parts side by side, valid until the next call; undefined when they are not small. */

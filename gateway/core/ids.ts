@@ -15,6 +15,7 @@ export type ServiceId = string & { readonly service: never };
 function isCanonicalPart(part: string): boolean {
   if (part === '' || part.length > 255 || part === '.' || part === '..') return false;
   if (!/^(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+$/.test(part)) return false;
+  if (!part.includes('%')) return true; // unreserved characters only: nothing to decode
   try {
     const text = decodeURIComponent(part);
     // X-Road lets a slash stand inside a part as %2F. Whatever else could start a second reading is refused.
@@ -44,9 +45,19 @@ export const parseSubsystemId = (text: string): SubsystemId | undefined =>
 export const parseServiceId = (text: string): ServiceId | undefined =>
   parseId(text, 5) as ServiceId | undefined;
 
-export const memberOf = (id: SubsystemId | ServiceId): MemberId => id.split('/', 3).join('/') as MemberId;
-export const subsystemOf = (id: ServiceId): SubsystemId => id.split('/', 4).join('/') as SubsystemId;
+export const memberOf = (id: SubsystemId | ServiceId): MemberId => firstParts(id, 3) as MemberId;
+export const subsystemOf = (id: ServiceId): SubsystemId => firstParts(id, 4) as SubsystemId;
 export const serviceCodeOf = (id: ServiceId): string => id.slice(id.lastIndexOf('/') + 1);
+
+/** An id has more parts than are asked for, or as many. */
+function firstParts(id: string, parts: number): string {
+  let end = -1;
+  for (let part = 0; part < parts; part++) {
+    end = id.indexOf('/', end + 1);
+    if (end < 0) return id;
+  }
+  return id.slice(0, end);
+}
 
 /** 128 bits that name one exchange at both gateways: RFC 9421 nonce, log key, X-Road request id. Base64url, 22 characters. */
 export type ExchangeId = string & { readonly exchange: never };
@@ -64,5 +75,5 @@ export function parseExchangeId(text: string): ExchangeId | undefined {
 /** The same 128 bits as a UUID (RFC 9562 version 8 layout is not forced: X-Road asks for the shape only). */
 export function toUuid(id: ExchangeId): string {
   const hex = Buffer.from(id, 'base64url').toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -28,7 +28,7 @@ export function decide(
   for (const agreement of agreements.length === 0 ? [undefined] : agreements) {
     try {
       const grant = Grant.decide(ask(agreement), engine);
-      note(gateway, dossier, grant.decision);
+      note(gateway, dossier, grant.decision, grant.inputDigest);
       return grant;
     } catch (thrown) {
       if (!(thrown instanceof PolicyDenied)) throw thrown;
@@ -37,19 +37,19 @@ export function decide(
     }
   }
   if (denied === undefined) throw new Error('the policy was not asked'); // the loop above runs at least once
-  note(gateway, dossier, denied.decision);
+  note(gateway, dossier, denied.decision, sha256(denied.decision.inputBytes));
   if (agreements.length === 0) throw new Denied('agreement.missing', denied.message, { cause: denied });
   throw challenge ?? denied;
 }
 
-function note(gateway: Gateway, dossier: Dossier, decision: Decision): void {
+function note(gateway: Gateway, dossier: Dossier, decision: Decision, inputDigest: Uint8Array): void {
   gateway.decided(dossier.id, decision);
   dossier.policyInput = decision.inputBytes;
   dossier.learn({
     pol: {
       b: decision.bundleDigest,
       e: decision.entrypoint,
-      i: base64url(sha256(decision.inputBytes)),
+      i: base64url(inputDigest),
       o: decision.resultDigest,
       allow: decision.allow,
       tier: decision.tier,

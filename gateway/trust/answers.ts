@@ -1,10 +1,8 @@
+import type { Answer } from './decision.ts';
 import type { PolicyInput } from './input.ts';
 
 /** UTF-16 units of questions and answers kept at most; some hundred questions. */
 const MAX_UNITS = 1 << 20;
-
-/** An answer around the id that it echoes. */
-type Around = readonly [before: string, behind: string];
 
 /**
  * Answers of one policy to questions it was asked before. A policy computes from its input alone (module-abi.ts: it can
@@ -13,25 +11,22 @@ type Around = readonly [before: string, behind: string];
  * by a replay of the log: the digest of what it would have said differs.
  */
 export class Answers {
-  readonly #known = new Map<string, Around>();
+  readonly #known = new Map<string, Answer>();
   #units = 0;
 
-  /** Text of the result set, or undefined when it has to be asked. */
-  recall({ question, decisionId }: PolicyInput): string | undefined {
-    const known = this.#known.get(question);
-    return known && known[0] + decisionId + known[1];
+  /** Undefined when it has to be asked. */
+  recall({ question }: PolicyInput): Answer | undefined {
+    return this.#known.get(question);
   }
 
-  keep({ question, decisionId }: PolicyInput, answer: string): void {
-    const [before, behind, ...more] = answer.split(decisionId);
-    // Not exactly one echo: what another id would have got is not known.
-    if (before === undefined || behind === undefined || more.length > 0) return;
-    this.#units += question.length + answer.length;
+  keep({ question }: PolicyInput, answer: Answer): void {
+    const units = question.length + answer.units;
+    this.#units += units;
     // Old questions are those of past seconds: nobody asks them again, and the present ones are soon asked anew.
     if (this.#units > MAX_UNITS) {
       this.#known.clear();
-      this.#units = question.length + answer.length;
+      this.#units = units;
     }
-    this.#known.set(question, [before, behind]);
+    this.#known.set(question, answer);
   }
 }

@@ -1,4 +1,4 @@
-import { base64url, sha256 } from '../core/bytes.ts';
+import { sha256Text } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { hasExactly, isObject } from './canonical.ts';
 import { parseObligations, percent, type Obligations } from './obligations.ts';
@@ -37,54 +37,74 @@ export interface Decision extends Verdict {
 
 const MEMBERS = ['allow', 'decision_id', 'obligations', 'reasons', 'score', 'threshold', 'tier'];
 
-/**
- * Reads a policy's result set. The schema is closed: anything but one complete, consistent answer to this very question
- * is no answer. `"true"`, `1`, two results, none, a forgotten or an additional member all end here.
- * @param decisionId what was asked; an echo of another proves that the input never reached the policy
- * @param known every reason code the bundle has texts for
- * @throws MalformedBytes
- */
-export function parseVerdict(
+/** What a policy answered to a question, whoever asks: a {@link Verdict}, but for what the id of the exchange makes. */
+export class Answer {
+  declare protected readonly nominal: never;
+  readonly #verdict: Omit<Verdict, 'resultDigest'>;
+  /** The result in RFC 8785 form, around the id. */
+  readonly #around: readonly [before: string, behind: string];
+
+  private constructor(verdict: Omit<Verdict, 'resultDigest'>) {
+    const { allow, obligations, reasons, score, threshold, tier } = verdict;
+    this.#verdict = verdict;
+    // The members in alphabetical order: RFC 8785 without sorting.
+    const behind = JSON.stringify({ obligations, reasons, score, threshold, tier });
+    this.#around = [`{"allow":${String(allow)},"decision_id":`, `,${behind.slice(1)}`];
+  }
+
+  /** Of its text, in UTF-16 units: about what it takes. */
+  get units(): number {
+    return this.#around[0].length + this.#around[1].length;
+  }
+
+  verdict(decisionId: string): Verdict {
+    const [before, behind] = this.#around;
+    return { ...this.#verdict, resultDigest: sha256Text(before + JSON.stringify(decisionId) + behind) };
+  }
+
+  /**
+   * Reads a policy's result set. The schema is closed: anything but one complete, consistent answer to this very question
+   * is no answer. `"true"`, `1`, two results, none, a forgotten or an additional member all end here.
+   * @param decisionId what was asked; an echo of another proves that the input never reached the policy
+   * @param known every reason code the bundle has texts for
+   * @throws MalformedBytes
+   */
+  static read(results: unknown, decisionId: string, known: ReadonlyMap<string, unknown>): Answer {
+    if (!Array.isArray(results)) throw new MalformedBytes('no result set');
+    const [only, ...others]: readonly unknown[] = results;
+    if (results.length !== 1)
+      throw new MalformedBytes(`${others.length + (only === undefined ? 0 : 1)} results`);
+    if (!isObject(only) || !hasExactly(only, ['result'])) throw new MalformedBytes('not a result');
+    const result = only['result'];
+    if (!isObject(result) || !hasExactly(result, MEMBERS)) {
+      throw new MalformedBytes(`result is not an object of ${MEMBERS.join(', ')}`);
+    }
+    const { decision_id: echo, allow, reasons } = result;
+    if (echo !== decisionId || decisionId === '')
+      throw new MalformedBytes('decision_id is not the one asked');
+    if (typeof allow !== 'boolean') throw new MalformedBytes('allow is not a boolean');
+    if (!isListOf(reasons, known)) throw new MalformedBytes('reasons are not a list of known codes');
+    // An allow with objections, or a denial nobody can explain, is a policy that contradicts itself.
+    if (allow !== (reasons.length === 0))
+      throw new MalformedBytes(`allow is ${allow}, ${reasons.length} reasons`);
+    const obligations = parseObligations(result['obligations'], allow);
+    const score = percent(result['score'], 'score');
+    const threshold = percent(result['threshold'], 'threshold');
+    const tier = TIERS.find((word) => word === result['tier']);
+    if (tier === undefined) throw new MalformedBytes(`tier is not one of ${TIERS.join(', ')}`);
+    // The same, in numbers.
+    if (allow && (score < threshold || tier === 'none'))
+      throw new MalformedBytes(`allow with score ${score} of ${threshold}, tier ${tier}`);
+    return new Answer({ allow, reasons, obligations, tier, score, threshold });
+  }
+}
+
+/** {@link Answer.read} and the verdict on this very question. @throws MalformedBytes */
+export const parseVerdict = (
   results: unknown,
   decisionId: string,
   known: ReadonlyMap<string, unknown>,
-): Verdict {
-  if (!Array.isArray(results)) throw new MalformedBytes('no result set');
-  const [only, ...others]: readonly unknown[] = results;
-  if (results.length !== 1)
-    throw new MalformedBytes(`${others.length + (only === undefined ? 0 : 1)} results`);
-  if (!isObject(only) || !hasExactly(only, ['result'])) throw new MalformedBytes('not a result');
-  const result = only['result'];
-  if (!isObject(result) || !hasExactly(result, MEMBERS)) {
-    throw new MalformedBytes(`result is not an object of ${MEMBERS.join(', ')}`);
-  }
-  const { decision_id: echo, allow, reasons } = result;
-  if (echo !== decisionId || decisionId === '') throw new MalformedBytes('decision_id is not the one asked');
-  if (typeof allow !== 'boolean') throw new MalformedBytes('allow is not a boolean');
-  if (!isListOf(reasons, known)) throw new MalformedBytes('reasons are not a list of known codes');
-  // An allow with objections, or a denial nobody can explain, is a policy that contradicts itself.
-  if (allow !== (reasons.length === 0))
-    throw new MalformedBytes(`allow is ${allow}, ${reasons.length} reasons`);
-  const obligations = parseObligations(result['obligations'], allow);
-  const score = percent(result['score'], 'score');
-  const threshold = percent(result['threshold'], 'threshold');
-  const tier = TIERS.find((word) => word === result['tier']);
-  if (tier === undefined) throw new MalformedBytes(`tier is not one of ${TIERS.join(', ')}`);
-  // The same, in numbers.
-  if (allow && (score < threshold || tier === 'none'))
-    throw new MalformedBytes(`allow with score ${score} of ${threshold}, tier ${tier}`);
-  // The members in alphabetical order: RFC 8785 without sorting.
-  const canonical = JSON.stringify({
-    allow,
-    decision_id: decisionId,
-    obligations,
-    reasons,
-    score,
-    threshold,
-    tier,
-  });
-  return { allow, reasons, obligations, tier, score, threshold, resultDigest: base64url(sha256(canonical)) };
-}
+): Verdict => Answer.read(results, decisionId, known).verdict(decisionId);
 
 function isListOf(value: unknown, known: ReadonlyMap<string, unknown>): value is readonly string[] {
   return (

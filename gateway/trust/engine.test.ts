@@ -6,6 +6,7 @@ import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
 import type { ExchangeId, SubsystemId } from '../core/ids.ts';
 import { Answers } from './answers.ts';
+import { Answer } from './decision.ts';
 import { canonicalJson } from './canonical.ts';
 import { MAX_INPUT_BYTES, PolicyEngine } from './engine.ts';
 import { Grant, PolicyDenied } from './grant.ts';
@@ -309,24 +310,42 @@ void t.test('any other difference is another question', async (t) => {
   }
 });
 
-void t.test('answers that do not echo the id exactly once are not kept', async (t) => {
-  const input = asked('A');
-  const answers = new Answers();
-  answers.keep(input, '[]');
-  answers.keep(input, `["${ID('A')}","${ID('A')}"]`);
-  t.equal(answers.recall(input), undefined);
-  answers.keep(input, `["${ID('A')}"]`);
-  t.equal(answers.recall(asked('Q')), `["${ID('Q')}"]`);
+void t.test('what is no answer is not kept: it is asked again', async (t) => {
+  for (const answer of ['[]', JSON.stringify([{ result: { ...EMPTY, decision_id: ID('B') } }])]) {
+    const engine = load({ body: [...op.trapTheSecondTime, ...op.answer], answer });
+    t.throws(() => engine.decide(asked('A')), { code: 'policy.undefined' });
+    t.throws(() => engine.decide(asked('A')), { code: 'policy.failed' }, 'evaluated, which traps');
+  }
+});
+
+void t.test('denials are remembered too, each with the digest of its own result', async (t) => {
+  const denial = (id: string, engine: PolicyEngine) => {
+    try {
+      engine.decide(asked(id, { agreement: undefined }));
+    } catch (thrown) {
+      if (thrown instanceof PolicyDenied) return thrown.decision;
+    }
+    throw new Error('not denied');
+  };
+  const digests = ['A', 'Q', 'g'].map((id) => denial(id, shipped).resultDigest);
+  t.equal(new Set(digests).size, 3);
+  t.same(
+    digests,
+    ['A', 'Q', 'g'].map((id) => denial(id, PolicyEngine.load(shippedBundle())).resultDigest),
+    'as engines that remember nothing say',
+  );
 });
 
 void t.test('what is kept is bounded', async (t) => {
   const answers = new Answers();
+  const result = { ...EMPTY, decision_id: ID('A'), allow: true };
+  const answer = Answer.read([{ result }], ID('A'), new Map());
   const first = asked('A');
-  answers.keep(first, `["${ID('A')}"]`);
-  t.ok(answers.recall(first));
+  answers.keep(first, answer);
+  t.equal(answers.recall(first), answer);
   for (let i = 0; i < 4000; i += 1) {
     const other = asked('A', { now: consumerFacts().now + i * 1000 + 1000 });
-    answers.keep(other, `["${ID('A')}"]`);
+    answers.keep(other, answer);
     if (i === 0) t.ok(answers.recall(first), 'room for several');
   }
   t.equal(answers.recall(first), undefined);

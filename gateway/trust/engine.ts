@@ -4,7 +4,7 @@ import { Answers } from './answers.ts';
 import type { Bundle, ReasonTexts } from './bundle.ts';
 import { BundleFault, BundleRefused } from './bundle-refused.ts';
 import { isObject, parseCanonicalJson } from './canonical.ts';
-import type { Decision } from './decision.ts';
+import { Answer, type Decision } from './decision.ts';
 import { decisionOf, Grant } from './grant.ts';
 import type { PolicyInput } from './input.ts';
 import { PolicyInstance } from './policy-instance.ts';
@@ -79,14 +79,14 @@ export class PolicyEngine {
   }
 
   /**
-   * The result set for an input, unread.
+   * The result set for an input, unread, or an {@link Answer}.
    * @param text JSON object
    * @param asked whose text it is: then a like question of the same second is not evaluated twice
    * @throws Unavailable `policy.failed`
    */
   evaluate(text: string, asked?: PolicyInput): unknown {
     const known = asked && this.#answers.recall(asked);
-    if (known !== undefined) return JSON.parse(known);
+    if (known !== undefined) return known;
     return this.#evaluate(() => {
       // Of UTF-16 units; JSON text of ours is at least that long in bytes, and no input comes near.
       if (text.length > MAX_INPUT_BYTES) throw new Error(`input of ${text.length} characters`);
@@ -101,11 +101,21 @@ export class PolicyEngine {
     try {
       const answer = (this.#instance ??= new PolicyInstance(this.#bundle)).evaluate(read());
       const results: unknown = JSON.parse(answer);
-      if (asked !== undefined) this.#answers.keep(asked, answer);
-      return results;
+      return asked === undefined ? results : this.#remember(results, asked);
     } catch (thrown) {
       this.#instance = undefined;
       throw new Unavailable('policy.failed', describe(thrown), { cause: thrown });
+    }
+  }
+
+  #remember(results: unknown, asked: PolicyInput): unknown {
+    try {
+      const answer = Answer.read(results, asked.decisionId, this.reasons);
+      this.#answers.keep(asked, answer);
+      return answer;
+    } catch (cause) {
+      if (cause instanceof MalformedBytes) return results; // whoever reads it says what is wrong with it
+      throw cause;
     }
   }
 }

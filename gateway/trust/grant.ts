@@ -1,7 +1,7 @@
 import { sha256 } from '../core/bytes.ts';
 import { Denied, MalformedBytes, Unavailable } from '../core/errors.ts';
 import type { ReasonTexts } from './bundle.ts';
-import { parseVerdict, type Decision, type Tier } from './decision.ts';
+import { Answer, type Decision, type Tier } from './decision.ts';
 import type { PolicyInput } from './input.ts';
 import type { Obligations } from './obligations.ts';
 
@@ -12,7 +12,7 @@ export interface Evaluator {
   readonly reasons: ReadonlyMap<string, ReasonTexts>;
   /**
    * @param asked whose text it is, when a like question may have been answered before
-   * @returns the result set, as the module gave it. @throws Unavailable `policy.failed`
+   * @returns the result set, as the module gave it, or what was read in it. @throws Unavailable `policy.failed`
    */
   evaluate(text: string, asked?: PolicyInput): unknown;
 }
@@ -109,8 +109,10 @@ export interface Recorded {
 /** @throws Unavailable `policy.undefined` */
 export function decisionOf(results: unknown, asked: Asked, engine: Evaluator): Decision {
   try {
+    const answer =
+      results instanceof Answer ? results : Answer.read(results, asked.decisionId, engine.reasons);
     return {
-      ...parseVerdict(results, asked.decisionId, engine.reasons),
+      ...answer.verdict(asked.decisionId),
       decisionId: asked.decisionId,
       agreementId: asked.agreementId,
       bundleDigest: engine.bundleDigest,

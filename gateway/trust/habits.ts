@@ -16,6 +16,8 @@ const NORM_MINUTES = 5;
 const LEAST_NORM = { requests: 60, bytes: 16 << 20 } as const;
 /** More would not be told apart. */
 const MAX_PERCENT = 100_000;
+/** Percents are told in steps of this, in steps twice as wide above eight of them, and so on. */
+const STEP_PERCENT = 25;
 /** Refusals are counted in steps of this, the running one and the one before: the last five to ten minutes. */
 const REFUSALS_MS = 5 * MINUTE_MS;
 /** Days with requests before an hour can be unusual. At {@link HOURS_DAYS} the counts are halved: the old fades. */
@@ -148,7 +150,7 @@ class Norm {
     this.#turn(now);
     if (this.#minutes < NORM_MINUTES) return null;
     const percent = (this.#now / Math.max(this.#norm, this.#least)) * 100;
-    return Math.min(Math.floor(percent), MAX_PERCENT);
+    return Math.min(stepAbove(Math.floor(percent)), MAX_PERCENT);
   }
 
   /** A minute without anything says nothing about how much is usual when there is something. */
@@ -162,4 +164,15 @@ class Norm {
     this.#now = 0;
     this.#minute = minute;
   }
+}
+
+/**
+ * The end of the step that a percent lies in: 25, 50, … 200, 250, … 400, 500, … 800, 1000, … Told to the percent, each
+ * request of a busy minute would be a question of its own to the policy. A step is 25 wide, or a quarter of its percent at most,
+ * and its end is the worse one: nobody looks better for it.
+ */
+function stepAbove(percent: number): number {
+  let step = STEP_PERCENT;
+  while (percent > 8 * step) step *= 2;
+  return Math.ceil(percent / step) * step;
 }

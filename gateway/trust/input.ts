@@ -96,17 +96,24 @@ export class PolicyInput {
   readonly question: string;
   #bytes: Buffer | undefined;
 
-  private constructor(document: Document) {
-    for (const time of [document.now_ms, document.agreement?.from_ms, document.agreement?.until_ms]) {
+  private constructor(
+    exchange: ExchangeId,
+    now: EpochMs,
+    agreement: AgreementTerms | undefined,
+    facts: Facts,
+  ) {
+    for (const time of [now, agreement?.fromMs, agreement?.untilMs]) {
       if (time !== undefined && !Number.isSafeInteger(time))
         throw new Error('policy input: a time is no integer');
     }
-    this.decisionId = document.decision_id;
-    this.agreementId = document.agreement?.id;
-    this.question = JSON.stringify({ ...document, decision_id: '', now_ms: moment(document) });
-    // Inside a string a quotation mark is escaped: this is the member, and nothing that a client wrote.
-    const at = this.question.indexOf(EMPTY_ID) + EMPTY_ID.length - 1;
-    this.text = this.question.slice(0, at) + document.decision_id + this.question.slice(at);
+    const { assertion, clientSystem, device, node, peer, request, role, signals, threat } = facts;
+    // In alphabetical order, which is RFC 8785 without sorting; what is the same for many requests was written before.
+    const before = `{"agreement":${termsText(agreement)},"assertion":${text(assertion)},"client_system":${text(clientSystem)},"decision_id":"`;
+    const behind = `","device":${text(device)},"node":${text(node)},"now_ms":${moment(now, agreement)},"peer":${text(peer)},"request":${requestText(request)},"role":"${role}","signals":${text(signals)},"threat":${text(threat)}}`;
+    this.decisionId = exchange;
+    this.agreementId = agreement?.id;
+    this.question = before + behind;
+    this.text = before + exchange + behind;
   }
 
   /** {@link text} in UTF-8: what the log keeps and a replay evaluates. */
@@ -116,16 +123,13 @@ export class PolicyInput {
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
     const { exchange, now, client, user, endpoint, node, request, agreement, signals, threat } = facts;
-    return new PolicyInput({
-      agreement: terms(agreement),
+    return new PolicyInput(exchange, now, agreement, {
       assertion: shown(user),
-      client_system: { method: client.method, subsystem: client.subsystem },
-      decision_id: exchange,
+      clientSystem: { method: client.method, subsystem: client.subsystem },
       device: attested(endpoint, threat),
       node: attested(node, threat),
-      now_ms: now,
       peer: null,
-      request: asked(request.client, request.length, request.method, request.route),
+      request,
       role: 'consumer',
       signals,
       threat: known(threat, [endpoint, node], now),
@@ -155,16 +159,13 @@ export class PolicyInput {
         : result?.startsWith(`result="${endpoint.token}"`) !== true
     )
       throw new Error('policy input: another device');
-    return new PolicyInput({
-      agreement: terms(agreement),
+    return new PolicyInput(exchange.id, now, agreement, {
       assertion: shown(user),
-      client_system: null,
-      decision_id: exchange.id,
+      clientSystem: null,
       device: attested(endpoint, threat),
       node: attested(node, threat),
-      now_ms: now,
       peer: { gateway: peer.name, member: peer.member },
-      request: asked(client, exchange.length, view.method, route),
+      request: { client, length: exchange.length, method: view.method, route },
       role: 'provider',
       signals,
       threat: known(threat, [endpoint, node], now),
@@ -172,51 +173,54 @@ export class PolicyInput {
   }
 }
 
-const EMPTY_ID = '"decision_id":""';
-
 /**
  * The time as a policy sees it: the last whole second, or the agreement's own bound if that was passed since. So the
  * exchanges of one second ask the same question, and none of them finds an agreement open that has ended.
  */
-function moment({ now_ms: now, agreement }: Document): EpochMs {
-  const second = now - (now % 1000);
-  const bounds = agreement === null ? [] : [agreement.from_ms, agreement.until_ms];
-  return Math.max(second, ...bounds.filter((bound) => bound <= now));
+function moment(now: EpochMs, agreement: AgreementTerms | undefined): EpochMs {
+  let time = now - (now % 1000);
+  if (agreement === undefined) return time;
+  const { fromMs, untilMs } = agreement;
+  if (fromMs <= now) time = Math.max(time, fromMs);
+  if (untilMs <= now) time = Math.max(time, untilMs);
+  return time;
 }
 
 /**
- * policies/schemas/input.json. Wherever one of these is written the members stand in alphabetical order, so that
- * JSON.stringify writes RFC 8785 without sorting (seven times faster; a test holds it to that).
+ * The members of policies/schemas/input.json that differ between exchanges of one agreement. Wherever one of these is
+ * written the members stand in alphabetical order, so that JSON.stringify writes RFC 8785 (a test holds it to that).
  */
-interface Document {
-  readonly agreement: ReturnType<typeof terms>;
+interface Facts {
   readonly assertion: ReturnType<typeof shown>;
-  readonly client_system: { readonly method: ClientSystem['method']; readonly subsystem: SubsystemId } | null;
-  readonly decision_id: ExchangeId;
+  readonly clientSystem: { readonly method: ClientSystem['method']; readonly subsystem: SubsystemId } | null;
   /** The endpoint's attestation result and that of the peer's host. null: nothing presented. */
   readonly device: ReturnType<typeof attested>;
   readonly node: ReturnType<typeof attested>;
-  readonly now_ms: EpochMs;
   readonly peer: { readonly gateway: string; readonly member: MemberId } | null;
-  readonly request: ReturnType<typeof asked>;
+  readonly request: ConsumerFacts['request'];
   readonly role: 'consumer' | 'provider';
   readonly signals: SignalFacts;
   readonly threat: ThreatFacts | null;
 }
 
-function asked(client: SubsystemId, length: number | undefined, method: string, route: Route) {
-  return {
-    client,
-    content_length: length ?? null,
-    method,
-    path: route.rest,
-    provider_member: memberOf(route.service),
-    service: route.service,
-  };
+const text = (facts: object | string | number | null): string =>
+  facts === null ? 'null' : JSON.stringify(facts);
+
+function requestText({ client, length, method, route }: ConsumerFacts['request']): string {
+  return `{"client":${text(client)},"content_length":${text(length ?? null)},"method":${text(method)},"path":${text(route.rest)},"provider_member":${text(memberOf(route.service))},"service":${text(route.service)}}`;
 }
 
-function terms(agreement: AgreementTerms | undefined) {
-  if (agreement === undefined) return null;
+/** By agreement: the registry makes new ones when it changes, and nobody changes one. */
+const termsTexts = new WeakMap<AgreementTerms, string>();
+
+function termsText(agreement: AgreementTerms | undefined): string {
+  if (agreement === undefined) return 'null';
+  let written = termsTexts.get(agreement);
+  if (written === undefined) termsTexts.set(agreement, (written = JSON.stringify(terms(agreement))));
+  return written;
+}
+
+function terms(agreement: AgreementTerms) {
   return {
     assertion: demanded(agreement.assertion),
     class: agreement.class ?? 'general',

@@ -66,7 +66,7 @@ void t.test('a settled caller is not', async (t) => {
     address: 'known',
     device: 'known',
     hour: 'usual',
-    rate_percent: 1, // one of at least sixty
+    rate_percent: 25, // one of at least sixty: the first step
     refusals: 0,
     volume_percent: 0,
   });
@@ -113,14 +113,31 @@ void t.test('request rate against its own norm, which slowly follows', async (t)
   const burst = Array.from({ length: 300 }, () => ask(signals, { at: now }).rate_percent ?? -1);
   t.equal(burst.at(59), 100, 'sixty are never a burst');
   t.equal(burst.at(-1), 500);
-  t.equal(ask(signals, { at: now + MINUTE }).rate_percent, 1, 'the next minute begins at nothing');
+  t.equal(ask(signals, { at: now + MINUTE }).rate_percent, 25, 'the next minute begins at nothing');
   for (let minute = 2; minute < 60; minute++) {
     for (let i = 0; i < 300; i++) ask(signals, { at: now + minute * MINUTE });
   }
-  t.ok((ask(signals, { at: now + 61 * MINUTE }).rate_percent ?? 99) <= 1);
+  t.ok((ask(signals, { at: now + 61 * MINUTE }).rate_percent ?? 99) <= 25);
   for (let i = 1; i < 300; i++) ask(signals, { at: now + 61 * MINUTE });
   const usual = ask(signals, { at: now + 61 * MINUTE }).rate_percent ?? 999;
-  t.ok(usual <= 120, `after an hour of it that is the norm: ${usual} %`);
+  t.ok(usual <= 125, `after an hour of it that is the norm: ${usual} %`);
+});
+
+void t.test('percents are told in steps that no table of bounds on them can see', async (t) => {
+  const { signals, now } = settled();
+  const told = Array.from({ length: 1300 }, () => ask(signals, { at: now }).rate_percent ?? -1);
+  t.same(
+    [...new Set(told)],
+    [25, 50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 700, 800, 1000, 1200, 1400, 1600, 2000, 2400],
+  ); // prettier-ignore
+  for (const [index, percent] of told.entries()) {
+    const exact = Math.floor(((index + 1) * 100) / 60);
+    if (percent < exact || percent > exact + Math.max(25, exact / 4)) t.fail(`${exact} told as ${percent}`);
+    // The bounds of the shipped policy's data: what is told lies on the same side of each as what is.
+    for (const bound of [150, 300, 500, 1000]) {
+      if (percent <= bound !== exact <= bound) t.fail(`${exact} told as ${percent} crosses ${bound}`);
+    }
+  }
 });
 
 void t.test('volume', async (t) => {

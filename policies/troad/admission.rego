@@ -375,12 +375,10 @@ node_held if devices.held(input.node, input.agreement.device.node)
 # METADATA
 # title: Is the input exactly what this policy weighs?
 # description: >-
-#   Closed: a field this policy does not know is a fact it would silently ignore.
+#   Closed: a field this policy does not know is a fact it would silently ignore. Here and below each member is asked
+#   for by name, so that as many members are these and no others (comparing sets of names costs more).
 well_formed if {
-	object.keys(input) == {
-		"agreement", "assertion", "client_system", "decision_id", "device",
-		"node", "now_ms", "peer", "request", "role", "signals", "threat",
-	}
+	count(input) == 12
 	is_string(input.decision_id)
 	input.decision_id != ""
 	is_number(input.now_ms)
@@ -399,7 +397,7 @@ well_formed if {
 # METADATA
 # title: The request
 request_well_formed if {
-	object.keys(input.request) == {"client", "content_length", "method", "path", "provider_member", "service"}
+	count(input.request) == 6
 	is_string(input.request.client)
 	is_string(input.request.method)
 	is_string(input.request.path)
@@ -424,10 +422,7 @@ content_length_well_formed if {
 assertion_well_formed if input.assertion == null
 
 assertion_well_formed if {
-	object.keys(input.assertion) == {
-		"aal", "acr", "amr", "auth_time_ms", "bound_by", "fal",
-		"ial", "issuer", "member",
-	}
+	count(input.assertion) == 9
 	is_number(input.assertion.aal)
 	is_string(input.assertion.acr)
 	is_array(input.assertion.amr)
@@ -453,7 +448,7 @@ machine_well_formed(machine) if devices.well_formed(machine)
 peer_well_formed if input.peer == null
 
 peer_well_formed if {
-	object.keys(input.peer) == {"gateway", "member"}
+	count(input.peer) == 2
 	is_string(input.peer.gateway)
 	is_string(input.peer.member)
 }
@@ -463,7 +458,7 @@ peer_well_formed if {
 client_system_well_formed if input.client_system == null
 
 client_system_well_formed if {
-	object.keys(input.client_system) == {"method", "subsystem"}
+	count(input.client_system) == 2
 	is_string(input.client_system.method)
 	is_string(input.client_system.subsystem)
 }
@@ -516,7 +511,7 @@ minimum_well_formed(minimum) if devices.minimum_well_formed(minimum)
 # METADATA
 # title: What is unusual
 signals_well_formed if {
-	object.keys(input.signals) == {"address", "device", "hour", "rate_percent", "refusals", "volume_percent"}
+	count(input.signals) == 6
 	input.signals.address in {"known", "new"}
 	input.signals.device in {"known", "new", null}
 	input.signals.hour in {"usual", "unusual", null}
@@ -540,7 +535,7 @@ number_or_null(number) if is_number(number)
 threat_well_formed if input.threat == null
 
 threat_well_formed if {
-	object.keys(input.threat) == {"age_hours", "cvss_tenths", "epss_permille", "kev"}
+	count(input.threat) == 4
 	is_number(input.threat.kev)
 	every name in ["age_hours", "cvss_tenths", "epss_permille"] { number_or_null(input.threat[name]) }
 }

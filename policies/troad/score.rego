@@ -227,4 +227,7 @@ volume := steps(data.score.signals.volume_percent, input.signals.volume_percent)
 # METADATA
 # title: Level of a number in a table of upper bounds
 # description: The best row that covers it; 0 when it is above all of them, negative, or no number.
-steps(rows, number) := max({0} | {row.level | some row in rows; is_number(number); number >= 0; number <= row.max})
+steps(rows, number) := max([row.level | some row in rows; number <= row.max]) if {
+	is_number(number)
+	number >= 0
+} else := 0
