@@ -54,9 +54,9 @@ function differences(files) {
 
 async function main(args) {
   const opa = findOpa();
-  const files = await build(opa);
   const findings = lint(opa);
   if (findings.length > 0) throw new OpaFailed(findings.join('\n'));
+  const files = await build(opa);
   checkSources(opa, POLICIES);
   await withExamples(({ dir, own }) => checkSources(opa.in(dir), dir, own));
   if (args.includes('--check')) {
