@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { LogTail } from './harness/log-tail.ts';
 import { startSandbox } from './harness/sandbox.ts';
@@ -237,9 +238,16 @@ await t.test(
     });
     outgoing.on('error', () => undefined);
     outgoing.write(Buffer.alloc(300_000));
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const kinds = async (): Promise<string[]> => {
+      const all = await Promise.all([consumer, provider].map(({ log }) => new LogTail(log).records()));
+      return all.flat().flatMap((r) => ('xid' in r && r.xid === 'gone-client' ? [r.k] : []));
+    };
+    const seen = async (kind: string): Promise<void> => {
+      while ((await kinds()).filter((each) => each === kind).length < 2) await delay(20);
+    };
+    await seen('open');
     outgoing.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await seen('abort');
     t.equal(await complete(), before);
     for (const log of [consumer.log, provider.log]) {
       const records = (await new LogTail(log).records()).filter((r) => 'xid' in r && r.xid === 'gone-client');

@@ -139,8 +139,8 @@ void t.test('a session that ends takes its running stream along, and the next re
   t.equal(next.status, 401, 'an assertion from before is no use any more');
   t.match(next.body, /身分提供者|ended this session/);
   const before = other.events();
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  t.ok(other.events() > before, "another user's stream goes on");
+  while (other.events() === before) await new Promise((resolve) => setTimeout(resolve, 20));
+  t.pass("another user's stream goes on");
   await new Promise((resolve) => setTimeout(resolve, 1000)); // a new authentication is in a later second
   t.equal((await get('/cases', assertion('zhao'))).status, 200, 'who signs in again is in again');
   t.equal((await push(event('qian', 'credential-change', { change_type: 'revoke' }))).status, 202);

@@ -1,13 +1,22 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import type { CoreRecord } from '../gateway/evidence/record.ts';
 import { openSession } from './harness/link-client.ts';
 import { linkRequest, stolenKeys } from './harness/link-request.ts';
-import { ask, exchange, metric, newFolder, recordsOf, requireGoodLogs, startRoad } from './harness/road.ts';
+import {
+  ask,
+  begin,
+  exchange,
+  metric,
+  newFolder,
+  recordsOf,
+  requireGoodLogs,
+  serviceUrl,
+  startRoad,
+} from './harness/road.ts';
 
 // Two workers in each gateway: real processes, threads and sockets.
 
-t.setTimeout(90_000);
+t.setTimeout(180_000);
 
 await t.test('two workers share the load, each with its log', async (t) => {
   const { sandbox, lines, ready } = await startRoad(newFolder(t), 2);
@@ -39,10 +48,12 @@ await t.test('two workers share the load, each with its log', async (t) => {
     );
 
   await t.test('an orderly stop lets what runs end, in every worker', async (t) => {
-    const slow = Array.from({ length: 12 }, () => exchange(ready, '/files/4000000'));
-    await delay(60);
-    await sandbox.stop(); // throws unless both end with status 0
-    const ends = await Promise.all(slow);
+    const url = serviceUrl(ready, '/files/4000000');
+    // Nobody reads them yet, so each is under way when the stop comes.
+    const slow = await Promise.all(Array.from({ length: 12 }, () => begin(url)));
+    const stopping = sandbox.stop(); // throws unless both end with status 0
+    const ends = await Promise.all(slow.map((read) => read()));
+    await stopping;
     t.same(
       ends.map(({ status, body }) => [status, body.length]),
       ends.map(() => [200, 4_000_000]),

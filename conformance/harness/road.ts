@@ -47,21 +47,25 @@ interface Answer {
   readonly body: string;
 }
 
-/** One exchange on a connection of its own, so that the kernel chooses a worker anew. */
-export const ask = (url: string): Promise<Answer> =>
+/** An exchange whose answer has begun and is not read yet. @returns reads it */
+export const begin = (url: string): Promise<() => Promise<Answer>> =>
   new Promise((resolve, reject) => {
     request(url, { headers: { ...CLIENT, connection: 'close' }, agent: false }, (response) => {
-      buffer(response).then(
-        (bytes) => resolve({ status: response.statusCode ?? 0, body: bytes.toString('latin1') }),
-        reject,
-      );
+      resolve(async () => {
+        const bytes = await buffer(response);
+        return { status: response.statusCode ?? 0, body: bytes.toString('latin1') };
+      });
     })
       .on('error', reject)
       .end();
   });
 
-export const exchange = ({ consumer }: SandboxReady, path: string): Promise<Answer> =>
-  ask(`${consumer.url}${PATH}${path}`);
+/** One exchange on a connection of its own, so that the kernel chooses a worker anew. */
+export const ask = async (url: string): Promise<Answer> => (await begin(url))();
+export const serviceUrl = ({ consumer }: SandboxReady, path: string): string =>
+  `${consumer.url}${PATH}${path}`;
+
+export const exchange = (ready: SandboxReady, path: string): Promise<Answer> => ask(serviceUrl(ready, path));
 export const recordsOf = (log: string, worker: number): Promise<readonly CoreRecord[]> =>
   new LogTail(join(log, `w${worker}`)).records();
 

@@ -193,7 +193,7 @@ void t.test('sessions to one peer', async (t) => {
   const held: LinkArrival[] = [];
   const pair = await pairOf(t, {
     onArrival: (arrival) => held.push(arrival),
-    client: { limits: { spreadAt: 4, connectMs: 300 } },
+    client: { limits: { spreadAt: 4, connectMs: 2000 } },
     server: { limits: { streamsPerSession: 8 } },
   });
   const calls = await Promise.all(
@@ -241,7 +241,7 @@ void t.test('a session is replaced before it runs out of stream numbers', async 
 void t.test('calls that wait are bounded', async (t) => {
   const pair = await pairOf(t, {
     onArrival: () => undefined,
-    client: { limits: { waitingPerPeer: 3, connectMs: 100, sessionsPerPeer: 1, drainMs: 1 } },
+    client: { limits: { waitingPerPeer: 3, connectMs: 2000, sessionsPerPeer: 1, drainMs: 1 } },
     server: { limits: { streamsPerSession: 1, drainMs: 1 } },
   });
   await pair.client.call(pair.target, requestHead('/'), WHOLE);
