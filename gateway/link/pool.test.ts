@@ -157,7 +157,7 @@ for (const protocol of PROTOCOLS) {
       }
     };
     const workers = Array.from({ length: 32 }, worker);
-    await tick(150);
+    while ((outcomes.get('200') ?? 0) <= 50 && outcomes.size <= 1) await tick();
     await pair.server.drain();
     stop = true;
     await Promise.all(workers);
