@@ -32,6 +32,12 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
   return digest.digest();
 }
 
+/** The same, base64url. */
+export function sha256Base64url(...parts: readonly (Uint8Array | string)[]): string {
+  const whole = together(parts);
+  return whole === undefined ? base64url(sha256(...parts)) : hash('sha256', whole, 'base64url');
+}
+
 /** The one-shot call makes a string faster than it makes a buffer. */
 const oneShot = (bytes: Uint8Array | string): Buffer =>
   Buffer.from(hash('sha256', bytes, 'binary'), 'latin1');

@@ -14,6 +14,7 @@ export type ServiceId = string & { readonly service: never };
  */
 function isCanonicalPart(part: string): boolean {
   if (part === '' || part.length > 255 || part === '.' || part === '..') return false;
+  if (/^[A-Za-z0-9._~-]+$/.test(part)) return true; // as nearly all are: stands for itself
   if (!/^(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+$/.test(part)) return false;
   if (!part.includes('%')) return true; // unreserved characters only: nothing to decode
   try {

@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import { base64, fromBase64 } from '../core/bytes.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { Fatal } from '../core/errors.ts';
@@ -22,7 +23,7 @@ export class ClassKeys {
   readonly #storage: Storage;
   readonly #random: (bytes: number) => Buffer;
   /** Today's only. A file deleted while its day lasts goes on sealing until the next day or restart. */
-  readonly #today = new Map<PartClass, { readonly day: string; readonly key: Buffer }>();
+  readonly #today = new Map<PartClass, { readonly day: string; readonly key: KeyObject }>();
 
   constructor(dir: string, storage: Storage, random: (bytes: number) => Buffer) {
     this.#dir = dir;
@@ -31,24 +32,25 @@ export class ClassKeys {
   }
 
   /** The key if it is at hand: once a day it is not. */
-  cached(partClass: PartClass, day: string): Buffer | undefined {
+  cached(partClass: PartClass, day: string): KeyObject | undefined {
     const known = this.#today.get(partClass);
     return known?.day === day ? known.key : undefined;
   }
 
   /** @throws Fatal a key file that is not one: sealing under another key would leave two for a day */
-  async load(partClass: PartClass, day: string): Promise<Buffer> {
+  async load(partClass: PartClass, day: string): Promise<KeyObject> {
     const path = `${this.#dir}/${keyFileName(partClass, day)}`;
     const text = await this.#storage.readFile(path);
-    let key: Buffer | undefined;
+    let bytes: Buffer | undefined;
     if (text === undefined) {
-      key = this.#random(PART_KEY_BYTES);
+      bytes = this.#random(PART_KEY_BYTES);
       // On disk before the first block uses it: a block whose key is lost is as good as erased.
-      await replaceFile(this.#storage, path, `${base64(key)}\n`);
+      await replaceFile(this.#storage, path, `${base64(bytes)}\n`);
     } else {
-      key = parseKeyFile(text.toString('latin1'));
-      if (key === undefined) throw new Fatal(`${path} is not a key`);
+      bytes = parseKeyFile(text.toString('latin1'));
+      if (bytes === undefined) throw new Fatal(`${path} is not a key`);
     }
+    const key = createSecretKey(bytes);
     this.#today.set(partClass, { day, key });
     return key;
   }

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { describe, Unavailable } from '../core/errors.ts';
 import { leafHashInPlace } from '../tlog/hash.ts';
@@ -182,7 +183,7 @@ export class GroupCommit {
   async #sealer(batch: readonly PendingRecord[]): Promise<(first: bigint) => Buffer[]> {
     const { keys, clock, origin, random } = this.#options;
     const day = dayOf(clock.now());
-    const sections: { partClass: PartClass; entries: NumberedPart[]; key: Buffer }[] = [];
+    const sections: { partClass: PartClass; entries: NumberedPart[]; key: KeyObject }[] = [];
     for (const partClass of PART_CLASSES) {
       const entries: NumberedPart[] = [];
       for (const [record, { parts }] of batch.entries()) {
@@ -194,12 +195,12 @@ export class GroupCommit {
       sections.push({ partClass, entries, key });
     }
     return (first) =>
-      sections.map(({ partClass, entries, key }) =>
+      sections.flatMap(({ partClass, entries, key }) =>
         sealSection({ origin, first, partClass, day }, entries, key, random(12)),
       );
   }
 
-  async #loadKey(partClass: PartClass, day: string): Promise<Buffer> {
+  async #loadKey(partClass: PartClass, day: string): Promise<KeyObject> {
     try {
       return await this.#options.keys.load(partClass, day);
     } catch (cause) {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createSecretKey, randomBytes } from 'node:crypto';
 import t from 'tap';
 import fc from 'fast-check';
 import { utf8 } from '../core/bytes.ts';
@@ -98,7 +98,7 @@ void t.test('sealed parts open at their own place, with their own key, whole', a
     record,
     part: { salt: randomBytes(16), bytes: utf8(`part ${record}`) },
   }));
-  const sealed = sealSection(place, entries, key, randomBytes(12));
+  const sealed = Buffer.concat(sealSection(place, entries, createSecretKey(key), randomBytes(12)));
   const [section, ...more] = readSections(Buffer.concat([sealed, sealed]));
   t.equal(more.length, 1);
   t.match(section, { partClass: 'meta', day: '2026-11-22' });

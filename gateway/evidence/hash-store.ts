@@ -17,7 +17,9 @@ export class HashStore {
   readonly #file: StorageFile;
   /** How many are in the file. */
   #written: number;
-  #pending: Buffer[] = [];
+  /** Settled and not in the file. Copied: eight thousand small buffers that grow old would keep their pools alive. */
+  #pending = Buffer.allocUnsafeSlow(FLUSH_BYTES);
+  #pendingBytes = 0;
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
 
@@ -52,8 +54,9 @@ export class HashStore {
 
   /** To be called in the order in which the tree settles them. */
   readonly add = (hash: Buffer): void => {
-    this.#pending.push(hash);
-    if (this.#pending.length * HASH_BYTES >= FLUSH_BYTES) this.#flush();
+    this.#pending.set(hash, this.#pendingBytes);
+    this.#pendingBytes += HASH_BYTES;
+    if (this.#pendingBytes === FLUSH_BYTES) this.#flush();
   };
 
   /** All on disk when it resolves, or {@link failure} says why not: records do not wait for what is derived of them. */
@@ -81,9 +84,9 @@ export class HashStore {
   async #readOne(index: number): Promise<Buffer> {
     // Decided and read in one turn: what is pending now may be in the file a turn later.
     if (index >= this.#written) {
-      const hash = this.#pending[index - this.#written];
-      if (hash === undefined) throw new MalformedBytes(`no hash ${index} is stored`);
-      return hash;
+      const at = (index - this.#written) * HASH_BYTES;
+      if (at >= this.#pendingBytes) throw new MalformedBytes(`no hash ${index} is stored`);
+      return Buffer.from(this.#pending.subarray(at, at + HASH_BYTES));
     }
     await this.#writing;
     const hash = Buffer.alloc(HASH_BYTES);
@@ -93,13 +96,15 @@ export class HashStore {
   }
 
   #flush(): void {
-    const hashes = this.#pending;
-    if (hashes.length === 0 || this.#failure !== undefined) return;
+    if (this.#failure !== undefined) this.#pendingBytes = 0; // nobody can read it any more
+    if (this.#pendingBytes === 0) return;
+    const hashes = this.#pending.subarray(0, this.#pendingBytes);
     const position = this.#written * HASH_BYTES;
-    this.#pending = [];
-    this.#written += hashes.length;
+    this.#pending = Buffer.allocUnsafeSlow(FLUSH_BYTES);
+    this.#pendingBytes = 0;
+    this.#written += hashes.length / HASH_BYTES;
     this.#writing = this.#writing
-      .then(() => this.#file.write(Buffer.concat(hashes), position))
+      .then(() => this.#file.write(hashes, position))
       .catch((cause: unknown) => {
         this.#failure = cause;
       });

@@ -12,7 +12,10 @@ import type { PresentedDevice } from './devices.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
 
-type Facts = { -readonly [K in keyof ExchangeFacts]?: ExchangeFacts[K] };
+type Named = 'x' | 'role' | 'me';
+type Facts = Pick<ExchangeFacts, Named> & {
+  -readonly [K in Exclude<keyof ExchangeFacts, Named | 'out'>]?: ExchangeFacts[K];
+};
 
 /** One message as its record tells it. */
 export interface MessageFacts {
@@ -107,15 +110,15 @@ export class Dossier {
   }
 
   /** A streamed request is admitted on its head. */
-  async open(message: MessageFacts): Promise<Receipt> {
+  open(message: MessageFacts): Promise<Receipt> {
     return this.#append('open', message);
   }
 
-  async requestFinal(message: MessageFacts): Promise<Receipt> {
+  requestFinal(message: MessageFacts): Promise<Receipt> {
     return this.#append('req.final', message);
   }
 
-  async responseFinal(message: MessageFacts): Promise<Receipt> {
+  responseFinal(message: MessageFacts): Promise<Receipt> {
     if (message.status !== undefined) this.#facts.status = message.status;
     return this.#append('res.final', message, message.status);
   }
@@ -157,7 +160,7 @@ export class Dossier {
   #finished(out: ExchangeFacts['out'], refused: boolean): void {
     const bytes = this.sent.req + this.sent.res;
     this.visit?.ended({ ok: out === 'ok', refused, bytes }, this.#gateway.clock.now());
-    const { role = 'c', status, peer, client, svc } = this.#facts;
+    const { role, status, peer, client, svc } = this.#facts;
     this.#gateway.observer.finished({
       exchange: this.id,
       role,
@@ -185,7 +188,8 @@ export class Dossier {
       {
         k,
         at: this.#gateway.clock.now(),
-        ...this.#known(code),
+        ...this.#facts,
+        out: code,
         ...(this.#begun ? { sent: { ...this.sent } } : {}),
       },
       this.#parts(meta),
@@ -203,7 +207,8 @@ export class Dossier {
       {
         k,
         at: this.#gateway.clock.now(),
-        ...this.#known('ok'),
+        ...this.#facts,
+        out: 'ok',
         mode,
         sig: signature.value,
         kid: signature.kid,
@@ -227,11 +232,6 @@ export class Dossier {
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
       ...(this.#results === undefined ? {} : { device: this.#results }),
     };
-  }
-
-  #known(out: ExchangeFacts['out']): ExchangeFacts {
-    const { x = this.id, role = 'c', me = this.#gateway.name, ...rest } = this.#facts;
-    return { x, role, me, ...rest, out };
   }
 }
 
