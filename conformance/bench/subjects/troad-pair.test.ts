@@ -10,7 +10,8 @@ const line = {
 };
 
 void t.test('reads the line of the sandbox and refuses one that says less', (t) => {
-  t.match(parseReady(JSON.stringify(line)), { consumer: line.consumer, trust: '/t' });
+  t.match(parseReady(JSON.stringify(line)), { consumer: line.consumer, trust: '/t', attested: false });
+  t.match(parseReady(JSON.stringify({ ...line, device: { proxy: 'x' } })), { attested: true });
   const nearMisses: readonly (readonly [string, object])[] = [
     ['consumer.url', { ...line, consumer: { ...line.consumer, url: 1 } }],
     ['provider.log', { ...line, provider: { pid: 8 } }],

@@ -11,6 +11,8 @@ export interface SandboxReady {
   readonly consumer: { readonly url: string; readonly log: string; readonly pid: number };
   readonly provider: { readonly log: string; readonly pid: number };
   readonly trust: string;
+  /** There is a software TPM here, and the hosts of both gateways are attested with it. */
+  readonly attested: boolean;
 }
 
 /** @throws Error naming the first field that is missing or of another type */
@@ -39,6 +41,7 @@ export function parseReady(line: string): SandboxReady {
     consumer: { url: text('consumer.url'), log: text('consumer.log'), pid: pid('consumer.pid') },
     provider: { log: text('provider.log'), pid: pid('provider.pid') },
     trust: text('trust'),
+    attested: at('device') !== undefined,
   };
 }
 
@@ -111,13 +114,9 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
   // To a file: a terminal could not keep up with a line an exchange.
   const diagnosticsFile = join(dir, 'stderr');
   const diagnostics = openSync(diagnosticsFile, 'w');
-  const sandbox = startProgram(
-    process.execPath,
-    [cli, 'sandbox', '--dir', dir, '--no-devices', '--json', ...services],
-    {
-      stdio: ['ignore', 'pipe', diagnostics],
-    },
-  );
+  const sandbox = startProgram(process.execPath, [cli, 'sandbox', '--dir', dir, '--json', ...services], {
+    stdio: ['ignore', 'pipe', diagnostics],
+  });
   try {
     const ready = await readyLine(sandbox);
     const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];
@@ -132,7 +131,10 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
         url: `${ready.consumer.url}/r1/TW/GOV/B07/housing/${door}${path}`,
         headers: { 'X-Road-Client': 'TW/GOV/A11/welfare' },
       }),
-      context: { logs: fileSystem(dir) },
+      context: {
+        logs: fileSystem(dir),
+        hosts: ready.attested ? 'attested by software TPMs' : 'not attested: swtpm is not installed',
+      },
       stop: () => sandbox.stop(),
       audit: async (exchanges) => {
         const gates = await auditGates(cli, ready, sizes, exchanges);
