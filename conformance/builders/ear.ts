@@ -46,6 +46,7 @@ export const CONTENT: EarContent = {
   tpm: { 'instance-identity': 2, hardware: 2, executables: 3, configuration: 2 },
   health: { os: 2, antivirus: 2, applications: 2, configuration: 2 },
   cves: undefined,
+  softwareTpm: false,
 };
 
 export const token = (changes: Partial<EarContent> = {}): string =>

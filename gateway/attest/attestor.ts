@@ -234,6 +234,7 @@ export class Attestor {
       tpm: appraisal.tpm,
       health: appraisal.health,
       cves: appraisal.cves,
+      softwareTpm: record.software,
     });
     return { result: signToken('ear+jwt', ear, signer), seconds: this.#policy.resultSeconds };
   }

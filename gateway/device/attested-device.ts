@@ -64,6 +64,8 @@ abstract class AttestedDevice {
   /** Known weaknesses of its components; undefined: the host does not say. */
   readonly cves: Weaknesses | undefined;
   readonly residency: KeyResidency;
+  /** Its TPM is a program: for laboratories only. */
+  readonly softwareTpm: boolean;
   readonly policyId: string;
   /** The register had not seen this result before. */
   readonly isNews: boolean;
@@ -85,6 +87,7 @@ abstract class AttestedDevice {
     this.health = content.health;
     this.cves = content.cves;
     this.residency = residency;
+    this.softwareTpm = content.softwareTpm;
     this.policyId = content.policyId;
     this.isNews = isNews;
     this.issuedAtMs = content.issuedAt * 1000;

@@ -80,6 +80,8 @@ export interface EarContent {
   readonly health: Readonly<Record<HealthItem, number>>;
   /** undefined: the host does not say. */
   readonly cves: Weaknesses | undefined;
+  /** The TPM is a program: a laboratory setting of the service let it in, and it protects nothing from its host. */
+  readonly softwareTpm: boolean;
 }
 
 const vectorTier = (vector: TrustVector): Tier =>
@@ -111,6 +113,7 @@ export function formatEar(content: EarContent): object {
       reset_count: content.resetCount,
       restart_count: content.restartCount,
       health,
+      ...(content.softwareTpm ? { software_tpm: true } : {}),
       ...(cves === undefined
         ? {}
         : { cves: { os: cves.os.map(formatCve), applications: cves.applications.map(formatCve) } }),
@@ -173,8 +176,10 @@ export function parseEar(payload: Json): EarContent {
       applications: claim(items, 'applications'),
       configuration: claim(items, 'configuration'),
     },
+    softwareTpm: troad['software_tpm'] !== undefined,
     cves: troad['cves'] === undefined ? undefined : readWeaknesses(object(troad, 'cves')),
   };
+  if (content.softwareTpm && troad['software_tpm'] !== true) throw malformed('software_tpm');
   if (health.policyId !== tpm.policyId) throw malformed('two policies');
   if (health.vector.configuration !== worstValue(content.health))
     throw malformed('health is not its worst item');

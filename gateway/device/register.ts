@@ -36,6 +36,12 @@ export class DeviceRegister {
   readonly #revocations = new Map<string, Revocations>();
   readonly #connections = new Map<string, Set<Bound>>();
   #policies: ReadonlySet<string> | undefined;
+  readonly #softwareTpm: (issuer: string) => void;
+
+  /** @param softwareTpm told of each result about a TPM that is a program: that has to be loud */
+  constructor(softwareTpm: (issuer: string) => void = () => undefined) {
+    this.#softwareTpm = softwareTpm;
+  }
 
   /**
    * Takes note of a result. A newer one replaces an older one at once, better or worse: going back to the better one is
@@ -51,6 +57,7 @@ export class DeviceRegister {
     if (newest !== undefined && newest.id === id) return false;
     this.#seen.delete(key); // to the end: the map is ordered by the time of the newest result
     this.#seen.set(key, { issuedAt, id, resetCount, restartCount, expiresAt });
+    if (content.softwareTpm) this.#softwareTpm(content.issuer);
     this.#forgetExpired(now);
     if (this.#seen.size > MAX_DEVICES) {
       // Forgetting would let an older result of that device in again: refuse the newcomer.

@@ -16,9 +16,9 @@ export function openDevices(
   registry: () => Registry,
   directory: GreetingsOptions['directory'],
   emit: Emit,
-  share: (news: DeviceNews) => void,
+  { share, softwareTpm }: { share: (news: DeviceNews) => void; softwareTpm: (issuer: string) => void },
 ): DeviceTrust {
-  const register = new DeviceRegister();
+  const register = new DeviceRegister(softwareTpm);
   const running = new RunningDevices(register, clock);
   const nodes = new PeerNodes({ instance, clock, registry, register, running });
   let told: string | undefined;

@@ -112,9 +112,10 @@ export async function wire(
   const threat = { now: new ThreatIntel(tables) };
   const quarantine = new Quarantine(apart, (peer) => send({ kind: 'quarantine', peer }));
   const directory = directoryOf({ registry, quarantine });
-  const devices = openDevices(config, registry, directory, operatorLog.emit, (news) =>
-    send({ kind: 'device', news }),
-  );
+  const devices = openDevices(config, registry, directory, operatorLog.emit, {
+    share: (news) => send({ kind: 'device', news }),
+    softwareTpm: telemetry.softwareTpm,
+  });
   const linkOptions = linkOptionsOf(config);
   const link = createLinkClient({
     greet: (conversation) => devices.greetings.begin(conversation),

@@ -9,22 +9,29 @@ const MAX_BYTES = 16 * 1024;
 
 /** Asks the device agent of this host (`troad device run`) over its Unix socket: the result, and the TPM's signature over a connection. */
 export async function askAgent(socketPath: string, exporter: Uint8Array, clock: Clock): Promise<OwnResult> {
-  const text = await post(socketPath, '/present', JSON.stringify({ exporter: base64url(exporter) }));
+  const text = await say(socketPath, '/present', JSON.stringify({ exporter: base64url(exporter) }));
   const { result, binding } = Object(JSON.parse(text)) as Partial<Record<'result' | 'binding', unknown>>; // any object may be asked
   if (typeof result !== 'string' || typeof binding !== 'string')
     throw new Error(`${socketPath}: no result and binding`);
   return { token: result, binding, renewAtMs: renewalOf(result, clock.now()) };
 }
 
-function post(socketPath: string, path: string, body: string): Promise<string> {
+/** The same agent, for whoever examines this host. @returns its answer, JSON */
+export const asksAgent = (socketPath: string, path: '/status' | '/result'): Promise<string> =>
+  say(socketPath, path);
+
+function say(socketPath: string, path: string, body?: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const asked = request({
       socketPath,
       path,
-      method: 'POST',
+      method: body === undefined ? 'GET' : 'POST',
       timeout: PATIENCE_MS,
       agent: false,
-      headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+      headers:
+        body === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
     });
     asked.on('timeout', () => asked.destroy(new Error(`${socketPath}: no answer in ${PATIENCE_MS} ms`)));
     asked.on('error', reject);

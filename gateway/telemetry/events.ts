@@ -91,6 +91,8 @@ export interface GatewayEvents {
   'identity.problem': { readonly detail: string };
   /** An attestation service has taken something back. */
   'device.revocations': { readonly issuer: string; readonly sequence: number; readonly devices: number };
+  /** This service vouches for TPMs that are programs, which protect nothing from their hosts: for laboratories only. */
+  'device.lab': { readonly issuer: string };
   /** An attestation service that is asked for revocations has not answered for so long, and answers again. */
   'device.feed_silent': { readonly issuer: string; readonly seconds: number };
   'device.feed_heard': { readonly issuer: string };
@@ -145,6 +147,7 @@ export const EVENT_LEVELS = {
   'registry.problem': 'error',
   'identity.problem': 'warn',
   'device.revocations': 'info',
+  'device.lab': 'warn',
   'device.feed_silent': 'error',
   'device.feed_heard': 'info',
   'device.problem': 'warn',

@@ -119,6 +119,12 @@ export function workerMetrics(sources: WorkerSources) {
       {},
       'least',
     ),
+    softwareTpms: page.gauge(
+      'troad_device_software_tpms',
+      '1 when results about TPMs that are programs have counted: for laboratories only.',
+      {},
+      'greatest',
+    ),
     shadows: page.tally(
       'troad_policy_shadow',
       'Decisions of bundles that are not in force, beside those of the one that is.',

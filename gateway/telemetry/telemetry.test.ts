@@ -169,6 +169,18 @@ void t.test('evidence and readiness: a line when something changes, not each tim
   t.equal(metric(telemetry, 'troad_evidence_commit_seconds_bucket{le="0.0005"}'), '1');
 });
 
+void t.test('software TPMs are loud, once for each service', async (t) => {
+  const { telemetry, lines } = setUp();
+  telemetry.softwareTpm('attest.lab');
+  telemetry.softwareTpm('attest.lab');
+  telemetry.softwareTpm('attest.other');
+  t.strictSame(
+    lines.filter(({ event }) => event === 'device.lab').map(({ issuer }) => issuer),
+    ['attest.lab', 'attest.other'],
+  );
+  t.equal(metric(telemetry, 'troad_device_software_tpms'), '1');
+});
+
 void t.test('metrics of the process, and of several threads as those of one', async (t) => {
   const page = processMetrics({
     thread: () => ({ heapBytes: 10, loopDelaySeconds: 1 }),

@@ -22,6 +22,8 @@ export class Telemetry {
   readonly evidence: LogStats;
   /** Told of every signature, and how many messages it serves. */
   readonly signed: (messages: number) => void;
+  /** A result about a TPM that is a program has counted: loud, once for each service that vouches for such. */
+  readonly softwareTpm: (issuer: string) => void;
   readonly #metrics: ReturnType<typeof workerMetrics>;
   readonly #security: SecurityLog;
   #evidenceOk = true;
@@ -39,6 +41,12 @@ export class Telemetry {
       trouble: (exchange, code, detail) => emit('exchange.trouble', { exchange, code, detail }),
     };
     this.signed = (messages) => this.#metrics.batches.observe({}, messages);
+    const labs = new Set<string>();
+    this.softwareTpm = (issuer) => {
+      this.#metrics.softwareTpms.set({}, 1);
+      if (!labs.has(issuer)) emit('device.lab', { issuer });
+      labs.add(issuer);
+    };
     this.evidence = {
       committed: ({ records, bytes, elapsedMs }) => {
         this.#metrics.records.add({}, records);

@@ -7,6 +7,7 @@ import { ConfigError } from '../../core/errors.ts';
 import { parseToken } from '../../server/admin.ts';
 import { Bundle } from '../../trust/bundle.ts';
 import { PolicyEngine } from '../../trust/engine.ts';
+import { checkDevices } from './devices.ts';
 import { Report, type Finding } from './finding.ts';
 import { checkLogDisk, checkPorts, checkRuntime } from './host.ts';
 import { checkKeys, checkRegistered, checkRegistry } from './identity.ts';
@@ -35,7 +36,10 @@ export async function examine(configFile: string): Promise<Diagnosis> {
   await checkRuntime(report, config.link.requireHybrid);
   const registry = await checkRegistry(report, config, now);
   await checkKeys(report, config, registry, now);
-  if (registry !== undefined) checkRegistered(report, config, registry);
+  if (registry !== undefined) {
+    checkRegistered(report, config, registry);
+    await checkDevices(report, config, registry, now);
+  }
   await checkPolicy(report, config);
   await checkToken(report, config);
   await checkPorts(report, config);
