@@ -139,8 +139,7 @@ export class Attestor {
       throw new Refused('evidence.audience', evidence.audience);
     const record = this.#requireActive(session.device);
     const keys = this.#keysOf(record);
-    const nonce = Buffer.from(evidence.session, 'base64url');
-    const signed = SignedEvidence.verify(evidence, keys, nonce);
+    const signed = SignedEvidence.verify(evidence, keys, Buffer.from(evidence.session, 'base64url'));
     try {
       const { scheme } = keys.area;
       if (scheme === undefined) throw new Refused('enrol.ak_scheme', record.id); // checked at enrolment
