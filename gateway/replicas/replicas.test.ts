@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openssl } from '../../conformance/builders/openssl.ts';
 import { startStore, storeMissing, type Store, type StoreArgs } from '../../conformance/builders/store.ts';
+import { SecurityEventRefused } from '../identity/security-event.ts';
 import { SharedStore, type SharedStoreOptions } from './shared-store.ts';
 import { SignalRelay } from './signal-relay.ts';
 import { StoreConnection, type StoreAddress } from './store-connection.ts';
@@ -289,7 +290,7 @@ void t.test('activity and security events reach the other replicas', { skip }, a
       gateway: NAME,
       now: Date.now,
       take: async (set) => {
-        if (set === 'broken') throw new Error('cannot be taken');
+        if (set === 'broken') throw new SecurityEventRefused('invalid_request', 'cannot be taken');
         taken.push(set);
       },
       onProblem: (detail) => void problems.push(detail),
@@ -326,4 +327,34 @@ void t.test('activity and security events reach the other replicas', { skip }, a
     await delay(20);
   }
   t.equal(second.at(-1), 'four');
+});
+
+void t.test('an event that cannot be taken yet is not passed over', { skip }, async (t) => {
+  const address = addressOf(await store(t));
+  const problems: string[] = [];
+  const open = async (taken: string[], isReady = (): boolean => true): Promise<SignalRelay> => {
+    const relay = await SignalRelay.open({
+      address,
+      gateway: NAME,
+      now: Date.now,
+      take: async (set) => {
+        if (!isReady()) throw new Error('the registry has expired');
+        taken.push(set);
+      },
+      onProblem: (detail) => void problems.push(detail),
+    });
+    t.teardown(() => relay.close());
+    return relay;
+  };
+  const transmitter = await open([]);
+  await transmitter.publish('one');
+  await transmitter.publish('two');
+  const taken: string[] = [];
+  let tries = 0;
+  const late = await open(taken, () => (tries += 1) > 3);
+  t.same(taken, []);
+  late.follow();
+  await until(() => taken.length === 2);
+  t.same(taken, ['one', 'two']);
+  t.same(problems, ['the registry has expired'], 'told once');
 });

@@ -1,5 +1,6 @@
 import type { EpochMs } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
+import { SecurityEventRefused } from '../identity/security-event.ts';
 import type { Reply } from './resp.ts';
 import { prefixOf } from './shared-store.ts';
 import { StoreConnection, type StoreAddress } from './store-connection.ts';
@@ -19,6 +20,8 @@ const BATCH = 100;
 /** The store holds a question back for so long when there is nothing to tell. */
 const BLOCK_MS = 5_000;
 const PAUSE_MS = 500;
+/** The next event cannot be taken yet. */
+const STUCK = -1;
 
 /**
  * Security events that one replica was told reach the others. What travels is the event itself, signed by the identity
@@ -32,6 +35,8 @@ export class SignalRelay {
   #reading: StoreConnection | undefined;
   #writing: Promise<StoreConnection> | undefined;
   #last: string;
+  /** What was wrong the last time, so that it is told once. */
+  #problem: string | undefined;
   #closed = false;
 
   private constructor(options: SignalRelayOptions, reading: StoreConnection) {
@@ -42,7 +47,8 @@ export class SignalRelay {
   }
 
   /**
-   * Resolves when everything was taken that the others were told before.
+   * Resolves when everything was taken that the others were told before; what cannot be taken yet is tried again by
+   * {@link follow}.
    * @throws Error when the store cannot be reached: what has ended would not be known
    */
   static async open(options: SignalRelayOptions): Promise<SignalRelay> {
@@ -102,41 +108,52 @@ export class SignalRelay {
     while (!this.#closed) {
       try {
         this.#reading ??= await StoreConnection.open(this.#options.address, BLOCK_MS);
-        await this.#readSome(['BLOCK', String(BLOCK_MS)]);
+        const taken = await this.#readSome(['BLOCK', String(BLOCK_MS)]);
         told = false;
+        if (taken === STUCK) await this.#pause();
       } catch (cause) {
         this.#reading?.destroy(new Error('not usable'));
         this.#reading = undefined;
         if (this.#closed) return;
         if (!told) this.#options.onProblem(`store of the replicas: ${describe(cause)}`);
         told = true;
-        let timer: NodeJS.Timeout | undefined;
-        await Promise.race([
-          this.#stopping.promise,
-          new Promise<void>((resolve) => (timer = setTimeout(resolve, PAUSE_MS))),
-        ]);
-        clearTimeout(timer);
+        await this.#pause();
       }
     }
     this.#reading?.destroy(new Error('the gateway stops'));
   }
 
-  /** @returns how many there were */
+  async #pause(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      this.#stopping.promise,
+      new Promise<void>((resolve) => (timer = setTimeout(resolve, PAUSE_MS))),
+    ]);
+    clearTimeout(timer);
+  }
+
+  /** @returns how many there were, or {@link STUCK} */
   async #readSome(block: readonly string[]): Promise<number> {
     const words = ['XREAD', 'COUNT', String(BATCH), ...block, 'STREAMS', this.#key, this.#last];
     const entries = entriesOf((await this.#reading?.ask(words)) ?? null);
     for (const [id, set] of entries) {
-      await this.#take(set);
+      if (!(await this.#take(set))) return STUCK;
       this.#last = id;
     }
     return entries.length;
   }
 
-  async #take(set: string): Promise<void> {
+  /** @returns false: not now, for a reason that is ours. What will never be taken must not hold up the others. */
+  async #take(set: string): Promise<boolean> {
     try {
       await this.#options.take(set);
+      this.#problem = undefined;
+      return true;
     } catch (cause) {
-      this.#options.onProblem(describe(cause)); // one that cannot be taken must not hold up the others
+      const detail = describe(cause);
+      if (detail !== this.#problem) this.#options.onProblem(detail);
+      this.#problem = detail;
+      return cause instanceof SecurityEventRefused;
     }
   }
 }
