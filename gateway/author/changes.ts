@@ -79,10 +79,10 @@ function candidates(
   return tried.filter((value) => typeof value !== 'number' || (Number.isSafeInteger(value) && value >= 0));
 }
 
-/** Values that the schema names. */
+/** Values that the schema names, as the only ones or as examples. */
 function allowed(schema: Schema): unknown[] {
-  const { enum: words, const: only, minimum, maximum, type } = schema;
-  const values: unknown[] = Array.isArray(words) ? [...(words as readonly unknown[])] : [];
+  const { enum: words, examples: likely, const: only, minimum, maximum, type } = schema;
+  const values: unknown[] = [words, likely].flatMap((list: unknown) => (Array.isArray(list) ? list : []));
   if (only !== undefined) values.push(only);
   if (typeof maximum === 'number') values.push(maximum);
   if (typeof minimum === 'number') values.push(minimum);

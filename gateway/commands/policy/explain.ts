@@ -104,10 +104,13 @@ async function findRecord(id: string, logs: readonly string[]): Promise<Recorded
   return first;
 }
 
-/** Schema of the input, beside the sources or beside the bundle that is installed. */
+/** Schema of the input, beside the sources, or beside the bundle that is installed. */
 function schemaAt(sources: string | undefined): unknown {
-  const file = join(sources ?? dirname(bundleDir()), 'schemas', 'input.json');
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as unknown) : undefined;
+  const files = [...(sources === undefined ? [] : [sources]), dirname(bundleDir())].map((dir) =>
+    join(dir, 'schemas', 'input.json'),
+  );
+  const file = files.find((each) => existsSync(each));
+  return file === undefined ? undefined : (JSON.parse(readFileSync(file, 'utf8')) as unknown);
 }
 
 /** @throws ConfigError the sources are not those of the bundle: their rules would explain something else */
@@ -117,29 +120,32 @@ async function rulesOf(
   folder: string | undefined,
 ): Promise<readonly FiredRule[] | undefined> {
   if (folder === undefined) return undefined;
-  const [{ firedRules }, { findOpa, SourceFolder }] = await Promise.all([
+  const [{ firedRules }, { findOpa, SourceFolder }, { withSources }] = await Promise.all([
     import('../../author/rego.ts'),
     import('./sources.ts'),
+    import('./staged.ts'),
   ]);
-  const sources = new SourceFolder(folder);
-  const other = Object.entries(bundle.sources).filter(
-    ([file, digest]) =>
-      !existsSync(join(folder, file)) ||
-      createHash('sha256').update(sources.read(file)).digest('hex') !== digest,
-  );
-  if (other.length > 0)
-    throw new ConfigError(
-      other.map(([file]) => `--sources ${join(folder, file)}: is not of bundle ${bundle.digest}`),
+  return withSources(folder, ({ dir }) => {
+    const sources = new SourceFolder(dir);
+    const other = Object.entries(bundle.sources).filter(
+      ([file, digest]) =>
+        !existsSync(join(dir, file)) ||
+        createHash('sha256').update(sources.read(file)).digest('hex') !== digest,
     );
-  const scratch = mkdtempSync(join(tmpdir(), 'troad-explain-'));
-  try {
-    const file = join(scratch, 'input.json');
-    writeFileSync(file, input);
-    const data = sources.sources.flatMap((each) => ['-d', each]);
-    const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
-    const trace = findOpa(folder)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
-    return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
+    if (other.length > 0)
+      throw new ConfigError(
+        other.map(([file]) => `--sources ${join(folder, file)}: is not of bundle ${bundle.digest}`),
+      );
+    const scratch = mkdtempSync(join(tmpdir(), 'troad-explain-'));
+    try {
+      const file = join(scratch, 'input.json');
+      writeFileSync(file, input);
+      const data = sources.sources.flatMap((each) => ['-d', each]);
+      const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
+      const trace = findOpa(dir)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
+      return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  });
 }

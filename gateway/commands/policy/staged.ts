@@ -21,6 +21,13 @@ export interface Staged {
   readonly own: readonly string[] | undefined;
 }
 
+/** A file of data. One that nobody adds to keeps its bytes. */
+interface Document {
+  readonly text: string;
+  readonly value: unknown;
+  readonly from: string;
+}
+
 const REGO = ['agency', 'troad'];
 
 /** What is compiled, tested or judged by: folder, and how its files end. */
@@ -45,12 +52,11 @@ export async function withSources<T>(
   if (!existsSync(join(dir, 'policy.json'))) return use({ dir: resolve(dir), own: undefined });
   const stage = mkdtempSync(join(tmpdir(), 'troad-sources-'));
   try {
-    const data = new Map<string, { value: unknown; from: string }>();
+    const data = new Map<string, Document>();
     const folders = included(resolve(dir), defaults);
     for (const folder of folders) gather(folder, stage, data);
     if (data.size > 0) mkdirSync(join(stage, 'data'));
-    for (const [name, { value }] of data)
-      writeFileSync(join(stage, 'data', name), `${JSON.stringify(value, null, 2)}\n`);
+    for (const [name, { text }] of data) writeFileSync(join(stage, 'data', name), text);
     const own = folders
       .filter((folder) => folder !== defaults)
       .flatMap((folder) => REGO.flatMap((part) => inside(folder, part, '.rego')));
@@ -97,7 +103,7 @@ const inside = (dir: string, part: string, ending: string): string[] =>
         .map((name) => `${part}/${name}`)
     : [];
 
-function gather(from: string, stage: string, data: Map<string, { value: unknown; from: string }>): void {
+function gather(from: string, stage: string, data: Map<string, Document>): void {
   for (const [part, ending] of PARTS) {
     for (const path of inside(from, part, ending)) {
       const to = join(stage, path);
@@ -109,20 +115,22 @@ function gather(from: string, stage: string, data: Map<string, { value: unknown;
   for (const path of inside(from, 'data', '.json')) {
     const name = path.slice('data/'.length);
     const file = join(from, path);
+    let text = readFileSync(file, 'utf8');
     let value: unknown;
     try {
-      value = JSON.parse(readFileSync(file, 'utf8'));
+      value = JSON.parse(text);
     } catch (cause) {
       throw new ConfigError([`${file}: ${describe(cause)}`]);
     }
     const before = data.get(name);
-    data.set(name, {
-      value: before === undefined ? value : merged(before.value, value, `${file} and ${before.from}`, ''),
-      from: file,
-    });
+    if (before !== undefined) {
+      value = merged(before.value, value, `${file} and ${before.from}`, '');
+      text = `${JSON.stringify(value, null, 2)}\n`;
+    }
+    data.set(name, { text, value, from: file });
   }
-  // Which compiler: `go tool opa`.
-  for (const name of ['go.mod', 'go.sum'])
+  // Which compiler (`go tool opa`), and what it lets pass.
+  for (const name of ['go.mod', 'go.sum', 'capabilities.json'])
     if (existsSync(join(from, name)) && !existsSync(join(stage, name)))
       copyFileSync(join(from, name), join(stage, name));
 }
