@@ -9,9 +9,12 @@ void t.test('what a policy costs is measured', { timeout: 120_000 }, async (t) =
   const [env, ...args] = PLAIN_NODE;
   const { stdout } = await promisify(execFile)(env, [...args, program, '200', '1', '2']);
   t.match(stdout, /^\| what \| cost \| \|\n/);
-  t.match(stdout, /\n\| a decision, default policy \| [\d.]+ µs, p99 [\d.]+ µs \| loaded in \d+ ms \|\n/);
-  t.match(stdout, /\n\| the same with the five scenarios \| [\d.]+ µs/);
-  t.match(stdout, /\n\| the same with 2 MB of data \| [\d.]+ µs/);
+  t.match(
+    stdout,
+    /\n\| a decision, default policy \| p50 [\d.]+ µs, p99 [\d.]+ µs; [\d.]+ µs of CPU \| loaded in \d+ ms \|\n/,
+  );
+  t.match(stdout, /\n\| the same with the five scenarios \| p50 [\d.]+ µs/);
+  t.match(stdout, /\n\| the same with 2 MB of data \| p50 [\d.]+ µs/);
   t.match(stdout, /\n\| one shadow under load, [^|]+\| [\d.]+ times \([\d.]+ to [\d.]+\) \| 2 rounds \|\n/);
   t.match(stdout, /\n\| activation under load, [^|]+\| [\d.]+ ms \(most [\d.]+ ms\) \| longest exchange/);
 });

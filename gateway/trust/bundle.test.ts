@@ -63,7 +63,7 @@ const table: readonly (readonly [what: string, files: BundleFiles, problem: RegE
   ['a reason without texts', dataFile({ reasons: { 'a.b': 'no' } }), /a reason is malformed/],
   ['a reason of another shape', dataFile({ reasons: { 'A reason': { en: 'x', 'zh-TW': 'x' } } }), /a reason is malformed/],
   ['a reason in one language', dataFile({ reasons: { 'a.b': { en: 'x' } } }), /reason a\.b lacks a text/],
-  ['much data', dataFile({ reasons: {}, x: 'x'.repeat(1 << 20) }), /larger than/],
+  ['much data', dataFile({ reasons: {}, x: 'x'.repeat(4 << 20) }), /larger than/],
 ]; // prettier-ignore
 for (const [what, bad, problem] of table) {
   void t.test(`refuses ${what}`, async (t) => {

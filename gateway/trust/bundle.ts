@@ -24,7 +24,7 @@ export interface ReasonTexts {
 
 const MEMBERS = ['entrypoint', 'files', 'format', 'opa', 'sources'];
 const FORMAT = 'troad-policy-bundle-v1';
-const MAX_DATA_BYTES = 1 << 20;
+const MAX_DATA_BYTES = 4 << 20;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 /**
