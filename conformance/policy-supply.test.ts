@@ -190,5 +190,6 @@ await t.test('O12: shadows decide beside it, and are recorded and counted', asyn
 
 await t.test('the logs are good, activations and shadows included', async (t) => {
   await sandbox.stop();
-  requireGoodLogs(t, ready);
+  const report = requireGoodLogs(t, ready);
+  t.match(report, /pass {2}policies in force were released by those trusted to \([1-9]/, 'by Anna and Bert');
 });

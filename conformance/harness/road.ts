@@ -69,10 +69,12 @@ export const exchange = (ready: SandboxReady, path: string): Promise<Answer> => 
 export const recordsOf = (log: string, worker: number): Promise<readonly CoreRecord[]> =>
   new LogTail(join(log, `w${worker}`)).records();
 
-export function requireGoodLogs(t: Test, { consumer, provider, trust }: SandboxReady): void {
+/** @returns the auditor's report */
+export function requireGoodLogs(t: Test, { consumer, provider, trust }: SandboxReady): string {
   const verify = ['audit', 'verify', consumer.log, provider.log, '--trust', trust];
   const { status, stdout } = spawnSync(process.execPath, [CLI, ...verify], { encoding: 'utf8' });
   t.equal(status, 0, 'all logs verify, and agree', { stdout: stdout.slice(-2000) });
+  return stdout;
 }
 
 /** Value of a series on the metrics page. */

@@ -5,7 +5,7 @@ import { CoveredUntil } from './coverage.ts';
 
 const logOf = (origin: string) => ({
   origin,
-  gateway: { name: 'gw.a', member: 'TW/GOV/A' as MemberId },
+  gateway: { name: 'gw.a', member: 'TW/GOV/A' as MemberId, policy: [] },
   verifier: {} as NoteVerifier, // not asked here
 });
 

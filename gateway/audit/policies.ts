@@ -1,5 +1,9 @@
 import type { CoreRecord } from '../evidence/record.ts';
+import { describe, MalformedBytes } from '../core/errors.ts';
+import { BundleRefused } from '../trust/bundle-refused.ts';
+import { formatRelease, parseRelease, requireSignatures, type Release } from '../trust/release.ts';
 import { Step } from './report.ts';
+import type { TrustedSigners } from './trust-file.ts';
 
 /** Kinds of record that are written at a decision; later ones repeat what the first has said. */
 const DECIDED: ReadonlySet<string> = new Set(['open', 'req.final', 'deny']);
@@ -9,15 +13,24 @@ const DECIDED: ReadonlySet<string> = new Set(['open', 'req.final', 'deny']);
  * activation goes back to an older version. (A return to an earlier one, and a start with it, say so themselves.)
  */
 export class PolicyTrail {
+  /** What the trust file says about who releases policies; an auditor without it believes the gateway. */
+  readonly releases = new Step('policies in force were released by those trusted to');
   readonly step = new Step('decisions are of policies in force');
   readonly #activated = new Set<string>();
   #version = 0;
+  readonly #trusted: readonly TrustedSigners[];
+
+  constructor(trusted: readonly TrustedSigners[]) {
+    this.#trusted = trusted;
+  }
 
   read(core: CoreRecord, index: bigint): void {
     // Whoever wrote the log chose these, types included.
     const { bundle, act, version, pol }: Readonly<Record<string, unknown>> = { ...core };
-    if (core.k === 'policy') this.#activate(String(bundle), act, version, index);
-    else if (DECIDED.has(core.k) && typeof pol === 'object' && pol !== null && 'b' in pol)
+    if (core.k === 'policy') {
+      this.#activate(String(bundle), act, version, index);
+      this.#requireRelease(core, index);
+    } else if (DECIDED.has(core.k) && typeof pol === 'object' && pol !== null && 'b' in pol)
       this.#cite(String(pol.b), index);
   }
 
@@ -31,6 +44,28 @@ export class PolicyTrail {
     this.#version = Math.max(this.#version, number);
   }
 
+  #requireRelease(core: CoreRecord, index: bigint): void {
+    if (this.#trusted.length === 0) {
+      this.releases.notCheckable += 1;
+      return;
+    }
+    try {
+      const { release, at, act } = releaseIn(core);
+      // A start may be with one that has expired since it was put in force.
+      if (act === 'activate' && (at < release.notBefore || at >= release.expiresAt))
+        throw new MalformedBytes('put in force outside the time it was released for');
+      const then = this.#trusted.filter(({ notBefore, notAfter }) => at >= notBefore && at < notAfter);
+      if (then.length === 0) throw new MalformedBytes('nobody was trusted to release policies at that time');
+      const refused = then.map((signers) => refusalBy(signers, release));
+      if (refused.every((why) => why !== undefined)) throw new MalformedBytes(refused.join('; '));
+      this.releases.checked += 1;
+    } catch (cause) {
+      if (!(cause instanceof MalformedBytes)) throw cause;
+      const { bundle }: Readonly<Record<string, unknown>> = { ...core };
+      this.releases.find('fail', 'release', `${String(bundle)}: ${cause.message}`, { index: String(index) });
+    }
+  }
+
   #cite(bundle: string, index: bigint): void {
     if (this.#activated.has(bundle)) this.step.checked += 1;
     // Records of a part of a log, and of logs before there were activations.
@@ -39,5 +74,36 @@ export class PolicyTrail {
       const detail = `decided by ${bundle}, which this log does not say was in force`;
       this.step.find('fail', 'policy', detail, { index: String(index) });
     }
+  }
+}
+
+/** The release a record repeats, read as strictly as a file is. @throws MalformedBytes */
+function releaseIn(core: CoreRecord): {
+  readonly release: Release;
+  readonly at: number;
+  readonly act: unknown;
+} {
+  // Whoever wrote the log chose these, types included.
+  const { bundle, version, from, until, signatures, at, act }: Readonly<Record<string, unknown>> = {
+    ...core,
+  };
+  if (signatures === undefined) throw new MalformedBytes('nobody released it');
+  if (typeof at !== 'number') throw new MalformedBytes('no time');
+  const claimed = { bundle, version, notBefore: from, expiresAt: until, signatures } as Release; // judged by parseRelease
+  try {
+    return { release: parseRelease(Buffer.from(formatRelease(claimed))), at, act };
+  } catch (cause) {
+    throw new MalformedBytes(describe(cause), { cause });
+  }
+}
+
+/** Why these signers did not release it; undefined when they did. */
+function refusalBy(signers: TrustedSigners, release: Release): string | undefined {
+  try {
+    requireSignatures(release, signers);
+    return undefined;
+  } catch (cause) {
+    if (cause instanceof BundleRefused) return cause.message;
+    throw cause;
   }
 }

@@ -25,6 +25,21 @@ void t.test('trust files are read strictly', async (t) => {
     ['an unknown member', wrong((d) => ({ ...d, extra: 1 })), /extra.*not a member/],
     ['no gateways', wrong((d) => ({ instance: d.instance })), /gateways: not a list/],
     [
+      'policy signers without a threshold',
+      wrong((d) => {
+        Object.assign(d.gateways[0] ?? {}, { policy: [{ signers: ['x'], notBefore: 0, notAfter: 1 }] });
+      }),
+      /gateways\[0\].policy\[0\]: no threshold/,
+    ],
+    [
+      'policy signers that are no keys',
+      wrong((d) => {
+        const row = { signers: ['x'], threshold: 1, notBefore: 0, notAfter: 1 };
+        Object.assign(d.gateways[0] ?? {}, { policy: [row] });
+      }),
+      /gateways\[0\].policy\[0\]: /,
+    ],
+    [
       'a bad member',
       wrong((d) => {
         Object.assign(d.gateways[0] ?? {}, { member: 'A11' });

@@ -5,6 +5,7 @@ import { ConfigError, describe, quoted } from '../core/errors.ts';
 import { parseMemberId, type MemberId } from '../core/ids.ts';
 import { isAlgorithmName, requireKey, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { parseVerifierKey, type NoteVerifier } from '../tlog/note.ts';
+import { signersOf, type Signers } from '../trust/release.ts';
 
 /** What an auditor takes as given, in one file: whose log and message keys are whose. Everything else is checked. */
 export interface Trust {
@@ -19,6 +20,13 @@ export interface Trust {
 export interface TrustedGateway {
   readonly name: string;
   readonly member: MemberId;
+  /** Who released its policies, and when. Empty: the file does not say. */
+  readonly policy: readonly TrustedSigners[];
+}
+
+export interface TrustedSigners extends Signers {
+  readonly notBefore: EpochMs;
+  readonly notAfter: EpochMs;
 }
 
 export interface TrustedLog {
@@ -60,11 +68,13 @@ export function parseTrustFile(text: string): Trust {
     'logs',
     'messageKeys',
     'link',
+    'policy',
   ])) {
     const name = reader.string(row['name'], `${at}.name`);
     const member = parseMemberId(reader.string(row['member'], `${at}.member`));
     if (member === undefined) problems.push(`${at}.member: not instance/class/member`);
-    const gateway: TrustedGateway = { name, member: member ?? ('' as MemberId) }; // a problem was noted: never returned
+    const policy = row['policy'] === undefined ? [] : readSigners(reader, row['policy'], `${at}.policy`);
+    const gateway: TrustedGateway = { name, member: member ?? ('' as MemberId), policy }; // a problem was noted: never returned
     reader.unique(gateways, name, gateway, `${at}.name`);
     for (const [log, logAt] of reader.rows(row['logs'], `${at}.logs`, ['origin', 'vkey'])) {
       const origin = reader.string(log['origin'], `${logAt}.origin`);
@@ -106,6 +116,26 @@ function readKey(reader: Reader, key: Row, at: string, gateway: TrustedGateway):
     return made;
   }, `${at}.spki`);
   return publicKey === undefined ? undefined : { kid, gateway, alg, publicKey, notBefore, notAfter };
+}
+
+function readSigners(reader: Reader, rows: unknown, at: string): TrustedSigners[] {
+  const members = ['signers', 'threshold', 'notBefore', 'notAfter'];
+  return reader.rows(rows, at, members).flatMap(([row, rowAt]) => {
+    const notBefore = reader.time(row['notBefore'], `${rowAt}.notBefore`);
+    const notAfter = reader.time(row['notAfter'], `${rowAt}.notAfter`);
+    const { signers, threshold } = row;
+    const made = reader.made(() => {
+      if (!Array.isArray(signers) || signers.length === 0) throw new Error('signers is no list of keys');
+      if (typeof threshold !== 'number' || !Number.isSafeInteger(threshold)) throw new Error('no threshold');
+      const pems = signers.map((spki) => {
+        const der = typeof spki === 'string' ? fromBase64(spki) : undefined;
+        const key = createPublicKey({ key: der ?? Buffer.alloc(0), format: 'der', type: 'spki' });
+        return key.export({ type: 'spki', format: 'pem' }).toString();
+      });
+      return signersOf(pems, threshold);
+    }, rowAt);
+    return made === undefined ? [] : [{ ...made, notBefore, notAfter }];
+  });
 }
 
 type Row = Readonly<Record<string, unknown>>;

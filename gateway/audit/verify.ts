@@ -90,7 +90,7 @@ class EpochAudit {
   readonly #seen = new Step('heads that others have seen fit the records');
   readonly #stored = new Step('stored hashes are the tree’s');
   readonly #form = new Step('records are well-formed');
-  readonly #policies = new PolicyTrail();
+  readonly #policies: PolicyTrail;
   readonly #peers = new Step('heads of peers are signed by the peers');
   readonly #parts = new Step('sealed parts are those committed to');
   readonly #messages = new Step('message signatures verify');
@@ -104,6 +104,7 @@ class EpochAudit {
     this.epoch = epoch;
     this.origin = origin;
     this.#log = origin === undefined ? undefined : options.trust.logs.get(origin);
+    this.#policies = new PolicyTrail(this.#log?.gateway.policy ?? []);
     if (this.#log === undefined) this.#known.find('fail', 'unknown log', origin ?? 'no origin can be read');
     else this.#known.checked = 1;
   }
@@ -285,6 +286,7 @@ class EpochAudit {
         this.#stored,
         this.#form,
         this.#policies.step,
+        this.#policies.releases,
         this.#peers,
         ...(deep ? [this.#parts, this.#messages] : []),
       ].map((step) => step.report()),

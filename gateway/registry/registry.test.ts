@@ -470,7 +470,7 @@ void t.test('does not sign what gateways would refuse', async (t) => {
 });
 
 void t.test('the trust file holds keys and origins, nothing else', async (t) => {
-  const trustFile = trustFileOf(registry);
+  const trustFile = trustFileOf(registry, []);
   t.equal(trustFile.instance, 'TW');
   t.same(Object.keys(trustFile), ['instance', 'gateways']);
   const [first] = trustFile.gateways;

@@ -17,13 +17,25 @@ export interface TrustFile {
       readonly notAfter: EpochMs;
     }[];
     readonly link: readonly { readonly spki: string }[];
+    /** Who may release its policies. The registry does not say: each agency does. */
+    readonly policy?: readonly ReleasersRow[];
   }[];
+}
+
+export interface ReleasersRow {
+  /** Ed25519 keys, SPKI in DER, base64. */
+  readonly signers: readonly string[];
+  readonly threshold: number;
+  readonly notBefore: EpochMs;
+  readonly notAfter: EpochMs;
 }
 
 /**
  * Revoked keys stay in: what they signed before is still to be checked, and the log's order says what was before.
+ *
+ * @param policy who released what ran in all of these gateways; none: not known
  */
-export function trustFileOf({ document }: Registry): TrustFile {
+export function trustFileOf({ document }: Registry, policy: readonly ReleasersRow[]): TrustFile {
   return {
     instance: document.instance,
     gateways: document.gateways.map(({ name, member, logs, messageKeys, link }) => ({
@@ -38,6 +50,7 @@ export function trustFileOf({ document }: Registry): TrustFile {
         notAfter,
       })),
       link,
+      ...(policy.length === 0 ? {} : { policy }),
     })),
   };
 }

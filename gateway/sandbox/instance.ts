@@ -154,6 +154,7 @@ export class SandboxInstance {
     consumer: Agency,
     services: readonly OfferedService[],
     { identityProviders, attestors }: Required<Pick<RegistryDocument, 'identityProviders' | 'attestors'>>,
+    policySigners: readonly string[],
   ): Promise<void> {
     const now = this.#now();
     const rootKey = await key(join(this.dir, 'registry', 'root.key'), 'ed25519');
@@ -180,7 +181,13 @@ export class SandboxInstance {
     const file = await signRegistry(document, [rootKey]);
     await writeFile(this.registryFile, file);
     const registry = await openRegistry(Buffer.from(file), { rootKeys: [createPublicKey(rootKey)] });
-    await writeFile(this.trustFile, `${JSON.stringify(trustFileOf(registry), null, 2)}\n`);
+    const pems = await Promise.all(policySigners.map((path) => readFile(path, 'utf8')));
+    const signers = pems.map((pem) =>
+      createPublicKey(pem).export({ type: 'spki', format: 'der' }).toString('base64'),
+    );
+    const validity = { notBefore: 0, notAfter: now + YEAR_MS };
+    const policy = signers.length === 0 ? [] : [{ signers, threshold: signers.length, ...validity }];
+    await writeFile(this.trustFile, `${JSON.stringify(trustFileOf(registry, policy), null, 2)}\n`);
   }
 
   async #publishedVersion(rootKey: KeyObject): Promise<number> {

@@ -138,14 +138,15 @@ export class Sandbox {
       now: options.now,
     });
     if (idp !== undefined) opened.push(() => idp.close());
-    await instance.publish(linked, b, a, offered, {
-      identityProviders: idp === undefined ? [] : [idp.row],
-      attestors: devices === undefined ? [] : [devices.row([a.member, b.member])],
-    });
     const policy =
       options.unsigned === true
         ? { bundle: options.bundle, signers: [] }
         : await releasePolicy(options.dir, options.bundle, options.now());
+    const authorities = {
+      identityProviders: idp === undefined ? [] : [idp.row],
+      attestors: devices === undefined ? [] : [devices.row([a.member, b.member])],
+    };
+    await instance.publish(linked, b, a, offered, authorities, policy.signers);
     const settings = { ...options, policy };
     const agentOf = (agency: Agency) =>
       devices === undefined ? {} : { agent: devices.agentSocket(hostOf(agency)) };
