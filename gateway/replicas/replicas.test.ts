@@ -314,6 +314,10 @@ void t.test('activity and security events reach the other replicas', { skip }, a
     ],
   );
   t.same(problems, ['cannot be taken', 'cannot be taken']);
+  for (let i = 0; i < 5; i += 1) await transmitter.publish('one'); // whoever has seen an event can deliver it again
+  const direct = await StoreConnection.open(at);
+  t.equal(await direct.ask(['XLEN', `troad:${NAME}:signals`]), 3, 'the store does not grow by it');
+  direct.destroy(new Error('over'));
   await relay(late);
   t.same(late, ['one', 'two'], 'before it is open, a replica that was away knows');
 

@@ -1,3 +1,4 @@
+import { base64url, sha256 } from '../core/bytes.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { SecurityEventRefused } from '../identity/security-event.ts';
@@ -20,6 +21,8 @@ const BATCH = 100;
 /** The store holds a question back for so long when there is nothing to tell. */
 const BLOCK_MS = 5_000;
 const PAUSE_MS = 500;
+/** Events of many days; 600 KB at most. */
+const MAX_PUBLISHED = 10_000;
 /** The next event cannot be taken yet. */
 const STUCK = -1;
 
@@ -34,6 +37,8 @@ export class SignalRelay {
   #done: Promise<void> = Promise.resolve();
   #reading: StoreConnection | undefined;
   #writing: Promise<StoreConnection> | undefined;
+  /** Digests of what the others were told: whoever has seen an event can deliver it again, as often as he likes. */
+  readonly #published = new Set<string>();
   #last: string;
   /** What was wrong the last time, so that it is told once. */
   #problem: string | undefined;
@@ -69,6 +74,8 @@ export class SignalRelay {
 
   /** @throws Error the others were not told: the transmitter has to say it again */
   async publish(set: string): Promise<void> {
+    const digest = base64url(sha256(set));
+    if (this.#published.has(digest)) return;
     this.#writing ??= this.#openWriting();
     const connection = await this.#writing;
     await connection.ask([
@@ -81,6 +88,10 @@ export class SignalRelay {
       'set',
       set,
     ]);
+    this.#published.add(digest);
+    if (this.#published.size <= MAX_PUBLISHED) return;
+    const [oldest] = this.#published;
+    if (oldest !== undefined) this.#published.delete(oldest);
   }
 
   async close(): Promise<void> {
