@@ -11,6 +11,7 @@ import { SignalPoll } from '../server/signal-poll.ts';
 import { SignalPush } from '../server/signal-push.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { clock } from './clock.ts';
+import { fewLines } from './few-lines.ts';
 import type { Workers } from './workers.ts';
 
 /** Reads what was ended before a restart. @param workers where exchanges run, once there are any. @throws ConfigError */
@@ -46,7 +47,8 @@ export async function openSignals(
   take: (set: string) => Promise<void>,
   emit: Emit,
 ): Promise<() => Promise<void>> {
-  const onProblem = (detail: string): void => emit('identity.problem', { detail });
+  // Whoever reaches the listener can have something refused, at any rate.
+  const onProblem = fewLines((detail) => emit('identity.problem', { detail }), clock);
   const door =
     push === undefined
       ? undefined

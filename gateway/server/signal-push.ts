@@ -6,6 +6,7 @@ import {
 } from 'node:http';
 import { createServer as createTls } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { describe } from '../core/errors.ts';
 import { SecurityEventRefused } from '../identity/security-event.ts';
 
 export interface SignalPushOptions {
@@ -90,7 +91,7 @@ async function receive(
     await take(set);
     send(202); // RFC 8935 §2.2
   } catch (thrown) {
-    onProblem(thrown instanceof Error ? thrown.message : String(thrown));
+    onProblem(describe(thrown));
     // §2.3: the code and nothing more; anything else is ours, and the transmitter tries again.
     if (thrown instanceof SecurityEventRefused) send(400, { err: thrown.code, description: 'not taken' });
     else send(503);
