@@ -158,7 +158,7 @@ void t.test('passes what belongs to the exchange, and nothing of this hop', asyn
     connection: 'keep-alive, x-private',
     'x-private': 'for the proxy',
     te: 'trailers',
-    host: 'elsewhere.example',
+    host: 'LocalHost:8080',
   };
   const { headers: got } = await seen('/x', { headers });
   t.same(got['x-road-client'], ['TW/GOV/A11/welfare']);
@@ -169,6 +169,23 @@ void t.test('passes what belongs to the exchange, and nothing of this hop', asyn
   t.same(got['host'], [new URL(url).host], 'the gateway is called by its own name');
   const { answer } = await ask('/x');
   t.same(answer.headers['set-cookie'], ['a=1', 'b=2'], 'fields that stand there twice');
+});
+
+void t.test('a web page that rebinds its name to this machine does not speak as the machine', async (t) => {
+  const before = signed;
+  for (const host of [
+    'elsewhere.example',
+    `elsewhere.example:${proxy.port}`,
+    '127.0.0.1.elsewhere.example',
+    'localhost.',
+  ]) {
+    const { answer, body } = await ask('/x', { headers: { host, 'x-road-client': 'TW/GOV/A11/welfare' } });
+    t.equal(answer.statusCode, 421, host);
+    t.match(JSON.parse(body), { code: 'proxy.host' });
+  }
+  t.equal(signed, before, 'nothing was shown');
+  for (const host of ['127.0.0.1', `localhost:${proxy.port}`, '[::1]:80'])
+    t.match((await seen('/x', { headers: { host } })).headers['host'], [new URL(url).host], host);
 });
 
 void t.test('bodies of every framing', async (t) => {

@@ -26,6 +26,9 @@ const OURS = new Set([
   DEVICE,
 ]);
 
+/** What programs of this machine call us by. */
+const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
+
 /**
  * Plain HTTP on loopback for client systems that know nothing of attestation; mutual TLS to the gateway, each connection
  * bound to the machine's TPM. Bodies pass as they come, both ways.
@@ -70,6 +73,13 @@ export class DeviceProxy {
   async #relay(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     incoming.on('error', () => undefined); // the pipeline finds out
     outgoing.on('error', () => undefined);
+    // A web page whose name was made to lead here (DNS rebinding) would speak as this machine: the gateway, which checks
+    // names too, sees only the one that we give it.
+    if (!LOOPBACK.test(incoming.headers.host ?? '')) {
+      incoming.resume();
+      answer(outgoing, 421, { code: 'proxy.host', detail: 'called by a name that is not of this machine' });
+      return;
+    }
     try {
       const headers = passed(incoming);
       // Node frames the body anew, but of a GET it expects none.
