@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import t, { type Test } from 'tap';
+import { base64url, sha256 } from '../gateway/core/bytes.ts';
 import type { MemberId } from '../gateway/core/ids.ts';
 import type { EarContent } from '../gateway/device/ear.ts';
 import type { CoreRecord } from '../gateway/evidence/record.ts';
@@ -111,7 +112,8 @@ void t.test('a renewal that the consumer alone saw keeps the streams at the prov
   const running = await streams(t, result({ device, issuedAt, expiresAt: issuedAt + 5 }));
   await pause(1_200); // results of one second do not replace each other
   const other = await connected(t);
-  t.equal((await other.get(NOWHERE, other.present(result({ device })))).code, 'service.unknown');
+  const newer = result({ device });
+  t.equal((await other.get(NOWHERE, other.present(newer))).code, 'service.unknown');
   await pause((issuedAt + 7) * 1000 - Date.now());
   t.equal(running.state.over, 0, 'long after the first result has expired');
 
@@ -120,6 +122,9 @@ void t.test('a renewal that the consumer alone saw keeps the streams at the prov
   await last.get(NOWHERE, last.present(worse));
   await running.all;
   const consumer = await until('records of the consumer', allAborted(ready.consumer.log, device));
+  const renewed = base64url(sha256(newer));
+  for (const record of consumer.flat())
+    t.match(record, { dev: { r: renewed }, parts: { device: {} } }, 'the record rests on the newer result');
   t.ok(consumer.flat().every((record) => 'out' in record && record.out === 'device.insufficient')); // prettier-ignore
   t.ok(
     consumer.every((of) => of.length > 0),

@@ -65,7 +65,8 @@ class Consumption {
     });
     try {
       const admitted = await admitConsumer(this.#arrival, this.#gateway, this.#dossier);
-      this.#watch.begin(admitted.lease, this.#gateway, (cause) => this.#call?.abort(cause));
+      const { lease } = admitted;
+      this.#watch.begin(lease, this.#gateway, this.#dossier, (cause) => this.#call?.abort(cause));
       const sent = await this.#send(admitted);
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();

@@ -2,7 +2,7 @@ import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts'
 import { base64 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
-import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import { type EndpointDevice, NodeDevice } from '../device/attested-device.ts';
 import type { Receipt } from '../evidence/receipt.ts';
 import type { DeviceFacts, ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
 import type { Mode } from '../message/exchange-field.ts';
@@ -41,7 +41,8 @@ export class Dossier {
   /** In whose habits this exchange counts. */
   visit: Visit | undefined;
   #userField: Uint8Array | undefined;
-  #results: Uint8Array | undefined;
+  /** Results that no record has sealed yet. */
+  #results: { readonly endpoint?: string; readonly node?: string } | undefined;
   #begun = false;
   #over = false;
   /** Content bytes that went on to the receiver. */
@@ -102,11 +103,17 @@ export class Dossier {
     if (endpoint !== undefined) this.#facts.dev = factsOf(endpoint.machine);
     if (node !== undefined) this.#facts.node = factsOf(node);
     if (endpoint === undefined && node === undefined) return;
-    const shown = {
+    this.#results = {
       ...(endpoint === undefined ? {} : { endpoint: endpoint.field }),
       ...(node === undefined ? {} : { node: node.token }),
     };
-    this.#results = Buffer.from(JSON.stringify(shown), 'latin1');
+  }
+
+  /** The exchange runs, and goes on with a newer result: later records rest on that. */
+  renewed(machine: EndpointDevice | NodeDevice): void {
+    const isNode = machine instanceof NodeDevice;
+    this.#facts[isNode ? 'node' : 'dev'] = factsOf(machine);
+    this.#results = { ...this.#results, [isNode ? 'node' : 'endpoint']: machine.token };
   }
 
   /** A streamed request is admitted on its head. */
@@ -230,7 +237,9 @@ export class Dossier {
       meta,
       ...(this.policyInput === undefined ? {} : { input: this.policyInput }),
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
-      ...(this.#results === undefined ? {} : { device: this.#results }),
+      ...(this.#results === undefined
+        ? {}
+        : { device: Buffer.from(JSON.stringify(this.#results), 'latin1') }),
     };
   }
 }

@@ -54,7 +54,7 @@ void t.test('a session that ends while its exchange waits to be admitted', async
   const { issuer, subject } = user.assertion;
   gateway.users.revocations.restore([{ issuer, subject, at: NOW, jti: 'event' }]);
   const watch = new GrantWatch();
-  t.throws(() => watch.begin({ ...nobody, user }, context, untouched), {
+  t.throws(() => watch.begin({ ...nobody, user }, context, { renewed: untouched }, untouched), {
     code: 'assertion.revoked',
     answerFields: [['www-authenticate', /invalid_token/]],
   });
@@ -76,12 +76,12 @@ void t.test('a machine that falls while its exchange waits to be admitted', asyn
   const lease: Lease = { ...nobody, endpoint: { machine: prove(), field: '' } };
   const refused = (code: string, of = lease): void => {
     const watch = new GrantWatch();
-    t.throws(() => watch.begin(of, context, untouched), { code });
+    t.throws(() => watch.begin(of, context, { renewed: untouched }, untouched), { code });
     watch.end();
     t.equal(running.size, 0);
   };
   const good = new GrantWatch();
-  good.begin(lease, context, () => undefined);
+  good.begin(lease, context, { renewed: untouched }, () => undefined);
   t.equal(running.size, 1);
   good.end();
   const worse = prove({ id: 'worse', issuedAt: CONTENT.issuedAt + 1 });

@@ -2,7 +2,9 @@ import { Denied } from '../core/errors.ts';
 import type { NodeDevice } from '../device/attested-device.ts';
 import type { DeviceDemand } from '../device/demand.ts';
 import { challenged as deviceChallenged, type PresentedDevice } from './devices.ts';
+import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
+import type { Machine } from './running-devices.ts';
 import { challenged, type PresentedUser } from './users.ts';
 
 /** What one exchange was granted on and would not have been granted without. */
@@ -35,7 +37,12 @@ export class GrantWatch {
    * @param abort breaks off what runs; where nothing runs yet, {@link revoked} is looked at before it begins
    * @throws Denied `assertion.revoked`, `device.*`
    */
-  begin(lease: Lease, gateway: Context, abort: (cause: Denied) => void): void {
+  begin(
+    lease: Lease,
+    gateway: Context,
+    dossier: Pick<Dossier, 'renewed'>,
+    abort: (cause: Denied) => void,
+  ): void {
     const { user, endpoint, node, demand, at } = lease;
     requireStanding(lease, gateway);
     const end = (cause: Denied): void => {
@@ -45,9 +52,10 @@ export class GrantWatch {
     if (user !== undefined) this.#releases.push(gateway.users.running.register(user.assertion, end));
     const demanded = demand === 'none' ? {} : demand;
     const { running } = gateway.devices;
+    const renewed = (machine: Machine): void => dossier.renewed(machine);
     if (endpoint !== undefined)
-      this.#releases.push(running.register(endpoint.machine, demanded.endpoint, end, at));
-    if (node !== undefined) this.#releases.push(running.register(node, demanded.node, end));
+      this.#releases.push(running.register(endpoint.machine, demanded.endpoint, end, { at, renewed }));
+    if (node !== undefined) this.#releases.push(running.register(node, demanded.node, end, { renewed }));
   }
 
   /** The exchange is over. */

@@ -64,7 +64,8 @@ class Provision {
     try {
       const head = this.#readHead();
       const demand = await admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
-      this.#watch.begin(demand.lease, this.#gateway, (cause) => this.#call?.abort(cause));
+      const { lease } = demand;
+      this.#watch.begin(lease, this.#gateway, this.#dossier, (cause) => this.#call?.abort(cause));
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);
       await this.#answerWith(answer, forwarded.permit, demand);

@@ -30,8 +30,10 @@ function setUp(now = NOW) {
 void t.test('what runs goes on with a newer result, and tells where it has to be heard of', async (t) => {
   const { running, machine, ended, end } = setUp();
   const first = machine({ issuedAt: SECOND - 9 });
-  const over = running.register(first, LEAST, end('one'), 'gw.b07');
-  running.register(first, LEAST, end('two'), 'gw.b07');
+  const renewals: string[] = [];
+  const renewed = ({ resultId }: { readonly resultId: string }): void => void renewals.push(resultId);
+  const over = running.register(first, LEAST, end('one'), { at: 'gw.b07', renewed });
+  running.register(first, LEAST, end('two'), { at: 'gw.b07' });
   running.register(first, undefined, end('three'));
   t.ok(running.runsAt('gw.b07', first));
   t.notOk(running.runsAt('gw.c01', first));
@@ -39,6 +41,7 @@ void t.test('what runs goes on with a newer result, and tells where it has to be
   const second = machine({ id: 'r2', issuedAt: SECOND - 5 });
   t.strictSame([...running.renewed(second)], ['gw.b07']);
   t.strictSame([...running.renewed(second)], [], 'told once');
+  t.strictSame(renewals, ['r2']);
   t.equal(running.size, 3);
   over();
   t.equal(running.size, 2);
@@ -48,8 +51,8 @@ void t.test('what runs goes on with a newer result, and tells where it has to be
 void t.test('a worse result ends what demands more, and leaves the rest', async (t) => {
   const { running, machine, ended, end } = setUp();
   const first = machine({ issuedAt: SECOND - 9 });
-  running.register(first, LEAST, end('demanding'), 'gw.b07');
-  running.register(first, undefined, end('content'), 'gw.c01');
+  running.register(first, LEAST, end('demanding'), { at: 'gw.b07' });
+  running.register(first, undefined, end('content'), { at: 'gw.c01' });
   const worse = machine({ id: 'r2', issuedAt: SECOND - 5, tpm: { executables: 96 } });
   t.strictSame([...running.renewed(worse)], ['gw.c01'], 'who ended need not hear');
   t.strictSame(ended, ['demanding device.insufficient']);
@@ -60,7 +63,7 @@ void t.test('an older result changes nothing that a newer one carries', async (t
   const { running, machine, ended, end } = setUp();
   const older = machine({ issuedAt: SECOND - 9 });
   const newer = machine({ id: 'r2', issuedAt: SECOND - 5 });
-  running.register(newer, LEAST, end('one'), 'gw.b07');
+  running.register(newer, LEAST, end('one'), { at: 'gw.b07' });
   t.strictSame([...running.renewed(older)], []);
   t.strictSame(ended, []);
   t.ok(running.runsAt('gw.b07', newer));

@@ -4,16 +4,22 @@ import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
 import type { DeviceMinimum } from '../device/demand.ts';
 import type { DeviceRegister } from '../device/register.ts';
 
-type Machine = EndpointDevice | NodeDevice;
+export type Machine = EndpointDevice | NodeDevice;
 type End = (cause: Denied) => void;
+
+export interface RunningOptions {
+  /** Name of the gateway that relies on our word for the machine. */
+  readonly at?: string | undefined;
+  /** Told of each newer result that the exchange goes on with. */
+  readonly renewed?: (machine: Machine) => void;
+}
 
 /** One exchange under way, and what it may live by. */
 interface Running {
   machine: Machine;
   /** What the agreement demands; undefined when it demands nothing. */
   readonly minimum: DeviceMinimum | undefined;
-  /** The peer that has to hear of newer results; undefined where none has. */
-  readonly at: string | undefined;
+  readonly options: RunningOptions;
   readonly end: End;
   unwatch: () => void;
   timer: NodeJS.Timeout;
@@ -38,10 +44,14 @@ export class RunningDevices {
 
   /**
    * @param end breaks the exchange off; called at most once
-   * @param at name of the gateway that relies on our word for the machine
    * @returns to be called when the exchange is over
    */
-  register(machine: Machine, minimum: DeviceMinimum | undefined, end: End, at?: string): () => void {
+  register(
+    machine: Machine,
+    minimum: DeviceMinimum | undefined,
+    end: End,
+    options: RunningOptions = {},
+  ): () => void {
     const key = keyOf(machine);
     const all = this.#byMachine.get(key) ?? new Set<Running>();
     this.#byMachine.set(key, all);
@@ -56,7 +66,7 @@ export class RunningDevices {
     const running: Running = {
       machine,
       minimum,
-      at,
+      options,
       end: (cause) => {
         if (over) return;
         finish();
@@ -76,7 +86,7 @@ export class RunningDevices {
 
   /** Does anything run on that machine at that gateway? */
   runsAt(peer: string, machine: Machine): boolean {
-    for (const { at } of this.#byMachine.get(keyOf(machine)) ?? []) if (at === peer) return true;
+    for (const { options } of this.#byMachine.get(keyOf(machine)) ?? []) if (options.at === peer) return true;
     return false;
   }
 
@@ -100,7 +110,9 @@ export class RunningDevices {
       running.unwatch();
       running.machine = machine;
       Object.assign(running, this.#lease(machine, running.end));
-      if (running.at !== undefined) peers.add(running.at);
+      const { at, renewed } = running.options;
+      renewed?.(machine);
+      if (at !== undefined) peers.add(at);
     }
     return peers;
   }
