@@ -8,7 +8,7 @@ import { EndpointDevice } from '../device/attested-device.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival } from '../link/link.ts';
 import { DEVICE, parseRelayedDevice } from '../message/device-field.ts';
-import { within } from './deadline.ts';
+import { answerOf } from './deadline.ts';
 import type { DeviceNews } from './device-checks.ts';
 import { gather } from './gather.ts';
 import type { Gateway } from './gateway.ts';
@@ -81,7 +81,7 @@ async function show(peer: string, field: string, { registry, link }: Context): P
   };
   const call = await link.call(target, head, { kind: 'whole', bytes: Buffer.from(field, 'latin1') });
   const late = (): Unavailable => new Unavailable('link.timeout', 'renewal');
-  const answer = await within(call.answer, PATIENCE_MS, late);
+  const answer = await answerOf(call, PATIENCE_MS, late);
   const text = await read(answer.inflow);
   const { status } = answer.head;
   if (status >= 500) throw new Unavailable('link.broken', `answered ${status}`);

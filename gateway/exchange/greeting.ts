@@ -7,7 +7,7 @@ import { MAX_RESULT_SECONDS } from '../device/revocations.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival, LinkClient, LinkConversation, LinkSession, LinkTarget } from '../link/link.ts';
 import type { AgreementTerms } from '../trust/input.ts';
-import { within } from './deadline.ts';
+import { answerOf } from './deadline.ts';
 import { gather } from './gather.ts';
 import type { PeerNodes } from './peer-nodes.ts';
 
@@ -95,7 +95,7 @@ export class Greetings {
       const own = await this.#ownResult(session);
       const call = entry.on.request(headFor(name), { kind: 'whole', bytes: format(own) });
       const late = (): Unavailable => new Unavailable('link.timeout', 'greeting');
-      const answer = await within(call.answer, PATIENCE_MS, late);
+      const answer = await answerOf(call, PATIENCE_MS, late);
       const text = await read(answer.inflow);
       if (answer.head.status !== 200) throw new MalformedBytes(`answered ${answer.head.status}: ${text}`);
       const theirs = parse(text);
@@ -168,7 +168,7 @@ export async function hostOf(
   if (known !== undefined || !wanted || greetings.hasMet(target.name)) return known;
   const call = await link.call(target, headFor(target.name), { kind: 'whole', bytes: format(undefined) });
   const late = (): Unavailable => new Unavailable('link.timeout', 'greeting');
-  await read((await within(call.answer, PATIENCE_MS, late)).inflow);
+  await read((await answerOf(call, PATIENCE_MS, late)).inflow);
   return nodes.latest(target.name);
 }
 

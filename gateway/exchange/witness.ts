@@ -1,6 +1,6 @@
 import { MalformedBytes, Unavailable } from '../core/errors.ts';
 import type { LinkArrival, LinkTarget } from '../link/link.ts';
-import { within } from './deadline.ts';
+import { answerOf } from './deadline.ts';
 import { gather, type Gathered } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 
@@ -22,7 +22,7 @@ export async function showCheckpoint(gateway: Gateway, target: LinkTarget): Prom
   const note = Buffer.from(gateway.log.checkpoint(), 'utf8');
   const call = await gateway.link.call(target, head, { kind: 'whole', bytes: note });
   const late = (): Unavailable => new Unavailable('link.timeout', 'checkpoint');
-  const answer = await within(call.answer, PATIENCE_MS, late);
+  const answer = await answerOf(call, PATIENCE_MS, late);
   const body = await readNote(answer.inflow);
   if (answer.head.status === 200 && body !== undefined) await keep(gateway, target.name, body);
 }
