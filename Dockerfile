@@ -21,7 +21,7 @@ WORKDIR /opt/troad
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules node_modules
 COPY --from=build /build/dist dist
-COPY policies/bundle policies/bundle
+COPY policies policies
 COPY LICENSE ./
 # Configuration and keys are mounted read-only at /etc/troad. The log, the registry's cache and the spool lie under
 # log.dir and beside it: the one place that must be writable.
