@@ -1,49 +1,22 @@
-import { execFile } from 'node:child_process';
 import { request } from 'node:http';
-import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import t from 'tap';
-import type { CoreRecord } from '../gateway/evidence/record.ts';
-import { bundleDir } from '../gateway/sandbox/bundle.ts';
-import { writeObligingBundle, type GeneralClass } from './builders/obliging-policy.ts';
-import { LogTail } from './harness/log-tail.ts';
-import { PLAIN_NODE } from './harness/plain-node.ts';
+import { PolicyDesk, writeUndemandingBundle, type ExchangeRecord, type Side } from './harness/policy-desk.ts';
 import { newFolder, requireGoodLogs, startRoad } from './harness/road.ts';
 
 // Duties that come with an allow, in two real gateways. Either of them executes its own: the other one's policy asks for
 // nothing, so what is seen is the work of one side.
 
-const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 const HOUSING = '/r1/TW/GOV/B07/housing';
 const KiB = 1024;
 
 const dir = newFolder(t);
-const { sandbox, ready } = await startRoad(join(dir, 'road'), 1, plain());
-const logs = { consumer: new LogTail(ready.consumer.log), provider: new LogTail(ready.provider.log) };
-type Side = keyof typeof logs;
+const { sandbox, ready } = await startRoad(join(dir, 'road'), 1, writeUndemandingBundle(dir));
+const desk = new PolicyDesk(dir, ready);
 
-/** A bundle that demands nothing. */
-function plain(): string {
-  const bundle = join(dir, 'plain');
-  writeObligingBundle(bundleDir(), bundle, { obligations: {} });
-  return bundle;
-}
-
-let bundles = 0;
-/** Puts a policy in force at one gateway, or back the one that demands nothing. */
-async function enforce(side: Side, general?: GeneralClass): Promise<void> {
-  const bundle = join(dir, general === undefined ? 'plain' : `bundle-${(bundles += 1)}`);
-  if (general !== undefined) writeObligingBundle(bundleDir(), bundle, general);
-  const config = join(dirname(ready[side].log), 'gateway.yaml');
-  const [program, ...first] = PLAIN_NODE;
-  await new Promise<void>((resolve, reject) => {
-    const args = [...first, CLI, 'policy', 'activate', bundle, '--config', config];
-    execFile(program, args, (error, stdout) =>
-      error === null ? resolve() : reject(new Error(stdout, { cause: error })),
-    );
-  });
-}
+/** The newest record of a side with that outcome, once it is there. */
+const recordOf = (side: Side, out: string, since: number): Promise<ExchangeRecord> =>
+  desk.record(side, out, (each) => each.out === out && each.at >= since);
 
 interface Answer {
   readonly status: number;
@@ -92,24 +65,9 @@ const send = ({ method = 'GET', path, body = [] }: Sent): Promise<Answer> =>
     }
   });
 
-type ExchangeRecord = Extract<CoreRecord, { out: string }>;
-const isOfExchange = (record: CoreRecord): record is ExchangeRecord => 'out' in record;
-
-/** The newest record of a side with that outcome, once it is there. */
-async function recordOf(side: Side, out: string, since: number): Promise<ExchangeRecord> {
-  for (let waited = 0; waited < 10_000; waited += 20) {
-    const found = (await logs[side].records())
-      .filter(isOfExchange)
-      .findLast((each) => each.out === out && each.at >= since);
-    if (found !== undefined) return found;
-    await delay(20);
-  }
-  throw new Error(`no record with ${out} at the ${side}`);
-}
-
 for (const side of ['consumer', 'provider'] as const) {
   await t.test(`${side}: read_only and max_request_bytes are refused on the head`, async (t) => {
-    await enforce(side, { obligations: { read_only: true } });
+    await desk.enforce(side, { obligations: { read_only: true } });
     t.equal((await send({ path: '/echo/x' })).status, 200, 'reading is allowed');
     let since = Date.now();
     const refused = await send({ method: 'POST', path: '/echo/x', body: Buffer.from('{}') });
@@ -121,7 +79,7 @@ for (const side of ['consumer', 'provider'] as const) {
       pol: { allow: true, obligations: { read_only: true } },
     });
 
-    await enforce(side, { obligations: { max_request_bytes: 100 * KiB } });
+    await desk.enforce(side, { obligations: { max_request_bytes: 100 * KiB } });
     const exact = await send({ method: 'PUT', path: '/files/x', body: Buffer.alloc(100 * KiB) });
     t.equal(exact.status, 200, 'the bound itself is allowed');
     since = Date.now();
@@ -142,7 +100,7 @@ for (const side of ['consumer', 'provider'] as const) {
   });
 
   await t.test(`${side}: max_response_bytes`, async (t) => {
-    await enforce(side, { obligations: { max_response_bytes: 100 * KiB } });
+    await desk.enforce(side, { obligations: { max_response_bytes: 100 * KiB } });
     const exact = await send({ path: `/files/${100 * KiB}` });
     t.match(exact, { status: 200, bytes: 100 * KiB, broken: false });
     let since = Date.now();
@@ -159,12 +117,12 @@ for (const side of ['consumer', 'provider'] as const) {
     t.equal(partial.k, 'abort');
     t.ok((partial.sent?.res ?? 0) <= 100 * KiB, `${partial.sent?.res} bytes had gone on`);
 
-    await enforce(side, { obligations: { max_response_bytes: 10, max_request_bytes: 10 } });
+    await desk.enforce(side, { obligations: { max_response_bytes: 10, max_request_bytes: 10 } });
     t.equal((await send({ path: '/files/11' })).status, 403, 'short answers, too');
     t.match(await send({ path: '/files/10' }), { status: 200, bytes: 10 });
     const chunked = await send({ method: 'PUT', path: '/files/x', body: [Buffer.alloc(6), Buffer.alloc(6)] });
     t.equal(chunked.status, 413, 'and short requests');
-    await enforce(side);
+    await desk.enforce(side);
   });
 }
 

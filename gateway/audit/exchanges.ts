@@ -24,6 +24,8 @@ interface Exchange {
 
 /** What both ends must say alike of one message. */
 const COMPARED = ['dg', 'len', 'sig', 'kid', 'status', 'client', 'svc', 'op', 'mode', 'xid'] as const;
+/** Records after which there is more to come. */
+const UNDER_WAY: ReadonlySet<string> = new Set<ExchangeRecord['k']>(['open', 'req.final', 'recheck']);
 const MESSAGES = ['open', 'req.final', 'res.final'] as const;
 
 /** Collects the records of exchanges from all logs and sets the two halves of each side by side. */
@@ -120,7 +122,7 @@ function* missingAtProvider({ c, p, provider }: Exchange, coverage: Coverage): G
     return;
   }
   const refused = (record.status ?? 200) >= 400;
-  if (refused && p.some(({ record: { k } }) => k !== 'open' && k !== 'req.final')) return;
+  if (refused && p.some(({ record: { k } }) => !UNDER_WAY.has(k))) return;
   yield refused
     ? {
         kind: 'one-sided',
@@ -155,7 +157,7 @@ function* missingAtConsumer({ c, p, consumer }: Exchange, coverage: Coverage): G
 function* unfinished({ c, p }: Exchange): Generator<Judged> {
   for (const half of [c, p]) {
     const begun = half.find(({ record: { k } }) => k === 'open' || k === 'req.final');
-    const ended = half.some(({ record: { k } }) => k !== 'open' && k !== 'req.final' && k !== 'replay.seen');
+    const ended = half.some(({ record: { k } }) => !UNDER_WAY.has(k) && k !== 'replay.seen');
     if (begun !== undefined && !ended)
       yield { kind: 'unfinished', index: begun.index, detail: 'begun, and no end' };
   }

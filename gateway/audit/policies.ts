@@ -6,7 +6,7 @@ import { Step } from './report.ts';
 import type { TrustedSigners } from './trust-file.ts';
 
 /** Kinds of record that are written at a decision; later ones repeat what the first has said. */
-const DECIDED: ReadonlySet<string> = new Set(['open', 'req.final', 'deny']);
+const DECIDED: ReadonlySet<string> = new Set(['open', 'req.final', 'recheck', 'deny']);
 
 /**
  * Which policies a log says were in force, in its order: a decision cites one that was activated before it, and no

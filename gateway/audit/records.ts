@@ -70,6 +70,7 @@ const EXCHANGE_KINDS: ReadonlySet<string> = new Set<ExchangeRecord['k']>([
   'open',
   'req.final',
   'res.final',
+  'recheck',
   'deny',
   'abort',
   'sig.bad',

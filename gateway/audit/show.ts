@@ -237,6 +237,8 @@ export function outcomeOf({ kind, record }: ShownRecord): string {
       return 'request complete, signed and recorded';
     case 'res.final':
       return `answer ${status ?? ''} complete, signed and recorded`;
+    case 'recheck':
+      return 'decided again while it ran; it goes on';
     default:
       return 'recorded';
   }

@@ -7,7 +7,7 @@ import type { RefusalCode } from '../core/refusals.ts';
  * apart and bound by salted commitments, so that a part can be destroyed and the tree stays whole.
  *
  * `open`: a streamed request was admitted on its head. `req.final` / `res.final`: a whole request or answer, signed and
- * digested. `deny`: refused before anything was forwarded. `abort`: ended after something had been. `sig.bad`,
+ * digested. `recheck`: decided again while it ran, with the same outcome. `deny`: refused before anything was forwarded. `abort`: ended after something had been. `sig.bad`,
  * `replay.seen`: refused because of the signature or a repeated id. `peer.cp`: a peer's checkpoint, kept. `dispute`: a
  * peer contradicted itself. `policy`, `trust`, `config`: what decisions were made under from here on. `shadow`: what
  * another policy would have decided. `boot`: start of
@@ -17,6 +17,7 @@ export type RecordKind =
   | 'open'
   | 'req.final'
   | 'res.final'
+  | 'recheck'
   | 'deny'
   | 'abort'
   | 'sig.bad'
@@ -156,7 +157,8 @@ export interface ShadowDecision {
 /** A record as its author hands it over; the log adds `v` and the commitments of the parts. */
 export type RecordDraft =
   | ({
-      readonly k: 'open' | 'req.final' | 'res.final' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
+      readonly k:
+        'open' | 'req.final' | 'res.final' | 'recheck' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
       readonly at: EpochMs;
     } & ExchangeFacts)
   | {

@@ -9,11 +9,11 @@ import type { LinkSession, LinkTarget } from '../link/link.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { parseRoute, type Route } from '../message/target.ts';
 import type { Grant } from '../trust/grant.ts';
-import { type AgreementTerms, PolicyInput } from '../trust/input.ts';
+import { PolicyInput } from '../trust/input.ts';
 import type { Arrival } from './arrival.ts';
 import { hostOf } from './greeting.ts';
 import { readClientRequest, type ClientRequest } from './client-request.ts';
-import { decide } from './decide.ts';
+import { decide, type Question } from './decide.ts';
 import { presentedDevice, relayedDevice, withDevice } from './devices.ts';
 import type { Dossier } from './dossier.ts';
 import { Duties } from './duties.ts';
@@ -82,37 +82,36 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   if (target === undefined) throw new Denied('registry.unknown_member', route.service);
   dossier.learn({ peer: target.name });
   if (registry.service(route.service) === undefined) throw new Denied('service.unknown', route.service);
-  const signals = visit.facts();
-  const agreements = registry.agreementsFor(client.subsystem, route.service);
-  const node = await hostOf(target, agreements, gateway);
-  dossier.devices(endpoint, node);
   const asked = { method, route, client: claimed, length: request.length };
-  const grant = decide(
-    gateway,
-    dossier,
-    agreements,
-    (agreement) =>
+  const question: Question = {
+    asOf: gateway.grants.changes,
+    agreements: () => gateway.registry().agreementsFor(client.subsystem, route.service),
+    input: (agreement, moment) =>
       PolicyInput.forConsumer({
         exchange: dossier.id,
-        now,
         client,
         user: user?.assertion,
-        endpoint: endpoint?.machine,
-        node,
         request: asked,
         agreement,
-        signals,
         threat: gateway.threat(),
+        ...moment,
       }),
-    { member: memberOf(client.subsystem), nonce: () => gateway.users.nonces.current },
-  );
+  };
+  const signals = visit.facts();
+  const node = await hostOf(target, question.agreements(), gateway);
+  dossier.devices(endpoint, node);
+  const moment = { now, endpoint: endpoint?.machine, node, signals };
+  const grant = decide(gateway, dossier, question, moment, {
+    member: memberOf(client.subsystem),
+    nonce: () => gateway.users.nonces.current,
+  });
   const duties = new Duties(method, grant.obligations);
   duties.request.require(request.length);
   if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user });
   return {
     request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
     target,
-    lease: { user, endpoint, node, demand: demandOf(grant, agreements), at: target.name },
+    lease: { user, endpoint, node, demand: demandOf(grant, question), at: target.name, question },
     grant,
     duties,
     policyField: policyField(grant),
@@ -162,28 +161,25 @@ export async function admitProvider(
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   const service = gateway.services.get(route.service);
   if (service === undefined) throw new Denied('service.unknown', route.service);
-  const signals = visit.facts();
-  const agreements = registry.agreementsFor(client, route.service);
-  const grant = decide(
-    gateway,
-    dossier,
-    agreements,
-    (agreement) =>
+  const question: Question = {
+    asOf: gateway.grants.changes,
+    agreements: () => gateway.registry().agreementsFor(client, route.service),
+    input: (agreement, { endpoint: newest, ...moment }) =>
       PolicyInput.forProvider({
-        now,
         peer,
         signed,
         route,
         client,
         user: user?.assertion,
         endpoint: endpoint?.machine,
-        node,
+        renewed: newest,
         agreement,
-        signals,
         threat: gateway.threat(),
+        ...moment,
       }),
-    { member: peer.member },
-  );
+  };
+  const moment = { now, endpoint: endpoint?.machine, node, signals: visit.facts() };
+  const grant = decide(gateway, dossier, question, moment, { member: peer.member });
   const duties = new Duties(head.method, grant.obligations);
   duties.request.require(signed.exchange.length);
   if (gateway.replicas !== undefined) {
@@ -197,7 +193,7 @@ export async function admitProvider(
     route,
     query: head.query,
     service,
-    lease: { user, endpoint, node, demand: demandOf(grant, agreements), at: undefined },
+    lease: { user, endpoint, node, demand: demandOf(grant, question), at: undefined, question },
     grant,
     duties,
     agreementId: grant.agreementId,
@@ -205,8 +201,8 @@ export async function admitProvider(
 }
 
 /** What the agreement that the grant rests on demands of machines. */
-const demandOf = (grant: Grant, agreements: readonly AgreementTerms[]): Lease['demand'] =>
-  agreements.find(({ id }) => id === grant.agreementId)?.device ?? 'none';
+const demandOf = (grant: Grant, { agreements }: Question): Lease['demand'] =>
+  agreements().find(({ id }) => id === grant.agreementId)?.device ?? 'none';
 
 /** Nothing is admitted that could not be finished and recorded. */
 function requireReady(gateway: Gateway): void {

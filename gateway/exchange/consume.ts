@@ -49,12 +49,13 @@ class Consumption {
   #answered = false;
   #call: LinkCall | undefined;
   #gone: Error | undefined;
-  readonly #watch = new GrantWatch();
+  readonly #watch: GrantWatch;
 
   constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
     this.#arrival = arrival;
     this.#gateway = gateway;
     this.#dossier = dossier;
+    this.#watch = new GrantWatch(gateway, dossier, (cause) => this.#call?.abort(cause));
     this.#reader = reader;
   }
 
@@ -65,8 +66,7 @@ class Consumption {
     });
     try {
       const admitted = await admitConsumer(this.#arrival, this.#gateway, this.#dossier);
-      const { lease } = admitted;
-      this.#watch.begin(lease, this.#gateway, this.#dossier, (cause) => this.#call?.abort(cause));
+      this.#watch.begin(admitted.lease, admitted.duties);
       const sent = await this.#send(admitted);
       await this.#deliver(await this.#answerTo(sent), sent, admitted);
       this.#dossier.completed();

@@ -1,5 +1,5 @@
 import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts';
-import { base64 } from '../core/bytes.ts';
+import { base64, base64url, sha256 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
 import { type EndpointDevice, NodeDevice } from '../device/attested-device.ts';
@@ -7,6 +7,7 @@ import type { Receipt } from '../evidence/receipt.ts';
 import type { DeviceFacts, ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
 import type { Mode } from '../message/exchange-field.ts';
 import type { SignatureEvidence } from '../message/signer.ts';
+import type { Decision } from '../trust/decision.ts';
 import type { Visit } from '../trust/signals.ts';
 import type { PresentedDevice } from './devices.ts';
 import type { Gateway } from './gateway.ts';
@@ -34,10 +35,13 @@ export class Dossier {
   readonly id: ExchangeId;
   readonly #gateway: Gateway;
   readonly #facts: Facts;
-  readonly #startedAt: number;
+  /** Monotonic, milliseconds. */
+  readonly startedAt: number;
   /** Path and query: may be personal, go into the sealed part. */
   target: { readonly path: string; readonly query: string } | undefined;
-  policyInput: Uint8Array | undefined;
+  #policyInput: Uint8Array | undefined;
+  /** The decision that took back what was granted: it is told by the record of the end. */
+  withdrawal: Decision | undefined;
   /** In whose habits this exchange counts. */
   visit: Visit | undefined;
   #userField: Uint8Array | undefined;
@@ -52,7 +56,7 @@ export class Dossier {
     this.#gateway = gateway;
     this.id = id;
     this.#facts = { x: id, role, me: gateway.name };
-    this.#startedAt = gateway.clock.monotonic();
+    this.startedAt = gateway.clock.monotonic();
     gateway.observer.started(role);
   }
 
@@ -77,7 +81,6 @@ export class Dossier {
     svc?: string;
     op?: string;
     tls?: TlsFacts;
-    pol?: PolicyFacts;
   }): void {
     Object.assign(this.#facts, facts);
   }
@@ -114,6 +117,24 @@ export class Dossier {
     const isNode = machine instanceof NodeDevice;
     this.#facts[isNode ? 'node' : 'dev'] = factsOf(machine);
     this.#results = { ...this.#results, [isNode ? 'node' : 'endpoint']: machine.token };
+  }
+
+  /** The first decision, good or bad: the first record carries it with the very bytes that were evaluated. */
+  decided(decision: Decision, inputDigest = sha256(decision.inputBytes)): void {
+    this.#gateway.decided(this.id, decision);
+    this.#note(decision, inputDigest);
+  }
+
+  /** It was decided again while it ran, and may go on. @throws Unavailable `evidence.unavailable` */
+  async decidedAgain(decision: Decision): Promise<void> {
+    this.#facts.pol = policyFacts(decision, sha256(decision.inputBytes));
+    const record = { k: 'recheck', at: this.#gateway.clock.now(), ...this.#facts, out: 'ok' } as const;
+    await this.#gateway.log.append(record, { input: decision.inputBytes });
+  }
+
+  #note(decision: Decision, inputDigest = sha256(decision.inputBytes)): void {
+    this.#policyInput = decision.inputBytes;
+    this.#facts.pol = policyFacts(decision, inputDigest);
   }
 
   /** A streamed request is admitted on its head. */
@@ -176,7 +197,7 @@ export class Dossier {
       peer,
       client,
       service: svc,
-      elapsedMs: this.#gateway.clock.monotonic() - this.#startedAt,
+      elapsedMs: this.#gateway.clock.monotonic() - this.startedAt,
       requestBytes: this.sent.req,
       responseBytes: this.sent.res,
     });
@@ -190,6 +211,7 @@ export class Dossier {
         : code.startsWith('message.signature') || code === 'message.key_unknown'
           ? 'sig.bad'
           : 'deny';
+    if (this.withdrawal !== undefined) this.#note(this.withdrawal);
     const meta = Buffer.from(JSON.stringify({ ...this.target, why: detail }), 'utf8');
     await this.#gateway.log.append(
       {
@@ -226,7 +248,7 @@ export class Dossier {
     );
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
-    this.policyInput = undefined;
+    this.#policyInput = undefined;
     this.#userField = undefined;
     this.#results = undefined;
     return receipt;
@@ -235,7 +257,7 @@ export class Dossier {
   #parts(meta: Uint8Array): { [K in PartClass]?: Uint8Array } {
     return {
       meta,
-      ...(this.policyInput === undefined ? {} : { input: this.policyInput }),
+      ...(this.#policyInput === undefined ? {} : { input: this.#policyInput }),
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
       ...(this.#results === undefined
         ? {}
@@ -243,6 +265,20 @@ export class Dossier {
     };
   }
 }
+
+const policyFacts = (decision: Decision, inputDigest: Uint8Array): PolicyFacts => ({
+  b: decision.bundleDigest,
+  e: decision.entrypoint,
+  i: base64url(inputDigest),
+  o: decision.resultDigest,
+  allow: decision.allow,
+  tier: decision.tier,
+  score: decision.score,
+  threshold: decision.threshold,
+  ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
+  ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
+  ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
+});
 
 const factsOf = (machine: EndpointDevice | NodeDevice): DeviceFacts => ({
   r: machine.resultSha256,

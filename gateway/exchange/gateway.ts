@@ -16,6 +16,7 @@ import type { Evaluator } from '../trust/grant.ts';
 import type { CallerSignals } from '../trust/signals.ts';
 import type { DeviceTrust } from './device-checks.ts';
 import type { ThreatIntel } from '../trust/threat.ts';
+import type { RunningGrants } from './running-grants.ts';
 import type { UserChecks } from './user-checks.ts';
 
 /** Everything the message path needs, wired by hand in `node.ts`. */
@@ -31,7 +32,7 @@ export interface Gateway {
   readonly log: EvidenceLog;
   /** The registry in force now. @throws Unavailable `registry.expired` */
   readonly registry: () => Registry;
-  /** The policy in force now; an exchange asks once and keeps what it got. */
+  /** The policy in force now. An exchange keeps the decision it got until it is decided again. */
   readonly policy: () => Evaluator;
   /** Told of each exchange's decision, after it was made. Never throws, and takes no time. */
   readonly decided: (exchange: ExchangeId, decision: Decision) => void;
@@ -49,6 +50,8 @@ export interface Gateway {
   readonly subsystems: SubsystemDirectory;
   readonly users: UserChecks;
   readonly devices: DeviceTrust;
+  /** What runs, and is decided on again. */
+  readonly grants: RunningGrants;
   /** Peers that contradicted themselves. Added to by {@link witness}, read by the registry's directory. */
   readonly quarantine: Set<string>;
   readonly limits: ExchangeLimits;
@@ -85,6 +88,8 @@ export interface ExchangeLimits {
 export interface ExchangeObserver {
   started(role: 'c' | 'p'): void;
   finished(outcome: ExchangeOutcome): void;
+  /** An exchange was decided on again: it goes on, or is ended. */
+  rechecked(goesOn: boolean): void;
   /** Refused before anyone was identified: counted and rate-limited, not in the signed log. */
   refusedUnknown(code: RefusalCode, remote: string, detail: string): void;
   /** A thrown value nobody expected, or one whose detail the operator needs. */

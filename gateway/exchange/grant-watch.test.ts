@@ -10,14 +10,19 @@ import {
   token,
 } from '../../conformance/builders/ear.ts';
 import { toSeconds } from '../core/clock.ts';
+import { Unavailable } from '../core/errors.ts';
 import type { MemberId } from '../core/ids.ts';
 import { EndpointDevice } from '../device/attested-device.ts';
 import { DeviceRegister } from '../device/register.ts';
 import { Revocations, signRevocations } from '../device/revocations.ts';
 import { assertion, ISSUER, NOW, ORIGIN, PATH } from '../identity/tokens-fixture.ts';
+import { CallerSignals } from '../trust/signals.ts';
 import type { DeviceTrust } from './device-checks.ts';
+import { Duties } from './duties.ts';
+import type { ExchangeObserver } from './gateway.ts';
 import { GrantWatch, type Lease } from './grant-watch.ts';
 import { RunningDevices } from './running-devices.ts';
+import { RunningGrants } from './running-grants.ts';
 import { presentedUser } from './users.ts';
 import { provider, TestGateway } from './users-fixture.ts';
 
@@ -30,7 +35,14 @@ function gatewayOf(now: number) {
   const register = new DeviceRegister();
   const running = new RunningDevices(register, clock);
   const devices = { register, running } as DeviceTrust; // nothing else of it is asked for here
-  return { gateway, register, running, context: { name, clock, users, devices } };
+  const grants = new RunningGrants({ monotonic: () => performance.now() });
+  const policy = (): never => {
+    throw new Error('no policy is asked here');
+  };
+  const rechecks: boolean[] = [];
+  const observer = { rechecked: (goesOn: boolean) => void rechecks.push(goesOn) } as ExchangeObserver; // no more is told here
+  const context = { name, clock, users, devices, grants, policy, observer };
+  return { gateway, register, running, rechecks, context };
 }
 
 const nobody: Lease = {
@@ -39,6 +51,22 @@ const nobody: Lease = {
   node: undefined,
   demand: 'none',
   at: undefined,
+  question: {
+    asOf: 0,
+    agreements: () => {
+      throw new Unavailable('registry.expired', 'asked again');
+    },
+    input: () => untouched(),
+  },
+};
+const none = new Duties('GET', {});
+const dossier = {
+  begun: true,
+  startedAt: 0,
+  visit: new CallerSignals().visit('192.0.2.1', 0),
+  withdrawal: undefined,
+  decidedAgain: () => Promise.resolve(),
+  renewed: () => undefined,
 };
 const untouched = (): never => {
   throw new Error('nothing runs that could be broken off');
@@ -53,8 +81,8 @@ void t.test('a session that ends while its exchange waits to be admitted', async
   // The consumer's gateway waits here: for activity elsewhere, for a session to the peer. Nothing is registered yet.
   const { issuer, subject } = user.assertion;
   gateway.users.revocations.restore([{ issuer, subject, at: NOW, jti: 'event' }]);
-  const watch = new GrantWatch();
-  t.throws(() => watch.begin({ ...nobody, user }, context, { renewed: untouched }, untouched), {
+  const watch = new GrantWatch(context, dossier, untouched);
+  t.throws(() => watch.begin({ ...nobody, user }, none), {
     code: 'assertion.revoked',
     answerFields: [['www-authenticate', /invalid_token/]],
   });
@@ -75,13 +103,13 @@ void t.test('a machine that falls while its exchange waits to be admitted', asyn
     );
   const lease: Lease = { ...nobody, endpoint: { machine: prove(), field: '' } };
   const refused = (code: string, of = lease): void => {
-    const watch = new GrantWatch();
-    t.throws(() => watch.begin(of, context, { renewed: untouched }, untouched), { code });
+    const watch = new GrantWatch(context, dossier, untouched);
+    t.throws(() => watch.begin(of, none), { code });
     watch.end();
     t.equal(running.size, 0);
   };
-  const good = new GrantWatch();
-  good.begin(lease, context, { renewed: untouched }, () => undefined);
+  const good = new GrantWatch(context, dossier, untouched);
+  good.begin(lease, none);
   t.equal(running.size, 1);
   good.end();
   const worse = prove({ id: 'worse', issuedAt: CONTENT.issuedAt + 1 });
@@ -92,4 +120,52 @@ void t.test('a machine that falls while its exchange waits to be admitted', asyn
   refused('device.revoked', { ...nobody, endpoint: { machine: worse, field: '' } });
   gateway.now = CONTENT.expiresAt * 1000;
   refused('device.expired');
+});
+
+void t.test('a newer result of its machine, or a change while it waited: it is decided again', async (t) => {
+  const { context, register, running, rechecks } = gatewayOf(ATTESTED);
+  const checks = { keys: KEYS, register };
+  const prove = (changes = {}): EndpointDevice =>
+    EndpointDevice.verify(
+      { token: token(changes), binding: bound() },
+      CONNECTION,
+      AUDIENCE,
+      checks,
+      ATTESTED,
+    );
+  const ended = (lease: Lease, change: () => void, begun = dossier): Promise<Error> =>
+    new Promise((resolve) => {
+      const watch = new GrantWatch(context, begun, (cause) => {
+        t.equal(watch.revoked, cause);
+        watch.end();
+        resolve(cause);
+      });
+      watch.begin(lease, none);
+      change();
+    });
+  const lease: Lease = { ...nobody, endpoint: { machine: prove(), field: '' } };
+  const newer = (): void => void running.renewed(prove({ id: 'newer', issuedAt: CONTENT.issuedAt + 1 }));
+  t.match(await ended(lease, newer), { code: 'registry.expired' }, 'nobody to ask is no consent');
+  t.match(await ended(nobody, () => context.grants.hastenAll()), { code: 'registry.expired' });
+  t.equal(context.grants.changes, 1);
+  t.match(
+    await ended(nobody, () => undefined),
+    { code: 'registry.expired' },
+    'changed before it was watched',
+  );
+  t.same(rechecks, [false, false, false]);
+  let begun = false;
+  const waiting = {
+    ...dossier,
+    get begun() {
+      setTimeout(() => (begun = true), 10);
+      return begun;
+    },
+  };
+  const listening = setInterval(() => undefined, 1000); // the wheel alone keeps no process alive
+  t.match(await ended(nobody, () => undefined, waiting), { code: 'registry.expired' });
+  clearInterval(listening);
+  t.ok(begun, 'not before its first decision is on record');
+  t.equal(context.grants.size, 0);
+  context.grants.close();
 });

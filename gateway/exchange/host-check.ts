@@ -11,7 +11,11 @@ import type { Lease } from './grant-watch.ts';
  * @returns asks that of a session. @throws Denied `device.node_required`, `device.node_insufficient`
  */
 export const hostCheck =
-  ({ endpoint, node, demand }: Lease, { devices: { nodes } }: Gateway, dossier: Dossier) =>
+  (
+    { endpoint, node, demand }: Pick<Lease, 'endpoint' | 'node' | 'demand'>,
+    { devices: { nodes } }: Gateway,
+    dossier: Dossier,
+  ) =>
   (session: LinkSession): void => {
     let host = nodes.of(session);
     for (const least of [demand === 'none' ? undefined : demand.node, node && levelsOf(node)])

@@ -47,12 +47,13 @@ class Provision {
   readonly #answering: Answering;
   #call: ServiceCall | undefined;
   #gone: Error | undefined;
-  readonly #watch = new GrantWatch();
+  readonly #watch: GrantWatch;
 
   constructor(arrival: LinkArrival, gateway: Gateway, dossier: Dossier) {
     this.#arrival = arrival;
     this.#gateway = gateway;
     this.#dossier = dossier;
+    this.#watch = new GrantWatch(gateway, dossier, (cause) => this.#call?.abort(cause));
     this.#answering = new Answering(arrival, gateway, dossier);
   }
 
@@ -64,8 +65,7 @@ class Provision {
     try {
       const head = this.#readHead();
       const demand = await admitProvider(head, this.#arrival.session, this.#gateway, this.#dossier);
-      const { lease } = demand;
-      this.#watch.begin(lease, this.#gateway, this.#dossier, (cause) => this.#call?.abort(cause));
+      this.#watch.begin(demand.lease, demand.duties);
       const forwarded = await this.#forward(demand);
       const answer = await answerOf(forwarded);
       await this.#answerWith(answer, forwarded.permit, demand);

@@ -90,15 +90,16 @@ export class ExchangeWorker {
   async #takeRegistry(bytes: Uint8Array): Promise<void> {
     try {
       const registry = await this.#parts.registry.take(bytes);
-      if (registry !== undefined) this.#recordTrust(registry);
+      if (registry === undefined) return;
+      this.#recordTrust(registry);
+      this.#parts.gateway.grants.hastenAll();
     } catch (thrown) {
       this.#parts.telemetry.emit('registry.problem', { detail: describe(thrown) });
     }
   }
 
   /**
-   * Loads it, records it, and only then decides with it. Exchanges go on under the one before; each asks once, so that none
-   * is decided by two.
+   * Loads it, records it, and only then decides with it: new exchanges, and by and by those that run.
    * @returns how long this event loop did nothing else, milliseconds
    */
   async takePolicy(files: PolicyFiles): Promise<number> {
@@ -108,6 +109,7 @@ export class ExchangeWorker {
     await this.#recordPolicy(next, files);
     this.#watch.mark.bundle = next.bundle.digest;
     this.#policy.now = next;
+    this.#parts.gateway.grants.hastenAll();
     return pauseMs;
   }
 
@@ -157,6 +159,7 @@ export class ExchangeWorker {
     await this.#doors?.close();
     // Together: two gateways that stop at once would else wait for each other's sessions.
     await Promise.all([this.#doors?.drain(), link.drain()]);
+    gateway.grants.close();
     shadows.close();
     await Promise.all([...gateway.services.values()].map(({ hop }) => hop.destroy()));
     await log.close();

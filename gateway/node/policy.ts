@@ -20,7 +20,7 @@ export interface WorkerPolicy {
   trouble(): string | undefined;
 }
 
-/** An exchange asks once and keeps what it got. */
+/** What the next question is put to. */
 export interface PolicyInForce {
   now: WorkerPolicy;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { directoryOf } from '../exchange/admit.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
+import { RunningGrants } from '../exchange/running-grants.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import { createLinkClient } from '../link/client.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
@@ -162,6 +163,7 @@ export async function wire(
     subsystems: subsystemsOf(config),
     users: openUsers(config, registry, jwks, shared, ended, replicas),
     devices,
+    grants: new RunningGrants(clock),
     quarantine,
     passed: reclaimer(),
     limits: {

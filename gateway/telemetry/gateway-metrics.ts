@@ -83,6 +83,11 @@ export function workerMetrics(sources: WorkerSources) {
       role: ROLES,
       direction: ['request', 'response'] as const,
     }),
+    rechecks: page.counter(
+      'troad_policy_rechecks',
+      'Running exchanges that were decided on again, by what became of them.',
+      { outcome: ['goes_on', 'ended'] as const },
+    ),
     unidentified: page.counter('troad_unidentified_refusals', 'Refused before anyone was identified.', {
       code: CODES,
     }),

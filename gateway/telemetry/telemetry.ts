@@ -37,6 +37,7 @@ export class Telemetry {
     this.exchanges = {
       started: (role) => this.#started(role),
       finished: (outcome) => this.#finished(outcome),
+      rechecked: (goesOn) => this.#metrics.rechecks.add({ outcome: goesOn ? 'goes_on' : 'ended' }),
       refusedUnknown: (code, remote, detail) => this.refusedUnknown(code, remote, detail),
       trouble: (exchange, code, detail) => emit('exchange.trouble', { exchange, code, detail }),
     };

@@ -73,6 +73,8 @@ export interface ProviderFacts {
   readonly user: UserAssertion | undefined;
   /** Proof of the machine behind the peer, verified again with what the peer relayed. */
   readonly endpoint: EndpointDevice | undefined;
+  /** A newer result of that machine, which came while the exchange ran. */
+  readonly renewed?: EndpointDevice | undefined;
   /** Proof of the host of the peer. */
   readonly node: NodeDevice | undefined;
   readonly agreement: AgreementTerms | undefined;
@@ -138,7 +140,8 @@ export class PolicyInput {
 
   /** @throws Error when the arguments are not about one message: the caller's bug, and nothing is decided */
   static forProvider(facts: ProviderFacts): PolicyInput {
-    const { now, peer, signed, route, client, user, endpoint, node, agreement, signals, threat } = facts;
+    const { now, peer, signed, route, client, user, endpoint, renewed, node, agreement, signals, threat } =
+      facts;
     const { view, exchange } = signed;
     if (view.kind !== 'request') throw new Error('policy input: the signed head is not a request');
     // Verify one thing and decide on another: the oldest hole of gateways.
@@ -159,19 +162,25 @@ export class PolicyInput {
         : result?.startsWith(`result="${endpoint.token}"`) !== true
     )
       throw new Error('policy input: another device');
+    const machine = renewed ?? endpoint;
+    if (machine !== undefined && (endpoint === undefined || !isSameMachine(machine, endpoint)))
+      throw new Error('policy input: renewed by another device');
     return new PolicyInput(exchange.id, now, agreement, {
       assertion: shown(user),
       clientSystem: null,
-      device: attested(endpoint, threat),
+      device: attested(machine, threat),
       node: attested(node, threat),
       peer: { gateway: peer.name, member: peer.member },
       request: { client, length: exchange.length, method: view.method, route },
       role: 'provider',
       signals,
-      threat: known(threat, [endpoint, node], now),
+      threat: known(threat, [machine, node], now),
     });
   }
 }
+
+const isSameMachine = (a: EndpointDevice, b: EndpointDevice): boolean =>
+  a.issuer === b.issuer && a.device === b.device && a.certificate === b.certificate;
 
 /**
  * The time as a policy sees it: the last whole second, or the agreement's own bound if that was passed since. So the

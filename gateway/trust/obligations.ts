@@ -14,7 +14,7 @@ export interface Obligations {
   /** Content bytes. */
   readonly max_request_bytes?: number;
   readonly max_response_bytes?: number;
-  /** How long the exchange may last, from this decision on. */
+  /** How long the exchange may last, from the first decision on it. */
   readonly max_seconds?: number;
   /** Nothing but GET, HEAD and OPTIONS. */
   readonly read_only?: true;

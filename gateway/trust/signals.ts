@@ -102,9 +102,8 @@ export class Visit {
     this.#add(`d ${this.#device}`);
   }
 
-  /** What is unusual, as far as the policy needs to know. */
-  facts(): SignalFacts {
-    const now = this.#now;
+  /** What is unusual, as far as the policy needs to know. @param now when it is asked again later */
+  facts(now: EpochMs = this.#now): SignalFacts {
     const own = this.#own;
     const device = this.#device;
     const known = (is: boolean): 'known' | 'new' => (is ? 'known' : 'new');
