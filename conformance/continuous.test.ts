@@ -62,6 +62,7 @@ for (const side of SIDES) {
     t.comment(`${side}: a stream of at most 3 s lasted ${Math.round(at - began)} ms`);
     const end = await desk.record(side, 'the end', ({ x, k }) => x === id && k === 'abort');
     t.match(end, { out: 'policy.time_over', pol: { allow: true } });
+    await desk.enforce(side);
   });
 
   await t.test(`${side}: a policy that says no ends what runs`, async (t) => {

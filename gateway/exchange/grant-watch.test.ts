@@ -35,13 +35,14 @@ function gatewayOf(now: number) {
   const register = new DeviceRegister();
   const running = new RunningDevices(register, clock);
   const devices = { register, running } as DeviceTrust; // nothing else of it is asked for here
-  const grants = new RunningGrants({ monotonic: () => performance.now() });
+  const real = { now: () => clock.now(), monotonic: () => performance.now() };
+  const grants = new RunningGrants(real);
   const policy = (): never => {
     throw new Error('no policy is asked here');
   };
   const rechecks: boolean[] = [];
   const observer = { rechecked: (goesOn: boolean) => void rechecks.push(goesOn) } as ExchangeObserver; // no more is told here
-  const context = { name, clock, users, devices, grants, policy, observer };
+  const context = { name, clock: real, users, devices, grants, policy, observer };
   return { gateway, register, running, rechecks, context };
 }
 
