@@ -45,7 +45,8 @@ export const logOptions = (dir: string, more: Partial<OpenLogOptions> = {}): Ope
 export const exchangeId = (n: number): ExchangeId =>
   base64url(sha256(`exchange ${n}`).subarray(0, 16)) as ExchangeId; // 16 bytes: an exchange id by its definition
 
-type ExchangeKind = 'open' | 'req.final' | 'res.final' | 'recheck' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
+type ExchangeKind =
+  'open' | 'req.final' | 'res.final' | 'recheck' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
 type ExchangeDraft = Extract<RecordDraft, { readonly k: ExchangeKind }>;
 
 /** A record of the `n`-th exchange with all a real one has. */
