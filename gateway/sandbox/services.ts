@@ -1,4 +1,5 @@
 import { createCipheriv, createHash } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -24,8 +25,9 @@ export interface SandboxServices {
 /** Agency B's information system: plain HTTP on loopback, knowing nothing of gateways. */
 export async function startServices(host = '127.0.0.1'): Promise<SandboxServices> {
   const seen: Seen = { count: 0, complete: 0, last: null };
+  const steps = new EventEmitter();
   const server = createServer((request, response) => {
-    void answer(request, response, seen).catch(() => response.destroy());
+    void answer(request, response, seen, steps).catch(() => response.destroy());
   });
   server.keepAliveTimeout = 60_000;
   await new Promise<void>((resolve, reject) => {
@@ -45,11 +47,20 @@ async function closed(server: Server): Promise<void> {
   });
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, seen: Seen): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  seen: Seen,
+  steps: EventEmitter,
+): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://service.invalid');
   const [, service = '', ...rest] = url.pathname.split('/');
   if (service === '__seen') {
     json(response, seen);
+    return;
+  }
+  if (service === '__next') {
+    json(response, { waited: steps.emit('next') });
     return;
   }
   seen.count++;
@@ -66,7 +77,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, seen: 
         ? swallow(request, response, rest, url.searchParams)
         : files(response, rest, url.searchParams);
     case 'events':
-      return events(request, response, url.searchParams);
+      return events(request, response, url.searchParams, steps);
     case 'cases':
     case 'registry': {
       const found = lookUp(service, rest);
@@ -194,11 +205,12 @@ async function swallow(
   json(response, { size, sha256: hash.digest('hex') });
 }
 
-/** `GET /events?count=&ms=` sends server-sent events, one at a time. */
+/** `GET /events?count=&ms=` sends server-sent events, one at a time; with `&held`, the next one when `/__next` is asked for. */
 async function events(
   request: IncomingMessage,
   response: ServerResponse,
   query: URLSearchParams,
+  steps: EventEmitter,
 ): Promise<void> {
   const count = Math.min(Number(query.get('count') ?? 5), 100_000);
   const pauseMs = Number(query.get('ms') ?? 200);
@@ -210,7 +222,8 @@ async function events(
   response.flushHeaders();
   for (let n = 1; n <= count && !gone; n++) {
     response.write(`id: ${n}\nevent: tick\ndata: {"n":${n},"of":${count}}\n\n`);
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    if (query.has('held')) await once(steps, 'next');
+    else await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   response.end();
 }
