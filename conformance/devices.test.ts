@@ -218,7 +218,7 @@ void t.test('60 a revocation ends what runs, and the connection', async (t) => {
   const closed = new Promise<void>((resolve) => connection.socket.once('close', () => resolve()));
   answer.resume();
   const began = performance.now();
-  feed.publish(verifier.revocations([{ device, epoch: 9, issuedBefore: 0 }]));
+  feed.publish(verifier.revocations([{ device, epoch: 9, before: 0 }]));
   await broken;
   const elapsed = performance.now() - began;
   await closed;

@@ -32,6 +32,7 @@ export const CONTENT: EarContent = {
   audience: AUDIENCE,
   device: 'D'.repeat(43),
   issuedAt: NOW / 1000,
+  sequence: NOW,
   expiresAt: NOW / 1000 + 180,
   id: 'r1',
   nonce: 'N'.repeat(43),
@@ -49,8 +50,11 @@ export const CONTENT: EarContent = {
   softwareTpm: false,
 };
 
-export const token = (changes: Partial<EarContent> = {}): string =>
-  signToken('ear+jwt', formatEar({ ...CONTENT, ...changes }), SIGNER);
+export function token(changes: Partial<EarContent> = {}): string {
+  const content = { ...CONTENT, ...changes };
+  const sequence = changes.sequence ?? content.issuedAt * 1000;
+  return signToken('ear+jwt', formatEar({ ...content, sequence }), SIGNER);
+}
 
 /** Signature of the binding key over a connection, as the device's TPM makes it. */
 export const bound = (connection = CONNECTION, key = BINDING_PRIVATE): string =>

@@ -34,6 +34,7 @@ export class Verifier {
   readonly publicKey: KeyObject;
   readonly #jwk: Record<string, string>;
   #sequence = 0;
+  #results = 0;
 
   constructor(issuer = ISSUER, kid = 'lab-1') {
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -59,7 +60,9 @@ export class Verifier {
     const issuedAt = Math.floor(Date.now() / 1000);
     const { issuer } = this.signer;
     const made = { issuer, issuedAt, expiresAt: issuedAt + 120, id: randomUUID() };
-    return signToken('ear+jwt', formatEar({ ...CONTENT, ...made, ...changes }), this.signer);
+    const content = { ...CONTENT, ...made, ...changes };
+    const sequence = changes.sequence ?? content.issuedAt * 1000 + (this.#results++ % 1000);
+    return signToken('ear+jwt', formatEar({ ...content, sequence }), this.signer);
   }
 
   revocations(entries: readonly Revocation[]): string {

@@ -1,5 +1,5 @@
 import { base64url, fromBase64url } from '../core/bytes.ts';
-import { type EpochSeconds, toSeconds } from '../core/clock.ts';
+import { type EpochMs, type EpochSeconds, toSeconds } from '../core/clock.ts';
 import { type BindingKey, formatEar } from '../device/ear.ts';
 import { MAX_RESULT_SECONDS, type Revocation, signRevocations } from '../device/revocations.ts';
 import { signToken, type TokenSigner } from '../device/token.ts';
@@ -61,6 +61,8 @@ export class Attestor {
   readonly #keys = new Map<string, Keys>();
   readonly #revoked = new Map<string, Revocation & { readonly at: EpochSeconds }>();
   readonly #ofConnection = new WeakMap<object, string[]>();
+  /** The last time of {@link #number}, by device. */
+  readonly #numbers = new Map<string, EpochMs>();
   readonly #drafts = new Map<string, object>();
   readonly #waiting = new Set<() => void>();
   #policy: AppraisalPolicy;
@@ -75,10 +77,11 @@ export class Attestor {
     // Continues above whatever a former process gave out, in milliseconds; gateways take only larger numbers.
     this.#sequence = options.clock.now();
     // What a former process took back: results of an older epoch, and all of those who may have none.
-    const now = toSeconds(options.clock.now());
+    const now = options.clock.now();
     for (const { id, epoch, state } of options.devices.all()) {
       if (epoch === 1 && state === 'active') continue;
-      this.#revoked.set(id, { device: id, epoch, issuedBefore: state === 'active' ? 0 : now, at: now });
+      const before = state === 'active' ? 0 : now;
+      this.#revoked.set(id, { device: id, epoch, before, at: toSeconds(now) });
     }
   }
 
@@ -210,8 +213,9 @@ export class Attestor {
   }
 
   #result(record: DeviceRecord, evidence: Evidence, keys: Keys, appraisal: Appraisal): object {
-    const { clock, random, signer } = this.#options;
-    const issuedAt = toSeconds(clock.now());
+    const { random, signer } = this.#options;
+    const sequence = this.#number(record.id);
+    const issuedAt = toSeconds(sequence);
     const { boot } = record;
     if (boot === undefined) throw new TypeError('no boot was noted'); // noteBoot has just done so
     const ear = formatEar({
@@ -219,6 +223,7 @@ export class Attestor {
       audience: evidence.audience,
       device: record.id,
       issuedAt,
+      sequence,
       expiresAt: issuedAt + this.#policy.resultSeconds,
       id: base64url(random(16)),
       nonce: evidence.session,
@@ -238,11 +243,17 @@ export class Attestor {
     return { result: signToken('ear+jwt', ear, signer), seconds: this.#policy.resultSeconds };
   }
 
+  /** Each decision about a device has a later time than the one before, however fast they come: gateways go by it. */
+  #number(id: string): EpochMs {
+    const number = Math.max(this.#options.clock.now(), (this.#numbers.get(id) ?? 0) + 1);
+    this.#numbers.set(id, number);
+    return number;
+  }
+
   /** Results that this device got before now are worth nothing any more. */
   #takeBack({ id, epoch }: DeviceRecord): void {
-    const now = toSeconds(this.#options.clock.now());
-    // Of this second, too: which of two came first, seconds do not tell.
-    this.#revoked.set(id, { device: id, epoch, issuedBefore: now + 1, at: now });
+    const before = this.#number(id);
+    this.#revoked.set(id, { device: id, epoch, before, at: toSeconds(before) });
     this.#sequence = Math.max(this.#sequence + 1, this.#options.clock.now());
     for (const wake of this.#waiting) wake();
   }

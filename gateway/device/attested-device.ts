@@ -7,6 +7,7 @@ import { type EarContent, healthTier, parseEar, tpmTier, type Weaknesses } from 
 import type { DeviceRegister } from './register.ts';
 import { atLeast, type Tier } from './tier.ts';
 import { openToken, type TokenKey, TokenRefused } from './token.ts';
+import { compareAge } from './worse.ts';
 
 /** A connection of the device, as TLS proved it. Nothing here may come from a header field. */
 export interface DeviceConnection {
@@ -104,6 +105,11 @@ abstract class AttestedDevice {
   requireCurrent(now: EpochMs): void {
     if (now >= this.expiresAtMs) throw new Denied('device.expired', this.device);
     this.#register.requireCurrent(this.#content);
+  }
+
+  /** Was it issued after another result of the same device? */
+  isNewerThan(other: AttestedDevice): boolean {
+    return compareAge(this.#content, other.#content) > 0;
   }
 
   /** @throws Denied `device.insufficient` */

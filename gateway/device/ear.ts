@@ -1,6 +1,6 @@
 // The attestation result: an EAT attestation result (draft-ietf-rats-ear-04) as JWT. Drafts move: every name that could
 // change stands in this file only.
-import type { EpochSeconds } from '../core/clock.ts';
+import { type EpochMs, type EpochSeconds, toSeconds } from '../core/clock.ts';
 import { formatCve, parseCve, type CveNumber } from '../core/cve.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { tierOf, type Tier, worstTier } from './tier.ts';
@@ -41,8 +41,8 @@ export type DeviceClass = 'node' | 'endpoint';
 export type BindingKey = { readonly x: string; readonly y: string };
 
 /** Trustworthiness claims by category. */
-export type TrustVector = Readonly<Partial<Record<(typeof CATEGORIES)[number], number>>>;
-const CATEGORIES = [
+export type TrustVector = Readonly<Partial<Record<(typeof TRUST_CATEGORIES)[number], number>>>;
+export const TRUST_CATEGORIES = [
   'instance-identity',
   'configuration',
   'executables',
@@ -60,6 +60,8 @@ export interface EarContent {
   readonly audience: string;
   readonly device: string;
   readonly issuedAt: EpochSeconds;
+  /** Larger with every result of a device; milliseconds of the service's clock. Two of one second differ in it. */
+  readonly sequence: EpochMs;
   readonly expiresAt: EpochSeconds;
   readonly id: string;
   /** Nonce of the evidence, base64url. */
@@ -109,6 +111,7 @@ export function formatEar(content: EarContent): object {
     troad: {
       class: content.class,
       gateway: content.gateway ?? null,
+      sequence: content.sequence,
       epoch: content.epoch,
       reset_count: content.resetCount,
       restart_count: content.restartCount,
@@ -158,6 +161,7 @@ export function parseEar(payload: Json): EarContent {
     audience: text(payload, 'aud'),
     device: text(payload, 'sub'),
     issuedAt: integer(payload, 'iat'),
+    sequence: integer(troad, 'sequence'),
     expiresAt: integer(payload, 'exp'),
     id: text(payload, 'jti'),
     nonce: text(payload, 'eat_nonce'),
@@ -180,6 +184,7 @@ export function parseEar(payload: Json): EarContent {
     cves: troad['cves'] === undefined ? undefined : readWeaknesses(object(troad, 'cves')),
   };
   if (content.softwareTpm && troad['software_tpm'] !== true) throw malformed('software_tpm');
+  if (toSeconds(content.sequence) !== content.issuedAt) throw malformed('two times of issue');
   if (health.policyId !== tpm.policyId) throw malformed('two policies');
   if (health.vector.configuration !== worstValue(content.health))
     throw malformed('health is not its worst item');
@@ -205,7 +210,8 @@ function cveList(raw: unknown): readonly CveNumber[] {
 function readSubmodule(submodule: Json): { readonly vector: TrustVector; readonly policyId: string } {
   const raw = object(submodule, 'ear_trustworthiness_vector');
   const vector: Partial<Record<keyof TrustVector, number>> = {};
-  for (const category of CATEGORIES) if (raw[category] !== undefined) vector[category] = claim(raw, category);
+  for (const category of TRUST_CATEGORIES)
+    if (raw[category] !== undefined) vector[category] = claim(raw, category);
   if (Object.keys(raw).length !== Object.keys(vector).length) throw malformed('an unknown category');
   // Opaque to what runs beside it: a TPM cannot say that of its host (AR4SI §2.3.3).
   if (vector['runtime-opaque'] !== undefined && tierOf(vector['runtime-opaque']) === 'affirming') {

@@ -1,15 +1,17 @@
-import { type EpochMs, type EpochSeconds, toSeconds } from '../core/clock.ts';
+import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
 import type { EarContent } from './ear.ts';
-import type { Revocations } from './revocations.ts';
+import { MAX_RESULT_SECONDS, type Revocations } from './revocations.ts';
+import { compareAge, isWorse, type Standing } from './worse.ts';
 
+/** The newest result of a device. */
 interface Seen {
-  /** Of the newest result. */
-  issuedAt: EpochSeconds;
-  id: string;
-  resetCount: number;
-  restartCount: number;
-  expiresAt: EpochSeconds;
+  readonly id: string;
+  readonly standing: Standing;
+  /** The oldest that still counts beside it; undefined: any that is not better. */
+  floor: Standing | undefined;
+  /** Nothing it speaks against can be alive any more. */
+  readonly forgetAt: EpochSeconds;
 }
 
 /** What a connection lives by: one of the proofs of attested-device.ts. */
@@ -44,44 +46,47 @@ export class DeviceRegister {
   }
 
   /**
-   * Takes note of a result. A newer one replaces an older one at once, better or worse: going back to the better one is
-   * what somebody with a compromised machine would do.
-   * @returns false when it was known already
+   * Takes note of a result. One that is worse than a former one ends that at once: going back to the better one is what
+   * somebody with a compromised machine would do. One that is as good leaves it until it expires, so that a renewal
+   * breaks nothing that is under way.
+   * @returns false when nothing follows from it: it was known already, or a newer one was that is no better
    * @throws Denied `device.superseded`, `device.revoked`
    */
   admit(content: EarContent, now: EpochSeconds): boolean {
     this.requireCurrent(content);
-    const { device, issuedAt, id, resetCount, restartCount, expiresAt } = content;
     const key = keyOf(content);
     const newest = this.#seen.get(key);
-    if (newest !== undefined && newest.id === id) return false;
+    if (newest !== undefined && compareAge(content, newest.standing) <= 0) {
+      // It ended what was before it, had we only known.
+      const isNews = isWorse(content, newest.standing) && isAbove(content, newest.floor);
+      if (isNews) newest.floor = standingOf(content);
+      return isNews;
+    }
     this.#seen.delete(key); // to the end: the map is ordered by the time of the newest result
-    this.#seen.set(key, { issuedAt, id, resetCount, restartCount, expiresAt });
+    this.#seen.set(key, seen(content, newest));
     if (content.softwareTpm) this.#softwareTpm(content.issuer);
     this.#forgetExpired(now);
     if (this.#seen.size > MAX_DEVICES) {
       // Forgetting would let an older result of that device in again: refuse the newcomer.
       this.#seen.delete(key);
-      throw new Denied('device.superseded', `${device}: more than ${MAX_DEVICES} devices at once`);
+      throw new Denied('device.superseded', `${content.device}: more than ${MAX_DEVICES} devices at once`);
     }
     return true;
   }
 
-  /** Is nothing newer known? Look-ups only. @throws Denied `device.superseded`, `device.revoked` */
+  /** Does nothing newer speak against it? Look-ups only. @throws Denied `device.superseded`, `device.revoked` */
   requireCurrent(content: EarContent): void {
-    const { device, issuedAt, id, resetCount, restartCount, policyId } = content;
+    const { device, id, policyId } = content;
     this.#revocations.get(content.issuer)?.requireNotRevoked(content);
     if (this.#policies !== undefined && !this.#policies.has(policyId)) {
       throw new Denied('device.superseded', `${device}: appraised with a policy that is not in force`);
     }
     const newest = this.#seen.get(keyOf(content));
     if (newest === undefined || newest.id === id) return;
-    const older = issuedAt < newest.issuedAt;
-    const beforeReboot =
-      resetCount < newest.resetCount ||
-      (resetCount === newest.resetCount && restartCount < newest.restartCount);
-    // Two results of one second: the first one seen stays, so that they cannot be swapped back and forth.
-    if (older || beforeReboot || issuedAt === newest.issuedAt) {
+    const age = compareAge(content, newest.standing);
+    if (age > 0) return;
+    // Services number their results: a second one with the same number is none of theirs.
+    if (age === 0 || !isAbove(content, newest.floor) || isWorse(newest.standing, content)) {
       throw new Denied('device.superseded', `${device}: a newer result is known`);
     }
   }
@@ -98,7 +103,7 @@ export class DeviceRegister {
   revoke(list: Revocations, now: EpochMs): boolean {
     const known = this.#revocations.get(list.issuer);
     if (known !== undefined && list.sequence <= known.sequence) return false;
-    const merged = known === undefined ? list : list.after(known, toSeconds(now));
+    const merged = known === undefined ? list : list.after(known, now);
     this.#revocations.set(list.issuer, merged);
     for (const device of list.devices) {
       for (const { proof, close } of this.#connections.get(`${list.issuer} ${device}`) ?? []) {
@@ -129,10 +134,10 @@ export class DeviceRegister {
     };
   }
 
-  /** An expired result cannot come back, so nothing has to be remembered against it. */
+  /** Expired results cannot come back, so nothing has to be remembered against them. */
   #forgetExpired(now: EpochSeconds): void {
-    for (const [key, { expiresAt }] of this.#seen) {
-      if (expiresAt > now) return;
+    for (const [key, { forgetAt }] of this.#seen) {
+      if (forgetAt > now) return;
       this.#seen.delete(key);
     }
   }
@@ -140,3 +145,22 @@ export class DeviceRegister {
 
 /** Two attestation services may use one name; and a device has one result for each gateway it talks to. */
 const keyOf = ({ issuer, device, audience }: EarContent): string => `${issuer} ${device} ${audience}`;
+
+function seen(content: EarContent, former: Seen | undefined): Seen {
+  const standing = standingOf(content);
+  let floor = former?.floor;
+  if (former !== undefined && isWorse(standing, former.standing)) floor = standing;
+  // It got better. What is older than the worse one was ended by that, and stays so.
+  else if (former !== undefined && isWorse(former.standing, standing)) floor = former.standing;
+  return { id: content.id, standing, floor, forgetAt: content.issuedAt + MAX_RESULT_SECONDS };
+}
+
+const isAbove = (standing: Standing, floor: Standing | undefined): boolean =>
+  floor === undefined || compareAge(standing, floor) >= 0;
+
+function standingOf(content: EarContent): Standing {
+  const { class: kind, gateway, bindingKey, epoch, resetCount, restartCount, sequence } = content;
+  const { tpm, health, cves } = content;
+  const start = { epoch, resetCount, restartCount, sequence };
+  return { class: kind, gateway, bindingKey, ...start, tpm, health, cves };
+}

@@ -1,13 +1,14 @@
-import type { EpochSeconds } from '../core/clock.ts';
+import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
 import type { EarContent } from './ear.ts';
 import { openToken, signToken, type TokenKey, TokenRefused, type TokenSigner } from './token.ts';
 
-/** What is taken back from one device: all results of an older epoch, and all issued before a time. */
+/** What is taken back from one device: all results of an older epoch, and all with a smaller number. */
 export interface Revocation {
   readonly device: string;
   readonly epoch: number;
-  readonly issuedBefore: EpochSeconds;
+  /** {@link EarContent.sequence} of the first one that is not. */
+  readonly before: EpochMs;
 }
 
 const MAX_ENTRIES = 100_000;
@@ -59,15 +60,15 @@ export class Revocations {
    * took back, and results of before are still alive.
    * @param now entries older than any result can be are dropped
    */
-  after(older: Revocations, now: EpochSeconds): Revocations {
+  after(older: Revocations, now: EpochMs): Revocations {
     const entries = new Map(this.#byDevice);
     for (const entry of older.#byDevice.values()) {
       const mine = entries.get(entry.device);
-      if (mine === undefined && entry.issuedBefore + MAX_RESULT_SECONDS < now) continue;
+      if (mine === undefined && entry.before + MAX_RESULT_SECONDS * 1000 < now) continue;
       entries.set(entry.device, {
         device: entry.device,
         epoch: Math.max(entry.epoch, mine?.epoch ?? 0),
-        issuedBefore: Math.max(entry.issuedBefore, mine?.issuedBefore ?? 0),
+        before: Math.max(entry.before, mine?.before ?? 0),
       });
     }
     return new Revocations(this.issuer, this.sequence, this.issuedAt, [...entries.values()]);
@@ -88,10 +89,10 @@ export class Revocations {
   }
 
   /** @throws Denied `device.revoked` */
-  requireNotRevoked({ device, epoch, issuedAt }: EarContent): void {
+  requireNotRevoked({ device, epoch, sequence }: EarContent): void {
     const entry = this.#byDevice.get(device);
     if (entry === undefined) return;
-    if (epoch < entry.epoch || issuedAt < entry.issuedBefore) throw new Denied('device.revoked', device);
+    if (epoch < entry.epoch || sequence < entry.before) throw new Denied('device.revoked', device);
   }
 }
 
@@ -101,17 +102,17 @@ export function signRevocations(
   issuedAt: EpochSeconds,
   signer: TokenSigner,
 ): string {
-  const revoked = entries.map(({ device, epoch, issuedBefore }) => [device, epoch, issuedBefore]);
+  const revoked = entries.map(({ device, epoch, before }) => [device, epoch, before]);
   const payload = { iss: signer.issuer, iat: issuedAt, seq: sequence, revoked };
   return signToken('troad-device-revocations+jwt', payload, signer);
 }
 
 function parseEntry(entry: unknown): Revocation {
-  const [device, epoch, issuedBefore, ...more] = Array.isArray(entry) ? (entry as readonly unknown[]) : [];
-  if (typeof device !== 'string' || !isCount(epoch) || !isCount(issuedBefore) || more.length > 0) {
+  const [device, epoch, before, ...more] = Array.isArray(entry) ? (entry as readonly unknown[]) : [];
+  if (typeof device !== 'string' || !isCount(epoch) || !isCount(before) || more.length > 0) {
     throw new MalformedBytes('list of revocations: an entry');
   }
-  return { device, epoch, issuedBefore };
+  return { device, epoch, before };
 }
 
 const isCount = (value: unknown): value is number =>

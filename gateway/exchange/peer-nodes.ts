@@ -52,7 +52,7 @@ export class PeerNodes {
     for (const [other, shown] of this.#shown) {
       const { certificate, device } = shown.node;
       if (other === session || certificate !== node.certificate || device !== node.device) continue;
-      if (shown.presented.token === presented.token) continue;
+      if (!node.isNewerThan(shown.node)) continue;
       this.#verified(other, shown.peer, shown.facts, { ...shown.presented, token: presented.token });
     }
     this.#options.running.renewed(node);

@@ -98,7 +98,7 @@ export class RunningDevices {
     const peers = new Set<string>();
     if (!isCurrent(machine, this.#clock.now())) return peers;
     for (const running of [...(this.#byMachine.get(keyOf(machine)) ?? [])]) {
-      if (running.machine.resultId === machine.resultId) continue;
+      if (!machine.isNewerThan(running.machine)) continue;
       try {
         if (running.minimum !== undefined) machine.requireAtLeast(running.minimum);
       } catch (thrown) {
