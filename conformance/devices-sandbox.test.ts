@@ -99,23 +99,21 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     t.equal(events.body.match(/event: tick/g)?.length, 3);
   });
 
-  for (const [what, codes] of [
-    ['relayed-result', ['device.binding']],
-    ['extend-pcr', ['device.revoked', 'device.expired']],
-    ['stale-result', ['device.expired']],
-    ['cloned-tpm', ['device.revoked', 'device.superseded', 'device.expired']],
-    ['relabelled-log', ['device.insufficient', 'device.revoked']],
+  for (const [what, code] of [
+    ['relayed-result', 'device.binding'],
+    ['extend-pcr', 'device.revoked'],
+    ['stale-result', 'device.expired'],
+    ['cloned-tpm', 'device.revoked'],
+    ['relabelled-log', 'device.insufficient'],
   ] as const) {
     await t.test(`a compromised machine: ${what}`, { timeout: 100_000 }, async (t) => {
       const told = await troad('sandbox', 'device', '--dir', dir, '--json', '--break', what);
       const { asExpected, observed } = JSON.parse(told) as BreakReport;
       t.equal(asExpected, true, told);
       t.equal(observed[0]?.status, 200, 'it worked before');
-      const refused = observed.at(-1);
-      t.ok(
-        codes.some((code) => code === refused?.code),
-        String(refused?.code),
-      );
+      // Of a relayed result the last answer is to the result alone, which is worth too little.
+      const refused = observed.find(({ status }) => status !== 200);
+      t.equal(refused?.code, code);
       t.comment(`${what}: refused ${refused?.seconds ?? 0} s later, ${refused?.code ?? ''}`);
       const healed = await troad('sandbox', 'device', '--dir', dir, '--heal');
       t.match(healed, /as expected/);

@@ -75,13 +75,13 @@ export class Revocations {
   }
 
   /** Does it say all that an older one says of results that could still be alive? */
-  covers(older: Revocations, now: EpochSeconds): boolean {
-    for (const { device, epoch, issuedBefore } of older.#byDevice.values()) {
+  covers(older: Revocations, now: EpochMs): boolean {
+    for (const { device, epoch, before } of older.#byDevice.values()) {
       const mine = this.#byDevice.get(device);
       if (
         mine === undefined
-          ? issuedBefore + MAX_RESULT_SECONDS >= now
-          : mine.epoch < epoch || mine.issuedBefore < issuedBefore
+          ? before + MAX_RESULT_SECONDS * 1000 >= now
+          : mine.epoch < epoch || mine.before < before
       )
         return false;
     }

@@ -113,10 +113,10 @@ void t.test('a machine that falls while its exchange waits to be admitted', asyn
   good.begin(lease, none);
   t.equal(running.size, 1);
   good.end();
-  const worse = prove({ id: 'worse', issuedAt: CONTENT.issuedAt + 1 });
+  const worse = prove({ id: 'worse', issuedAt: CONTENT.issuedAt + 1, tpm: { executables: 96 } });
   refused('device.superseded');
   const { device } = CONTENT;
-  const list = [{ device, epoch: CONTENT.epoch, issuedBefore: toSeconds(ATTESTED) + 60 }];
+  const list = [{ device, epoch: CONTENT.epoch, before: ATTESTED + 60_000 }];
   register.revoke(Revocations.open(signRevocations(list, 1, toSeconds(ATTESTED), SIGNER), KEYS), ATTESTED);
   refused('device.revoked', { ...nobody, endpoint: { machine: worse, field: '' } });
   gateway.now = CONTENT.expiresAt * 1000;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { base64url, sha256 } from '../core/bytes.ts';
-import { toSeconds, type EpochMs } from '../core/clock.ts';
+import type { EpochMs } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { Revocations } from '../device/revocations.ts';
 import type { TokenKey } from '../device/token.ts';
@@ -66,6 +66,6 @@ export class KeptDeviceLists {
 
 /** The new list, and those before it that say more. */
 export function withList(before: readonly KeptList[], next: KeptList, now: EpochMs): readonly KeptList[] {
-  const more = before.filter(({ list }) => !next.list.covers(list, toSeconds(now)));
+  const more = before.filter(({ list }) => !next.list.covers(list, now));
   return [next, ...more].slice(0, MAX_LISTS);
 }

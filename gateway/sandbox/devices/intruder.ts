@@ -11,8 +11,6 @@ import type { Machine } from './machine.ts';
 /** Demands an attested machine and nothing else. */
 const SERVICE = '/r1/TW/GOV/B07/housing/attested/echo/intruder';
 const CLIENT = 'TW/GOV/A11/welfare';
-/** A gateway that the revocation does not reach refuses when the result expires. */
-const LATE: ReadonlySet<string> = new Set(['device.revoked', 'device.expired']);
 const POLL_MS = 200;
 /** Longer than any result lives. */
 const PATIENCE_MS = 35_000;
@@ -100,7 +98,7 @@ export class Intruder {
             ],
             'at the next renewal the log does not lead to the quoted PCRs: no new result, and the last one is taken back',
             [before, refused],
-            LATE.has(refused.code ?? ''),
+            refused.code === 'device.revoked',
           );
         }
         case 'stale-result': {
@@ -125,7 +123,7 @@ export class Intruder {
             ],
             'one of the two is behind in starts: it is refused with an alert, and what the pair had is taken back',
             [before, refused],
-            LATE.has(refused.code ?? '') || refused.code === 'device.superseded',
+            refused.code === 'device.revoked',
           );
         }
         case 'relabelled-log': {
@@ -140,7 +138,7 @@ export class Intruder {
             ],
             'types and data of a log prove nothing: the digests, in their order, are not those of the policy',
             [before, refused],
-            refused.status === 403,
+            refused.code === 'device.insufficient',
           );
         }
         case 'relayed-result':

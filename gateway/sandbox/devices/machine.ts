@@ -1,7 +1,6 @@
 import { randomInt, X509Certificate } from 'node:crypto';
 import { access, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { AgentService, type AgentStatus } from '../../attest/agent-service.ts';
 import { DeviceAgent } from '../../attest/agent.ts';
 import { AttestorClient } from '../../attest/attestor-client.ts';
@@ -174,8 +173,6 @@ export class Machine {
   /** Off and on again, as an operator does. */
   async restart(events: readonly BootEvent[] = startOf()): Promise<void> {
     await this.powerOff();
-    // Results are dated in whole seconds, and no real start is shorter than one.
-    await pause(1000);
     await this.powerOn(undefined, events);
     await this.serve();
   }
