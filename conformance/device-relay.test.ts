@@ -13,7 +13,7 @@ import type { DeviceDemand } from '../gateway/device/demand.ts';
 import { EXPORTER_BYTES, EXPORTER_LABEL } from '../gateway/device/binding.ts';
 import type { EarContent } from '../gateway/device/ear.ts';
 import { formatRelayedDevice, type RelayedDevice } from '../gateway/message/device-field.ts';
-import { bound } from './builders/ear.ts';
+import { bound, CONTENT } from './builders/ear.ts';
 import { certificateSha256, demanding, republish, RevocationServer, Verifier } from './harness/device-lab.ts';
 import { openSession } from './harness/link-client.ts';
 import { linkRequest, stolenKeys } from './harness/link-request.ts';
@@ -140,11 +140,14 @@ void t.test('refuses what a newer result replaced, and what was taken back', asy
   const older = field(tokenOf({ device, issuedAt: now() - 3 }));
   t.match(await relay(older), { status: 200 });
   t.match(await relay(field(tokenOf({ device, issuedAt: now() - 2 }))), { status: 200 });
+  t.match(await relay(older), { status: 200 }, 'as good as the newer one');
+  const worse = { issuedAt: now() - 1, health: { ...CONTENT.health, os: 32 } };
+  t.match(await relay(field(tokenOf({ device, ...worse }))), { status: 200 });
   t.match(await relay(older), { status: 401, code: 'device.superseded' });
   const stolen = newDevice();
   const good = field(tokenOf({ device: stolen }));
   t.match(await relay(good), { status: 200 });
-  feed.publish(verifier.revocations([{ device: stolen, epoch: 9, issuedBefore: 0 }]));
+  feed.publish(verifier.revocations([{ device: stolen, epoch: 9, before: 0 }]));
   for (const patience = Date.now() + 10_000; (await relay(good)).status === 200;)
     if (Date.now() > patience) throw new Error('the revocation did not arrive');
   t.match(await relay(good), { status: 403, code: 'device.revoked' });

@@ -221,7 +221,7 @@ async function betweenGateways(): Promise<void> {
     });
     await begun.promise;
     const began = performance.now();
-    feed.publish(verifier.revocations([{ device: device.padEnd(43, 'x'), epoch: 9, issuedBefore: 0 }]));
+    feed.publish(verifier.revocations([{ device: device.padEnd(43, 'x'), epoch: 9, before: 0 }]));
     await ended;
     one.close();
     return Math.max(0, last - began);

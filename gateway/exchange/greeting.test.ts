@@ -78,7 +78,8 @@ class Side {
     this.asked += 1;
     await pause(1); // as an agent behind a socket
     if (this.changes === undefined) throw new Error('no result now');
-    const issuedAt = Math.floor(Date.now() / 1000);
+    const sequence = Date.now();
+    const issuedAt = Math.floor(sequence / 1000);
     const certificate = base64url(sha256(identities[this.name].der));
     const content: EarContent = {
       ...CONTENT,
@@ -89,6 +90,7 @@ class Side {
       audience: 'TW',
       certificate,
       issuedAt,
+      sequence,
       expiresAt: issuedAt + this.lifeSeconds,
       ...this.changes,
     };

@@ -83,7 +83,7 @@ void t.test('a revocation ends it', async (t) => {
   const { register, running, machine, ended, end } = setUp();
   const first = machine();
   running.register(first, LEAST, end('one'));
-  const list = signRevocations([{ device: first.device, epoch: 2, issuedBefore: 0 }], 1, SECOND, SIGNER);
+  const list = signRevocations([{ device: first.device, epoch: 2, before: 0 }], 1, SECOND, SIGNER);
   register.revoke(Revocations.open(list, KEYS), NOW);
   t.strictSame(ended, ['one device.revoked']);
   t.equal(running.size, 0);
