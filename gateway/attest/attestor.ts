@@ -1,7 +1,6 @@
 import { base64url, fromBase64url } from '../core/bytes.ts';
-import { type EpochMs, type EpochSeconds, toSeconds } from '../core/clock.ts';
+import { toSeconds } from '../core/clock.ts';
 import { type BindingKey, formatEar } from '../device/ear.ts';
-import { MAX_RESULT_SECONDS, type Revocation, signRevocations } from '../device/revocations.ts';
 import { signToken, type TokenSigner } from '../device/token.ts';
 import { parsePublic, type PublicArea } from '../tpm/public.ts';
 import { type Appraisal, appraise } from './appraisal.ts';
@@ -14,6 +13,7 @@ import { type AppraisalPolicy, draftPolicy } from './policy.ts';
 import { SignedEvidence } from './quote-check.ts';
 import { Refused } from './refused.ts';
 import { Shape } from './shape.ts';
+import { TakenBack } from './taken-back.ts';
 import { Tickets } from './tickets.ts';
 
 /** What the service tells its operator. */
@@ -59,14 +59,10 @@ export class Attestor {
   readonly #nonces = new Tickets<Session>(NONCE_MS, MAX_NONCES);
   /** By attestation key, as the records spell it: reading one costs more than checking a quote. */
   readonly #keys = new Map<string, Keys>();
-  readonly #revoked = new Map<string, Revocation & { readonly at: EpochSeconds }>();
+  readonly #takenBack: TakenBack;
   readonly #ofConnection = new WeakMap<object, string[]>();
-  /** The last time of {@link #number}, by device. */
-  readonly #numbers = new Map<string, EpochMs>();
   readonly #drafts = new Map<string, object>();
-  readonly #waiting = new Set<() => void>();
   #policy: AppraisalPolicy;
-  #sequence: number;
 
   constructor(options: AttestorOptions) {
     // Nonces of a generator that repeats itself would let every old quote in again.
@@ -74,15 +70,7 @@ export class Attestor {
     this.#options = options;
     this.#enrolment = new Enrolment(options);
     this.#policy = options.policy;
-    // Continues above whatever a former process gave out, in milliseconds; gateways take only larger numbers.
-    this.#sequence = options.clock.now();
-    // What a former process took back: results of an older epoch, and all of those who may have none.
-    const now = options.clock.now();
-    for (const { id, epoch, state } of options.devices.all()) {
-      if (epoch === 1 && state === 'active') continue;
-      const before = state === 'active' ? 0 : now;
-      this.#revoked.set(id, { device: id, epoch, before, at: toSeconds(now) });
-    }
+    this.#takenBack = new TakenBack(options.clock, options.devices.all());
   }
 
   get policyId(): string {
@@ -101,7 +89,7 @@ export class Attestor {
   async finishEnrolment(body: Json): Promise<object> {
     const record = await this.#enrolment.finish(body);
     // Results of a former enrolment of the same TPM carry an older epoch.
-    if (record.epoch > 1) this.#takeBack(record);
+    if (record.epoch > 1) this.#takenBack.add(record);
     this.#options.events.enrolled(record);
     const { deviceCa, clock } = this.#options;
     const certificates = await certifyKeys(record, deviceCa, clock.now());
@@ -151,11 +139,11 @@ export class Attestor {
       events.appraised(current, appraisal);
       if (this.#options.learning) this.#learn(current, appraisal);
       const bad = Object.values(appraisal.tpm).some((value) => value > 95);
-      if (bad) this.#takeBack(current);
+      if (bad) this.#takenBack.add(current);
       return this.#result(current, evidence, keys, appraisal);
     } catch (thrown) {
       // Signed by the device itself, for this nonce, and yet refused: what it was given before must not outlive this.
-      if (thrown instanceof Refused && thrown.code !== 'evidence.learning') this.#takeBack(record);
+      if (thrown instanceof Refused && thrown.code !== 'evidence.learning') this.#takenBack.add(record);
       throw thrown;
     }
   }
@@ -214,7 +202,7 @@ export class Attestor {
 
   #result(record: DeviceRecord, evidence: Evidence, keys: Keys, appraisal: Appraisal): object {
     const { random, signer } = this.#options;
-    const sequence = this.#number(record.id);
+    const sequence = this.#takenBack.number(record.id);
     const issuedAt = toSeconds(sequence);
     const { boot } = record;
     if (boot === undefined) throw new TypeError('no boot was noted'); // noteBoot has just done so
@@ -243,37 +231,18 @@ export class Attestor {
     return { result: signToken('ear+jwt', ear, signer), seconds: this.#policy.resultSeconds };
   }
 
-  /** Each decision about a device has a later time than the one before, however fast they come: gateways go by it. */
-  #number(id: string): EpochMs {
-    const number = Math.max(this.#options.clock.now(), (this.#numbers.get(id) ?? 0) + 1);
-    this.#numbers.set(id, number);
-    return number;
-  }
-
-  /** Results that this device got before now are worth nothing any more. */
-  #takeBack({ id, epoch }: DeviceRecord): void {
-    const before = this.#number(id);
-    this.#revoked.set(id, { device: id, epoch, before, at: toSeconds(before) });
-    this.#sequence = Math.max(this.#sequence + 1, this.#options.clock.now());
-    for (const wake of this.#waiting) wake();
-  }
-
   get sequence(): number {
-    return this.#sequence;
+    return this.#takenBack.sequence;
   }
 
   /** The signed list of what was taken back lately. */
   revocations(): string {
-    const now = toSeconds(this.#options.clock.now());
-    for (const [id, { at }] of this.#revoked)
-      if (at + MAX_RESULT_SECONDS + 60 < now) this.#revoked.delete(id);
-    return signRevocations([...this.#revoked.values()], this.#sequence, now, this.#options.signer);
+    return this.#takenBack.signed(this.#options.signer);
   }
 
   /** @returns call to stop waiting */
   onChange(wake: () => void): () => void {
-    this.#waiting.add(wake);
-    return () => this.#waiting.delete(wake);
+    return this.#takenBack.onChange(wake);
   }
 
   list(): readonly DeviceRecord[] {
@@ -298,7 +267,7 @@ export class Attestor {
     const record = devices.require(idOrName);
     const next = decided(record, action, as);
     await devices.put(next);
-    if (next.epoch > record.epoch) this.#takeBack(next);
+    if (next.epoch > record.epoch) this.#takenBack.add(next);
     events.changed(next, action);
     return next;
   }

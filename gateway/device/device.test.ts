@@ -299,8 +299,8 @@ void t.test('62, 63 a worse result ends the older one, and so does a start of th
   t.throws(() => verify(later(30, { resetCount: 7, restartCount: 9 })), denied('device.superseded'), '63');
   rebooted.requireCurrent(NOW + 30_000);
   t.throws(() => rebooted.requireCurrent(NOW + 200_000), denied('device.expired'), '64 no grace');
-  const other = 'gw.b07.tw.troad.example';
-  verify({ ...later(20, { audience: other, resetCount: 7 }), audience: other });
+  const audience = 'gw.b07.tw.troad.example';
+  verify({ ...later(20, { audience, resetCount: 7 }), audience });
 });
 
 void t.test('memory is bounded: beyond it newcomers are refused until others have expired', async (t) => {
