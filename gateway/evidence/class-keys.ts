@@ -6,8 +6,16 @@ import { PART_KEY_BYTES } from './parts.ts';
 import type { PartClass } from './record.ts';
 import { replaceFile, type Storage } from './storage.ts';
 
+const DAY_MS = 86_400_000;
+let lastDay = { number: 0, name: '1970-01-01' };
+
 /** UTC day of a time, `yyyy-mm-dd`. */
-export const dayOf = (at: EpochMs): string => new Date(at).toISOString().slice(0, 10);
+export function dayOf(at: EpochMs): string {
+  const number = Math.floor(at / DAY_MS);
+  // Asked for every batch, and the same all day.
+  if (number !== lastDay.number) lastDay = { number, name: new Date(at).toISOString().slice(0, 10) };
+  return lastDay.name;
+}
 
 export const keyFileName = (partClass: PartClass, day: string): string => `${partClass}-${day}.key`;
 

@@ -186,8 +186,8 @@ export class GroupCommit {
     const sections: { partClass: PartClass; entries: NumberedPart[]; key: KeyObject }[] = [];
     for (const partClass of PART_CLASSES) {
       const entries: NumberedPart[] = [];
-      for (const [record, { parts }] of batch.entries()) {
-        const part = parts[partClass];
+      for (let record = 0; record < batch.length; record += 1) {
+        const part = batch[record]?.parts[partClass];
         if (part !== undefined) entries.push({ record, part });
       }
       if (entries.length === 0) continue;

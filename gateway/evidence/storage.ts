@@ -37,8 +37,7 @@ export const PRIVATE_FILE = 0o600;
 /** Replaces the file in one step, on disk when it resolves: after a crash it holds the old content or the new, whole. */
 export async function replaceFile(storage: Storage, path: string, bytes: Uint8Array | string): Promise<void> {
   const draft = `${path}.new`;
-  await storage.remove(draft); // of a crash
-  const file = await storage.open(draft, 'create', PRIVATE_FILE);
+  const file = await created(storage, draft);
   try {
     await file.write(bytesOf(bytes), 0);
     await file.sync(); // the name still leads to the old content
@@ -47,6 +46,17 @@ export async function replaceFile(storage: Storage, path: string, bytes: Uint8Ar
   }
   await storage.rename(draft, path); // to the new one, whole
   await storage.syncDir(path.slice(0, path.lastIndexOf('/')));
+}
+
+/** A new file under a name that a crash may have left in use: to find that out first would cost more than the opening does. */
+async function created(storage: Storage, path: string): Promise<StorageFile> {
+  try {
+    return await storage.open(path, 'create', PRIVATE_FILE);
+  } catch (cause) {
+    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
+    await storage.remove(path);
+    return storage.open(path, 'create', PRIVATE_FILE);
+  }
 }
 
 /** Adds to the file, or begins it. On disk when it resolves; after a crash its end may be torn. */

@@ -36,18 +36,24 @@ export function framingOf(method: string, status: number, body: AnswerBody): Ans
 /** The fields that go out as they are. @throws Error when one could start another line, in whatever protocol follows */
 export function carriedFields(fields: Fields): Fields {
   const carried = fields.filter(([name]) => !OWN_FIELDS.has(name));
-  for (const [name, value] of carried) {
-    if (/[^\t\x20-\x7e\x80-\xff]/.test(value) || !/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) {
-      throw new Error('answer field with a control character');
-    }
-  }
+  for (const [name, value] of carried) requireSingleLine(name, value);
   return carried;
+}
+
+function requireSingleLine(name: string, value: string): void {
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(value) || !/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) {
+    throw new Error('answer field with a control character');
+  }
 }
 
 /** Status line and field lines, with the empty line. @throws Error like {@link carriedFields} */
 export function formatHead(head: ResponseHead, framing: AnswerFraming, closes: boolean): string {
   let text = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}\r\n`;
-  for (const [name, value] of carriedFields(head.fields)) text += `${name}: ${value}\r\n`;
+  for (const [name, value] of head.fields) {
+    if (OWN_FIELDS.has(name)) continue;
+    requireSingleLine(name, value);
+    text += `${name}: ${value}\r\n`;
+  }
   if (framing.kind === 'chunked') text += 'transfer-encoding: chunked\r\n';
   if (framing.kind === 'counted') text += `content-length: ${framing.length}\r\n`;
   if (framing.kind === 'none' && framing.announced !== undefined)
