@@ -10,6 +10,8 @@ export const HISTORY_FILE = 'checkpoints';
 
 /** Every signed head would be 200 MB a day; an auditor needs one now and then. */
 const HISTORY_EVERY_MS = 60_000;
+/** The head guards against rollback and follows at once; its copy for auditors doubles the price and may be a little older. */
+const COPY_EVERY_MS = 1000;
 
 export interface TreeState {
   readonly size: bigint;
@@ -48,6 +50,9 @@ export class Checkpointer {
   #head: string | undefined;
   /** A head whose writing failed half-way may be in the file all the same. */
   #tried: string | undefined;
+  #copyAt = -Infinity;
+  #copiedNote: string | undefined;
+  #copyTimer: NodeJS.Timeout | undefined;
   #historyAt = -Infinity;
   #historyNote: string | undefined;
   #trouble: string | undefined;
@@ -83,6 +88,8 @@ export class Checkpointer {
 
   /** Signs what is on disk now and stores it in every place. @throws what the storage throws */
   async save(): Promise<void> {
+    clearTimeout(this.#copyTimer);
+    this.#copyTimer = undefined;
     if (this.#options.durable().size > this.#signedSize) this.#renew();
     await this.#saving;
     await this.#store(true);
@@ -91,7 +98,9 @@ export class Checkpointer {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#copyTimer);
     this.#timer = undefined;
+    this.#copyTimer = undefined;
   }
 
   #renew(): void {
@@ -99,7 +108,7 @@ export class Checkpointer {
     this.#latest = this.#sign(state);
     this.#signedSize = state.size;
     this.#options.signed(state.size);
-    this.#saving ??= this.#keepSaving();
+    this.#keepSaving();
   }
 
   #sign({ size, hashes }: TreeState): string {
@@ -108,9 +117,13 @@ export class Checkpointer {
   }
 
   /** One writer at a time; heads that were overtaken while it wrote are not written. */
-  async #keepSaving(): Promise<void> {
+  #keepSaving(): void {
+    this.#saving ??= this.#saveAll();
+  }
+
+  async #saveAll(): Promise<void> {
     try {
-      while (this.#savedNote !== this.#latest && !this.#stopped) await this.#store(false);
+      while ((this.#savedNote !== this.#latest || this.#copyDue) && !this.#stopped) await this.#store(false);
       this.#trouble = undefined;
     } catch (cause) {
       this.#trouble = `the tree head cannot be stored: ${describe(cause)}`;
@@ -118,6 +131,21 @@ export class Checkpointer {
     }
     this.#saving = undefined;
     this.#options.changed();
+    this.#copyLater();
+  }
+
+  get #copyDue(): boolean {
+    const { clock } = this.#options;
+    return this.#copiedNote !== this.#latest && clock.monotonic() - this.#copyAt >= COPY_EVERY_MS;
+  }
+
+  /** Also of a log that comes to rest the copy catches up. */
+  #copyLater(): void {
+    if (this.#copiedNote === this.#latest || this.#copyTimer !== undefined || this.#stopped) return;
+    this.#copyTimer = setTimeout(() => {
+      this.#copyTimer = undefined;
+      this.#keepSaving();
+    }, COPY_EVERY_MS).unref();
   }
 
   async #store(always: boolean): Promise<void> {
@@ -131,8 +159,12 @@ export class Checkpointer {
     this.#tried = note;
     await replaceFile(storage, headFile, note); // from here on less than this is a rollback
     this.#head = note;
-    await replaceFile(storage, `${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true
     this.#savedNote = note;
+    if (always || this.#copyDue) {
+      await replaceFile(storage, `${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true
+      this.#copyAt = clock.monotonic();
+      this.#copiedNote = note;
+    }
     const due = always || clock.monotonic() - this.#historyAt >= HISTORY_EVERY_MS;
     if (due && this.#historyNote !== note) {
       await appendFile(storage, `${dir}/${HISTORY_FILE}`, `${JSON.stringify(note)}\n`); // torn: cut at the next start

@@ -1,4 +1,4 @@
-import { stat, readdir } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import t from 'tap';
 import { sha256, utf8 } from '../core/bytes.ts';
 import { openCheckpoint, parseCheckpoint } from '../tlog/checkpoint.ts';
@@ -143,6 +143,31 @@ void t.test(
     await new Promise((resolve) => setTimeout(resolve, 120));
     t.equal(headOf(log).size, log.size, 'the log at rest has signed everything');
     await log.close();
+  },
+);
+
+void t.test(
+  'the head follows at once, its copy for auditors within a second, also of a log at rest',
+  async (t) => {
+    const clock = new HandClock();
+    const options = logOptions(t.testdir(), { clock, checkpointEveryMs: 5 });
+    const log = await openLog(options);
+    const stored = async (name: string): Promise<boolean> =>
+      (await readFile(`${options.dir}/${name}`, 'utf8')) === log.checkpoint();
+    const until = async (name: string): Promise<void> => {
+      while (!(await stored(name))) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    await log.append(draft('deny', 1));
+    await until('head');
+    t.notOk(
+      await stored('epoch-1/checkpoint'),
+      'the copy was made when the log was opened, and no time has passed',
+    );
+    clock.at += 1000;
+    await until('epoch-1/checkpoint'); // nothing is appended any more
+    await log.append(draft('deny', 2));
+    await log.close();
+    t.ok(await stored('epoch-1/checkpoint'), 'an orderly end waits for nothing');
   },
 );
 
