@@ -78,6 +78,7 @@ await t.test('the sandbox runs a policy that two have released', async (t) => {
   const store = join(agency, 'policies', digest);
   t.same(readdirSync(store).toSorted(), ['data.json', 'manifest.json', 'policy.wasm', 'release.json']);
 });
+const firstState = readFileSync(join(agency, 'policies', 'state.json'));
 
 await t.test('O11: activated under load: no exchange is refused, each record names one bundle', async (t) => {
   const before = digestOf(bundleDir());
@@ -188,8 +189,24 @@ await t.test('O12: shadows decide beside it, and are recorded and counted', asyn
   t.same(state()?.shadow, [digestOf(same)]);
 });
 
-await t.test('the logs are good, activations and shadows included', async (t) => {
+await t.test('a state.json from a backup does not bring an older policy back', async (t) => {
   await sandbox.stop();
+  const newest = state();
+  t.match(newest, { version: 4, active: digestOf(join(dir, 'second')) });
+  writeFileSync(join(agency, 'policies', 'state.json'), firstState);
+  t.match(state(), { version: 1, active: digestOf(bundleDir()) }, 'what it says');
+  const run = await new Promise<{ status: unknown; output: string }>((resolve) => {
+    execFile(program, [...first, CLI, 'run', ...config], (error, stdout, stderr) => {
+      resolve({ status: error?.code ?? 0, output: stdout + stderr });
+    });
+  });
+  t.match(run.output, /bundle\.rollback: state\.json knows of version 1, the log of 4/);
+  t.match(run.output, /version 1, but 4 has been in force here \(bundle\.rollback\)/);
+  t.equal(run.status, 2, 'it does not start');
+});
+
+await t.test('the logs are good, activations and shadows included', (t) => {
   const report = requireGoodLogs(t, ready);
   t.match(report, /pass {2}policies in force were released by those trusted to \([1-9]/, 'by Anna and Bert');
+  t.end();
 });

@@ -9,7 +9,7 @@ import { nodeStorage } from './evidence/node-storage.ts';
 import { Revocations } from './identity/revocations.ts';
 import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
-import { seenInFormerLogs } from './node/former-logs.ts';
+import { highestPolicyInLogs, seenInFormerLogs } from './node/former-logs.ts';
 import { DeviceLists } from './node/device-lists.ts';
 import { KeptDeviceLists } from './node/kept-device-lists.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
@@ -85,6 +85,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     clock,
     emit,
     onPolicy: (next) => made.workers?.takePolicy(next) ?? Promise.resolve(0),
+    floor: await highestPolicyInLogs(nodeStorage(), config.log),
     onShadows: (shadows) => made.workers?.takeShadows(shadows),
   });
   const threat = await ThreatKeeper.open(config.threatIntel, clock, emit);

@@ -3,6 +3,7 @@ import { MalformedBytes } from '../core/errors.ts';
 import { coreOf, forEachFrame, readBlock, type Block } from './block.ts';
 import { decodeCore } from './codec.ts';
 import type { SeenExchange } from './contract.ts';
+import type { CoreRecord } from './record.ts';
 import { firstOfSegment, readSegmentHead } from './segment.ts';
 import type { Storage } from './storage.ts';
 
@@ -22,6 +23,33 @@ export async function recentExchanges(
     if (older) break;
   }
   return newestFirst.toReversed().flat();
+}
+
+/** The newest record of a kind. Reads segments from the newest back, to the first that has one; decodes no other record. */
+export async function newestRecord<K extends CoreRecord['k']>(
+  storage: Storage,
+  dir: string,
+  kind: K,
+): Promise<Extract<CoreRecord, { readonly k: K }> | undefined> {
+  const is = (record: CoreRecord): record is Extract<CoreRecord, { readonly k: K }> => record.k === kind;
+  const mark = Buffer.from(`"k":"${kind}"`);
+  const names = (await storage.list(dir)).filter((name) => firstOfSegment(name) !== undefined);
+  for (const name of names.toReversed()) {
+    const bytes = await storage.readFile(`${dir}/${name}`);
+    if (bytes === undefined) continue;
+    let newest: Extract<CoreRecord, { readonly k: K }> | undefined;
+    let at = readSegmentHead(bytes).end;
+    for (let block = blockOrNone(bytes, at); block !== undefined; block = blockOrNone(bytes, at)) {
+      at += block.length;
+      forEachFrame(block, (prefixed) => {
+        if (!prefixed.includes(mark)) return;
+        const record = decodeCore(coreOf(prefixed));
+        if (is(record)) newest = record;
+      });
+    }
+    if (newest !== undefined) return newest;
+  }
+  return undefined;
 }
 
 function blockOrNone(bytes: Buffer, at: number): Block | undefined {

@@ -186,6 +186,8 @@ export type RecordDraft =
       /** `start`: with the worker. `activate`: in place of another. `return`: to an earlier one, because of `why`. */
       readonly act: 'start' | 'activate' | 'return';
       readonly why?: string;
+      /** Highest version that was in force in this gateway until then, where it is above that of this bundle. */
+      readonly highest?: number;
       /** The release, as it was signed: with `bundle` all that the signatures are about. Absent: nobody signed. */
       readonly version?: number;
       readonly from?: EpochMs;

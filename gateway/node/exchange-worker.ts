@@ -168,7 +168,7 @@ export class ExchangeWorker {
     await operatorLog.close();
   }
 
-  async #recordPolicy({ bundle, release }: WorkerPolicy, { act, why }: PolicyFiles): Promise<void> {
+  async #recordPolicy({ bundle, release }: WorkerPolicy, { act, why, highest }: PolicyFiles): Promise<void> {
     const { digest, entrypoint, revision } = bundle;
     await this.#parts.log.append({
       k: 'policy',
@@ -178,6 +178,8 @@ export class ExchangeWorker {
       revision,
       act,
       ...(why === null ? {} : { why }),
+      // The next start reads it back: a state.json from a backup must not let older versions in again.
+      ...(highest > (release?.version ?? 0) ? { highest } : {}),
       ...(release === undefined
         ? {}
         : {

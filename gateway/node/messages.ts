@@ -18,6 +18,8 @@ export interface PolicyFiles extends BundleAndSigners {
   /** How it came into force, for the log: `return` is the way back from one that was set apart, `why` says for what. */
   readonly act: 'start' | 'activate' | 'return';
   readonly why: string | null;
+  /** Highest version that has been in force here. */
+  readonly highest: number;
 }
 
 /** A bundle that is evaluated beside it. */

@@ -14,6 +14,13 @@ export interface Candidate {
   readonly verified: ReleasedBundle;
 }
 
+/** The highest version that the evidence log knows to have been in force here. */
+export interface PolicyFloor {
+  readonly version: number;
+  /** Digest of the bundle that had it; null when the log's end names another. */
+  readonly bundle: string | null;
+}
+
 /** What has to be true of a bundle before it is put in force here, and putting it there on disk. */
 export class Admission {
   readonly #store: PolicyStore;
@@ -24,6 +31,19 @@ export class Admission {
     this.#store = store;
     this.#clock = clock;
     this.#signers = signers;
+  }
+
+  /**
+   * The store is written before the log: one that knows of less than the log was brought back from an earlier time. What
+   * it says is in force counts no more; the bundle of the highest version does, where the store still has it.
+   * @returns what to report; undefined when all is well
+   */
+  notBelow(floor: PolicyFloor): string | undefined {
+    const { version } = this.#store.state;
+    if (version >= floor.version) return undefined;
+    this.#store.update({ version: floor.version, newest: floor.bundle, active: null, folder: null });
+    if (floor.bundle !== null && this.#store.has(floor.bundle)) this.#store.update({ active: floor.bundle });
+    return `bundle.rollback: state.json knows of version ${version}, the log of ${floor.version}; older ones stay out`;
   }
 
   /** @throws BundleRefused */

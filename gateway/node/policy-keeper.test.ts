@@ -7,6 +7,7 @@ import type { BundleFiles } from '../trust/bundle.ts';
 import { bundleFiles, policyModule, type ModuleSpec } from '../trust/module-fixture.ts';
 import { formatRelease, signRelease, type Release } from '../trust/release.ts';
 import type { PolicyFiles, ShadowFiles } from './messages.ts';
+import type { PolicyFloor } from './policy-admission.ts';
 import { PolicyKeeper } from './policy-keeper.ts';
 import {
   readState,
@@ -56,8 +57,9 @@ async function world(t: Test, first: BundleFiles, signed = true) {
   const problems: string[] = [];
   const given: PolicyFiles[] = [];
   const shadowed: (readonly ShadowFiles[])[] = [];
-  const open = (): Promise<PolicyKeeper> =>
+  const open = (floor?: PolicyFloor): Promise<PolicyKeeper> =>
     PolicyKeeper.open({
+      floor,
       policy: { bundle, store, signers: signed ? signers : [], threshold: signed ? 2 : 0, shadow: [] },
       clock: { now: () => at.now, monotonic: () => 0 },
       emit: (event, fields) => {
@@ -301,6 +303,36 @@ void t.test('at a start: a new bundle in the folder is taken, one that is refuse
   put(released(three, 3));
   t.equal((await open()).facts.bundle, digestOf(three));
   t.match(state(), { active: digestOf(three), version: 3 });
+});
+
+void t.test('a state.json of an earlier time: the log knows what was in force since', async (t) => {
+  const { store, problems, open, state, request } = await world(t, released(one, 1));
+  const keeper = await open();
+  const path = join(store, 'state.json');
+  const old = readFileSync(path);
+  await request(keeper, released(two, 2));
+  t.match(keeper.policy, { highest: 2 });
+  t.equal((await open({ version: 2, bundle: digestOf(two) })).facts.bundle, digestOf(two));
+  t.same(problems, [], 'one that knows as much as the log is right');
+  writeFileSync(path, old);
+  const back = await open({ version: 2, bundle: digestOf(two) });
+  t.equal(back.facts.bundle, digestOf(two), 'it goes on with the newest, which the store still has');
+  t.match(problems, [
+    /bundle\.rollback: state\.json knows of version 1, the log of 2/,
+    /bundle\.rollback: .* version 1, but 2 has been in force/,
+  ]);
+  t.match(await request(back, released(three, 2)), { code: 'bundle.rollback' });
+  writeFileSync(path, old);
+  rmSync(join(store, digestOf(two)), { recursive: true });
+  for (const floor of [
+    { version: 2, bundle: digestOf(two) },
+    { version: 2, bundle: null },
+  ]) {
+    await t.rejects(open(floor), { name: 'ConfigError', code: 'bundle.rollback' }, 'nothing older');
+    await t.rejects(open(floor), { code: 'bundle.rollback' }, 'and not at the next start');
+    t.match(state(), { active: null, version: 2, newest: floor.bundle });
+    writeFileSync(path, old);
+  }
 });
 
 void t.test('what a start refuses', async (t) => {

@@ -6,7 +6,7 @@ import { BundleRefused } from '../trust/bundle-refused.ts';
 import type { ReleasedBundle } from '../trust/release.ts';
 import { readBundle } from './bundle-folder.ts';
 import type { PolicyFiles, ShadowFiles } from './messages.ts';
-import { Admission, describeRefusal, type Candidate } from './policy-admission.ts';
+import { Admission, describeRefusal, type Candidate, type PolicyFloor } from './policy-admission.ts';
 import type { SignerTexts } from './policy-files.ts';
 import { PolicyStore, type PolicyRequest } from './policy-store.ts';
 
@@ -16,6 +16,8 @@ export interface PolicyKeeperOptions {
   readonly emit: Emit;
   /** Hands a bundle to all workers. @returns the longest any of them decided nothing meanwhile, milliseconds */
   readonly onPolicy: (policy: PolicyFiles) => Promise<number>;
+  /** What the logs say of the past, whatever the store says. */
+  readonly floor: PolicyFloor | undefined;
   readonly onShadows: (shadows: readonly ShadowFiles[]) => void;
 }
 
@@ -46,7 +48,7 @@ export class PolicyKeeper {
     this.#signers = signers;
     this.#admission = admission;
     this.#verified = first.verified;
-    this.#policy = { files: first.files, signers, apart: false, act: 'start', why: null };
+    this.#policy = this.#filesOf(first, 'start', null);
   }
 
   /**
@@ -54,11 +56,13 @@ export class PolicyKeeper {
    * @throws ConfigError when there is no bundle to begin with; the system's error for the store
    */
   static async open(options: PolicyKeeperOptions): Promise<PolicyKeeper> {
-    const { policy, clock, emit } = options;
+    const { policy, clock, emit, floor } = options;
     const pems = policy.signers.map((file) => readFileSync(file, 'utf8'));
     const signers = { pems, threshold: policy.threshold };
     const store = PolicyStore.open(policy.store);
     const admission = new Admission(store, clock, signers);
+    const forgotten = floor === undefined ? undefined : admission.notBelow(floor);
+    if (forgotten !== undefined) emit('policy.problem', { detail: forgotten });
     const { active } = store.state;
     let first: Candidate | undefined;
     try {
@@ -184,7 +188,7 @@ export class PolicyKeeper {
     // On disk first: a crash in between starts with the new one, and no older one passes any more.
     this.#admission.take(next, fromFolder);
     this.#verified = next.verified;
-    this.#policy = { files: next.files, signers: this.#signers, apart: false, act: 'activate', why: null };
+    this.#policy = this.#filesOf(next, 'activate', null);
     this.#problem = undefined;
     this.#tell();
     return this.#options.onPolicy(this.#policy);
@@ -200,7 +204,7 @@ export class PolicyKeeper {
         const good = this.#admission.current(() => this.#store.read(digest));
         this.#store.update({ active: digest, history: history.filter((each) => each !== digest) });
         this.#verified = good.verified;
-        this.#policy = { files: good.files, signers: this.#signers, apart: false, act: 'return', why };
+        this.#policy = this.#filesOf(good, 'return', why);
         return true;
       } catch (thrown) {
         this.#report(`cannot return to ${digest}: ${describeRefusal(thrown)}`);
@@ -208,6 +212,17 @@ export class PolicyKeeper {
     }
     this.#policy = { ...this.#policy, apart: true };
     return false;
+  }
+
+  #filesOf({ files }: Candidate, act: PolicyFiles['act'], why: string | null): PolicyFiles {
+    return {
+      files,
+      signers: this.#signers,
+      apart: false,
+      act,
+      why,
+      highest: this.#store.state.version,
+    };
   }
 
   #shadowFiles(): ShadowFiles[] {

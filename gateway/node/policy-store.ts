@@ -128,6 +128,10 @@ export class PolicyStore {
     syncFolder(this.dir);
   }
 
+  has(digest: string): boolean {
+    return existsSync(join(this.dir, digest));
+  }
+
   /** @throws BundleRefused when it cannot be read, or is another one than its name says */
   read(digest: string): BundleFiles {
     const dir = join(this.dir, digest);

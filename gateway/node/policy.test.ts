@@ -14,6 +14,7 @@ const given = (files: PolicyFiles['files'], changes: Partial<PolicyFiles> = {}):
   signers,
   apart: false,
   act: 'start',
+  highest: 0,
   why: null,
   ...changes,
 });
