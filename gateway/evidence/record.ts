@@ -151,6 +151,9 @@ export interface ShadowDecision {
   /** SHA-256 of its result in RFC 8785 form, base64url. */
   readonly o: string;
   readonly allow: boolean;
+  /** As in {@link PolicyFacts}: what would change for the caller where both allow. */
+  readonly tier: string;
+  readonly score: number;
   readonly reasons: readonly string[];
 }
 

@@ -1,4 +1,5 @@
 import type { BundleRefusalCode } from '../trust/bundle-refused.ts';
+import type { Verdict } from '../trust/decision.ts';
 
 // What is said to and by the thread of one bundle (policy-thread.ts).
 
@@ -10,8 +11,7 @@ export interface ToPolicyThread {
 
 /** What the bundle makes of one input. */
 export type Evaluated =
-  | { readonly allow: boolean; readonly reasons: readonly string[]; readonly resultDigest: string }
-  | { readonly failed: string };
+  Pick<Verdict, 'allow' | 'reasons' | 'tier' | 'score' | 'resultDigest'> | { readonly failed: string };
 
 export type FromPolicyThread =
   | { readonly kind: 'ready' }

@@ -42,8 +42,8 @@ function evaluated(input: Uint8Array): Evaluated {
   mark.begin(nanoseconds());
   try {
     if (engine === undefined) throw new Error('the bundle was refused');
-    const { allow, reasons, resultDigest } = engine.replay(input);
-    return { allow, reasons, resultDigest };
+    const { allow, reasons, tier, score, resultDigest } = engine.replay(input);
+    return { allow, reasons, tier, score, resultDigest };
   } catch (thrown) {
     return { failed: describe(thrown) };
   } finally {

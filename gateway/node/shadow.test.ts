@@ -77,7 +77,10 @@ void t.test('what agrees is named, what does not is told', async (t) => {
   const same = records.find((each) => each.same.length > 0);
   const other = records.find((each) => each.other.length > 0);
   t.match(same, { same: ['x0', 'x1', 'x2'], other: [], failed: [] });
-  t.match(other, { same: [], other: [{ x: 'x0', allow: false, reasons: ['test.no'] }, {}, {}] });
+  t.match(other, {
+    same: [],
+    other: [{ x: 'x0', allow: false, tier: 'none', score: 0, reasons: ['test.no'] }, {}, {}],
+  });
   const digest = Bundle.parse(filesOf({ answer: answer(false) })).digest;
   t.equal(other?.bundle, digest);
 });

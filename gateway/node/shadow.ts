@@ -128,8 +128,8 @@ export class Shadow {
         same.push(x);
         this.#count('same');
       } else {
-        const { allow, reasons, resultDigest: o } = result;
-        other.push({ x, o, allow, reasons });
+        const { allow, reasons, tier, score, resultDigest: o } = result;
+        other.push({ x, o, allow, tier, score, reasons });
         const outcome = allow === decision.allow ? 'other' : allow ? 'allows' : 'denies';
         this.#count(outcome, (allow ? decision.reasons : reasons)[0]);
       }
