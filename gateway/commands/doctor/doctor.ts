@@ -1,16 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import type { GatewayConfig } from '../../config/config.ts';
 import { loadConfig } from '../../config/load.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { parseToken } from '../../server/admin.ts';
-import { Bundle } from '../../trust/bundle.ts';
-import { PolicyEngine } from '../../trust/engine.ts';
 import { checkDevices } from './devices.ts';
 import { Report, type Finding } from './finding.ts';
 import { checkLogDisk, checkPorts, checkRuntime } from './host.ts';
 import { checkKeys, checkRegistered, checkRegistry } from './identity.ts';
+import { checkPolicy } from './policy.ts';
 
 /** 0 nothing bad · 1 something is · 2 the configuration cannot be read. */
 export interface Diagnosis {
@@ -40,7 +38,7 @@ export async function examine(configFile: string): Promise<Diagnosis> {
     checkRegistered(report, config, registry);
     await checkDevices(report, config, registry, now);
   }
-  await checkPolicy(report, config);
+  await checkPolicy(report, config, now);
   await checkToken(report, config);
   await checkPorts(report, config);
   await report.check('log disk', 'make the folder of log.dir writable for the user of the gateway', () =>
@@ -48,26 +46,6 @@ export async function examine(configFile: string): Promise<Diagnosis> {
   );
   await checkServices(report, config);
   return { status: report.findings.some(({ level }) => level === 'bad') ? 1 : 0, findings: report.findings };
-}
-
-async function checkPolicy(report: Report, { policy }: GatewayConfig): Promise<void> {
-  await report.check(
-    'policy bundle',
-    'install the bundle again; node policies/build.mjs makes it',
-    async () => {
-      const read = (file: string): Promise<Buffer> => readFile(join(policy.bundle, file));
-      const bundle = Bundle.parse({
-        manifest: await read('manifest.json'),
-        wasm: await read('policy.wasm'),
-        data: await read('data.json'),
-      });
-      PolicyEngine.load(bundle);
-      report.ok(
-        'policy bundle',
-        `${bundle.entrypoint}, revision ${bundle.revision}, SHA-256 ${bundle.digest}`,
-      );
-    },
-  );
 }
 
 async function checkToken(report: Report, { admin }: GatewayConfig): Promise<void> {
