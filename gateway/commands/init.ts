@@ -44,7 +44,9 @@ function parseMember(text: string): string {
 
 function parseAddress(text: string): string {
   if (!/^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}$/.test(text))
-    throw new InvalidArgumentError('Expected host:port.');
+    throw new InvalidArgumentError('Expected host:port, like gw.a11.example:5500.');
+  const port = Number(text.slice(text.lastIndexOf(':') + 1));
+  if (port < 1 || port > 65_535) throw new InvalidArgumentError('A port is a number from 1 to 65535.');
   return text;
 }
 
