@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,6 +13,8 @@ import t from 'tap';
 import { administrate } from '../gateway/attest/attestor-client.ts';
 import { ask, type Answer } from '../gateway/sandbox/client/http.ts';
 import type { BreakReport } from '../gateway/sandbox/devices/breaks.ts';
+import { ISSUER } from '../gateway/sandbox/devices/attestation-service.ts';
+import type { Told } from '../gateway/sandbox/idp/transmitter.ts';
 import { swtpmMissing } from './builders/swtpm.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 import { startSandboxWithDevices, type Subject } from './harness/sandbox.ts';
@@ -137,6 +139,35 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     t.match(codeOf(refused), /^device\./);
     await admin('/devices/welfare/resume', {});
     await passes('resumed');
+  });
+
+  await t.test('its agency says that it is not compliant', { timeout: 100_000 }, async (t) => {
+    const { identity } = subject.ready;
+    if (identity === undefined) throw new Error('the identity provider is not installed');
+    const tell = async (device: string): Promise<readonly Told[]> => {
+      const { status, body } = await ask(`${identity.issuer}/devices/end`, {
+        method: 'POST',
+        ca: readFileSync(identity.ca, 'utf8'),
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ attestor: ISSUER, device }),
+      });
+      t.equal(status, 200, body);
+      return (JSON.parse(body) as { told: readonly Told[] }).told; // the sandbox's own provider
+    };
+    for (const machine of ['welfare', 'host-b07']) {
+      const stream = open(`${devicesOf(subject).proxy}${ATTESTED}/events?count=2000&ms=50`);
+      await stream.begun;
+      const began = performance.now();
+      const told = await tell((await machines())[machine] ?? '');
+      t.match(told, [
+        { audience: 'https://gw.a11.tw.troad.example', status: 202 },
+        { audience: 'https://gw.b07.tw.troad.example', status: 202 },
+      ]);
+      const { ended } = await stream.over;
+      t.not(ended, 'complete', `what ran on ${machine} did not run to its end`);
+      t.comment(`${machine}: ended ${Math.round(performance.now() - began)} ms after the event`);
+      await passes('its next result counts');
+    }
   });
 
   await t.test('re-enrols, with new keys, when an administrator lets it', { timeout: 100_000 }, async (t) => {

@@ -37,6 +37,8 @@ export class DeviceRegister {
   readonly #seen = new Map<string, Seen>();
   readonly #revocations = new Map<string, Revocations>();
   readonly #connections = new Map<string, Set<Bound>>();
+  /** What others than the attestation services have taken back, by service and device: the first number that counts. */
+  readonly #takenBack = new Map<string, EpochMs>();
   #policies: ReadonlySet<string> | undefined;
   readonly #softwareTpm: (issuer: string) => void;
 
@@ -78,6 +80,9 @@ export class DeviceRegister {
   requireCurrent(content: EarContent): void {
     const { device, id, policyId } = content;
     this.#revocations.get(content.issuer)?.requireNotRevoked(content);
+    if (this.#takenBack.size > 0 && content.sequence < (this.#takenBack.get(machineOf(content)) ?? 0)) {
+      throw new Denied('device.revoked', `${device}: its agency says that it is not compliant`);
+    }
     if (this.#policies !== undefined && !this.#policies.has(policyId)) {
       throw new Denied('device.superseded', `${device}: appraised with a policy that is not in force`);
     }
@@ -105,17 +110,32 @@ export class DeviceRegister {
     if (known !== undefined && list.sequence <= known.sequence) return false;
     const merged = known === undefined ? list : list.after(known, now);
     this.#revocations.set(list.issuer, merged);
-    for (const device of list.devices) {
-      for (const { proof, close } of this.#connections.get(`${list.issuer} ${device}`) ?? []) {
-        try {
-          proof.requireCurrent(now);
-        } catch (thrown) {
-          if (!(thrown instanceof Denied)) throw thrown;
-          close(thrown);
-        }
+    for (const device of list.devices) this.#closeEnded(machineOf({ issuer: list.issuer, device }), now);
+    return true;
+  }
+
+  /**
+   * Ends the results of a device that are numbered before a moment, on the word of somebody who may say so beside its
+   * attestation service. That goes on appraising it: a newer result counts.
+   */
+  takeBack(machine: Pick<EarContent, 'issuer' | 'device'>, before: EpochMs, now: EpochMs): void {
+    for (const [key, ended] of this.#takenBack) {
+      if (ended + MAX_RESULT_SECONDS * 1000 < now) this.#takenBack.delete(key);
+    }
+    const key = machineOf(machine);
+    this.#takenBack.set(key, Math.max(before, this.#takenBack.get(key) ?? 0));
+    this.#closeEnded(key, now);
+  }
+
+  #closeEnded(key: string, now: EpochMs): void {
+    for (const { proof, close } of this.#connections.get(key) ?? []) {
+      try {
+        proof.requireCurrent(now);
+      } catch (thrown) {
+        if (!(thrown instanceof Denied)) throw thrown;
+        close(thrown);
       }
     }
-    return true;
   }
 
   /**
@@ -123,7 +143,7 @@ export class DeviceRegister {
    * @returns call when the connection is gone, or lives by a newer result
    */
   watch(proof: Watched, close: (why: Denied) => void): () => void {
-    const key = `${proof.issuer} ${proof.device}`;
+    const key = machineOf(proof);
     const bound = { proof, close };
     let all = this.#connections.get(key);
     if (all === undefined) this.#connections.set(key, (all = new Set()));
@@ -142,6 +162,9 @@ export class DeviceRegister {
     }
   }
 }
+
+const machineOf = ({ issuer, device }: Pick<EarContent, 'issuer' | 'device'>): string =>
+  `${issuer} ${device}`;
 
 /** Two attestation services may use one name; and a device has one result for each gateway it talks to. */
 const keyOf = ({ issuer, device, audience }: EarContent): string => `${issuer} ${device} ${audience}`;

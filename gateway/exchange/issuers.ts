@@ -1,5 +1,4 @@
 import type { MemberId } from '../core/ids.ts';
-import type { TokenKey } from '../identity/jwk.ts';
 import type { SignalIssuers } from '../identity/security-event.ts';
 import type { Issuer, IssuerDirectory } from '../identity/token.ts';
 import type { IdentityProvider } from '../registry/entries.ts';
@@ -7,7 +6,7 @@ import type { JwksCache } from '../registry/jwks.ts';
 import type { Registry } from '../registry/registry.ts';
 
 /** Identity providers as one registry and the keys fetched for it have them. */
-export class Issuers implements IssuerDirectory, SignalIssuers {
+export class Issuers implements IssuerDirectory {
   readonly #registry: Registry;
   readonly #jwks: JwksCache;
 
@@ -29,17 +28,19 @@ export class Issuers implements IssuerDirectory, SignalIssuers {
   isIssuer(issuer: string): boolean {
     return this.#registry.identityProvidersNamed(issuer).length > 0;
   }
-
-  signalKeys(issuer: string): ReadonlyMap<string, TokenKey> | undefined {
-    return signalKeysOf(this.#registry, issuer);
-  }
 }
 
-/** Keys for shared signals come from the registry alone. @returns undefined when nobody of that name is in it */
-export function signalKeysOf(registry: Registry, issuer: string): ReadonlyMap<string, TokenKey> | undefined {
-  const rows = registry.identityProvidersNamed(issuer);
-  return rows.length === 0 ? undefined : new Map(rows.flatMap(({ signalKeys }) => [...signalKeys]));
-}
+/** Who may end what, by shared signals: the registry alone says so. */
+export const signalIssuersOf = (registry: Registry): SignalIssuers => ({
+  signalKeys(issuer) {
+    const rows = registry.identityProvidersNamed(issuer);
+    return rows.length === 0 ? undefined : new Map(rows.flatMap(({ signalKeys }) => [...signalKeys]));
+  },
+  maySpeakOfDevices(issuer, attestor) {
+    const members = registry.attestor(attestor)?.row.members ?? [];
+    return registry.identityProvidersNamed(issuer).some(({ member }) => members.includes(member));
+  },
+});
 
 const issuerOf = (provider: IdentityProvider, jwks: JwksCache): Issuer => ({
   issuer: provider.issuer,

@@ -1,11 +1,29 @@
+import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
-import type { SecurityEvent } from '../identity/security-event.ts';
+import type { NamedDevice, SecurityEvent } from '../identity/security-event.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
+import type { DeviceTrust } from './device-checks.ts';
 
 type End = (cause: Denied) => void;
 
 /** What a verified event ends: plain values, which reach the workers of a gateway by message. */
-export type Ending = Pick<SecurityEvent, 'issuer' | 'subject' | 'session' | 'at' | 'effect' | 'type' | 'jti'>;
+export type Ending = Pick<
+  SecurityEvent,
+  'issuer' | 'subject' | 'session' | 'device' | 'at' | 'effect' | 'type' | 'jti'
+>;
+
+/** Ends the results of the machine that an event names, if it does. @returns how many exchanges lived by them */
+export function endResults(
+  { device, at }: { readonly device?: NamedDevice | undefined; readonly at: EpochSeconds },
+  { register, running }: Pick<DeviceTrust, 'register' | 'running'>,
+  now: EpochMs,
+): number {
+  if (device === undefined) return 0;
+  const before = running.size;
+  // Events have seconds and results milliseconds: what was given in that very second ends, too.
+  register.takeBack({ issuer: device.attestor, device: device.name }, (at + 1) * 1000, now);
+  return before - running.size;
+}
 
 /**
  * The policy administrator's other half (SP 800-207): exchanges under way by the user they run for, so that what was
@@ -34,7 +52,7 @@ export class RunningUsers {
 
   /** Ends what runs on an authentication that the event has voided. @returns how many exchanges that were */
   end(event: Ending): number {
-    if (event.effect !== 'ended') return 0;
+    if (event.effect !== 'ended' || event.device !== undefined) return 0;
     const candidates =
       event.subject === undefined
         ? [...this.#byUser.values()] // a session alone: seldom, and every exchange knows its session

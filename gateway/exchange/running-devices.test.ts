@@ -5,6 +5,7 @@ import { EndpointDevice } from '../device/attested-device.ts';
 import type { EarContent } from '../device/ear.ts';
 import { DeviceRegister } from '../device/register.ts';
 import { Revocations, signRevocations } from '../device/revocations.ts';
+import { endResults } from './revoke.ts';
 import { RunningDevices } from './running-devices.ts';
 
 const LEAST = { tpm: 'affirming', health: 'warning', residency: 'bound' } as const;
@@ -87,4 +88,33 @@ void t.test('a revocation ends it', async (t) => {
   register.revoke(Revocations.open(list, KEYS), NOW);
   t.strictSame(ended, ['one device.revoked']);
   t.equal(running.size, 0);
+});
+
+void t.test('the word of its agency ends it, and the next result counts', async (t) => {
+  const { register, running, machine, ended, end } = setUp();
+  const at = SECOND - 9;
+  const first = machine({ issuedAt: at });
+  running.register(first, LEAST, end('one'));
+  running.register(first, undefined, end('two'));
+  const elsewhere = { attestor: 'attest.b07.example', name: first.device };
+  const named = { attestor: first.issuer, name: first.device };
+  const now = NOW + 10;
+  t.equal(endResults({ at }, { register, running }, now), 0, 'an event about a user');
+  t.equal(endResults({ device: elsewhere, at }, { register, running }, now), 0, 'a namesake');
+  t.equal(endResults({ device: named, at: at - 1 }, { register, running }, now), 0, 'it was attested later');
+  t.strictSame(ended, []);
+  t.equal(endResults({ device: named, at }, { register, running }, now), 2);
+  t.strictSame(ended, ['one device.revoked', 'two device.revoked']);
+  t.throws(
+    () => machine({ id: 'r2', issuedAt: at, sequence: at * 1000 + 999 }),
+    { code: 'device.revoked' },
+    'in that second',
+  );
+  t.equal(
+    endResults({ device: named, at: at - 9 }, { register, running }, now),
+    0,
+    'an older event takes nothing back',
+  );
+  t.throws(() => machine({ issuedAt: at }), { code: 'device.revoked' });
+  t.ok(machine({ id: 'r3', issuedAt: at + 1 }));
 });

@@ -6,29 +6,38 @@ import { nodeStorage } from '../evidence/node-storage.ts';
 import type { Storage } from '../evidence/storage.ts';
 import { AUDIENCE, ISSUER, KEY, NOW, verified } from '../identity/tokens-fixture.ts';
 import { A } from '../trust/proofs-fixture.ts';
+import { signalIssuersOf } from './issuers.ts';
 import { Signals, type SignalOutcome } from './signals.ts';
-import { provider, TestGateway } from './users-fixture.ts';
+import { ATTESTOR, provider, registryOf, TestGateway } from './users-fixture.ts';
 
 let count = 0;
-const set = (sub = 'u-4711', jti = `event-${++count}`): Promise<string> =>
+const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
+const MACHINE = { attestor: ATTESTOR, name: 'pc-17' };
+const ABOUT_MACHINE = {
+  sub_id: { format: 'complex', device: { format: 'iss_sub', iss: ATTESTOR, sub: 'pc-17' } },
+  events: { [`${CAEP}device-compliance-change`]: { current_status: 'not-compliant' } },
+};
+const set = (sub = 'u-4711', jti = `event-${++count}`, claims: object = {}): Promise<string> =>
   new SignJWT({
     iss: ISSUER,
     iat: NOW,
     jti,
     aud: AUDIENCE,
     sub_id: { format: 'iss_sub', iss: ISSUER, sub },
-    events: { 'https://schemas.openid.net/secevent/caep/event-type/session-revoked': {} },
+    events: { [`${CAEP}session-revoked`]: {} },
+    ...claims,
   })
     .setProtectedHeader({ alg: 'ES256', kid: KEY.kid, typ: 'secevent+jwt' })
     .sign(KEY.privateKey);
 
 async function open(file: string, storage: Storage = nodeStorage()) {
-  const gateway = new TestGateway(A, [provider('TW/GOV/A11', ISSUER)]);
+  const rows = [provider('TW/GOV/A11', ISSUER)];
+  const gateway = new TestGateway(A, rows);
   const outcomes: SignalOutcome[] = [];
   const signals = await Signals.open({
     name: A,
     clock: gateway.clock,
-    users: gateway.users,
+    users: { ...gateway.users, issuers: () => signalIssuersOf(registryOf(rows)) },
     storage,
     file,
     onEvent: (outcome) => outcomes.push(outcome),
@@ -45,6 +54,26 @@ void t.test('kept on disk before it is acknowledged, and in force after a restar
   const restarted = await open(file);
   const token = await verified();
   t.throws(() => restarted.revocations.requireValid(token), { code: 'assertion.revoked' });
+});
+
+void t.test('an event about a machine is kept like one about a user', async (t) => {
+  const file = join(t.testdir(), 'signals.json');
+  const { signals, outcomes } = await open(file);
+  await signals.take(await set('', 'about a machine', ABOUT_MACHINE));
+  t.match(outcomes, [{ type: 'device-compliance-change', exchanges: 0 }]);
+  const kept = [{ issuer: ISSUER, device: MACHINE, at: NOW, jti: 'about a machine' }];
+  t.strictSame(JSON.parse(readFileSync(file, 'utf8')), kept);
+  t.strictSame((await open(file)).revocations.list(), kept, 'and is there after a restart');
+  const elsewhere = { ...ABOUT_MACHINE.sub_id.device, iss: 'attest.b07.example' };
+  const about = { ...ABOUT_MACHINE, sub_id: { format: 'complex', device: elsewhere } };
+  await t.rejects(signals.take(await set('', 'about another', about)), { code: 'invalid_request' });
+  writeFileSync(file, JSON.stringify([{ ...kept[0], device: { attestor: ATTESTOR } }]));
+  await t.rejects(open(file), { name: 'ConfigError' }, 'without its name');
+  const { maySpeakOfDevices } = signalIssuersOf(registryOf([provider('TW/GOV/B07', ISSUER)]));
+  t.notOk(
+    maySpeakOfDevices(ISSUER, ATTESTOR),
+    'a provider of members whose machines the service does not know',
+  );
 });
 
 void t.test('many at once are all kept', async (t) => {

@@ -1,7 +1,7 @@
 import { toSeconds, type Clock } from '../core/clock.ts';
 import { ConfigError } from '../core/errors.ts';
 import type { Revocation, Revocations } from '../identity/revocations.ts';
-import { SecurityEvent, type SignalIssuers } from '../identity/security-event.ts';
+import { type NamedDevice, SecurityEvent, type SignalIssuers } from '../identity/security-event.ts';
 import { replaceFile, type Storage } from '../evidence/storage.ts';
 import { audienceOf } from './audience.ts';
 import type { Ending } from './revoke.ts';
@@ -117,7 +117,7 @@ function parseKept(bytes: Buffer, file: string): Revocation[] {
 
 function isRevocation(item: unknown): item is Revocation {
   if (typeof item !== 'object' || item === null) return false;
-  const { issuer, subject, session, at, jti } = item as Partial<Record<keyof Revocation, unknown>>; // any object may be asked
+  const { issuer, subject, session, device, at, jti } = item as Partial<Record<keyof Revocation, unknown>>; // any object may be asked
   const textOrNone = (value: unknown): boolean => value === undefined || typeof value === 'string';
   return (
     typeof issuer === 'string' &&
@@ -125,6 +125,12 @@ function isRevocation(item: unknown): item is Revocation {
     Number.isSafeInteger(at) &&
     textOrNone(subject) &&
     textOrNone(session) &&
-    (subject !== undefined || session !== undefined)
+    (device === undefined ? subject !== undefined || session !== undefined : isDevice(device))
   );
+}
+
+function isDevice(item: unknown): boolean {
+  if (typeof item !== 'object' || item === null) return false;
+  const { attestor, name } = item as Partial<Record<keyof NamedDevice, unknown>>; // any object may be asked
+  return typeof attestor === 'string' && typeof name === 'string';
 }

@@ -9,7 +9,7 @@ import { Revocations } from '../identity/revocations.ts';
 import { TokenCache } from '../identity/token-cache.ts';
 import { KEY, keyPair, NOW } from '../identity/tokens-fixture.ts';
 import { ReplayTable } from '../message/replay-table.ts';
-import type { IdentityProvider } from '../registry/entries.ts';
+import type { Attestor, IdentityProvider } from '../registry/entries.ts';
 import { JwksCache } from '../registry/jwks.ts';
 import type { Registry } from '../registry/registry.ts';
 import { Issuers } from './issuers.ts';
@@ -18,15 +18,31 @@ import type { UserChecks } from './user-checks.ts';
 
 export const SEALING = keyPair('ES256');
 
-/** The rows a registry would have: only what {@link Issuers} asks for. */
+/** An attestation service for agency A's machines. */
+export const ATTESTOR = 'attest.tw.troad.example';
+
+/** The rows a registry would have: only what {@link Issuers} and shared signals ask for. */
 export function registryOf(rows: readonly IdentityProvider[], sha = 'registry-1'): Registry {
+  const attestation: Attestor = {
+    issuer: ATTESTOR,
+    keys: [],
+    revocationKeys: [],
+    row: {
+      issuer: ATTESTOR,
+      members: ['TW/GOV/A11' as MemberId], // the tests' own constant
+      classes: ['endpoint'],
+      keys: [],
+      maxLifetimeSeconds: 300,
+    },
+  };
   const look: Pick<
     Registry,
-    'identityProvider' | 'identityProvidersNamed' | 'identityProvidersOf' | 'sha256'
+    'identityProvider' | 'identityProvidersNamed' | 'identityProvidersOf' | 'attestor' | 'sha256'
   > = {
     sha256: base64url(sha256(sha)),
     identityProvider: (member, issuer) => rows.find((row) => row.member === member && row.issuer === issuer),
     identityProvidersNamed: (issuer) => rows.filter((row) => row.issuer === issuer),
+    attestor: (issuer) => (issuer === ATTESTOR ? attestation : undefined),
     identityProvidersOf: (member) => rows.filter((row) => row.member === member),
   };
   return look as Registry; // nothing else of a registry is asked for here

@@ -318,7 +318,7 @@ async function revoked(
   return SecurityEvent.verify(
     set,
     `https://${A}`,
-    { signalKeys: () => new Map([[signer.kid, signer]]) },
+    { signalKeys: () => new Map([[signer.kid, signer]]), maySpeakOfDevices: () => false },
     NOW,
   );
 }

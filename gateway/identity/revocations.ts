@@ -1,7 +1,7 @@
 import type { EpochSeconds } from '../core/clock.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
 import { MAX_AUTHENTICATION_AGE_S } from './levels.ts';
-import type { SecurityEvent } from './security-event.ts';
+import type { NamedDevice, SecurityEvent } from './security-event.ts';
 import type { AssertionClaims } from './claims.ts';
 
 /** What is asked of an authentication here. */
@@ -12,6 +12,8 @@ export interface Revocation {
   readonly issuer: string;
   readonly subject?: string;
   readonly session?: string;
+  /** Kept here, and carried out by those who know machines. */
+  readonly device?: NamedDevice;
   readonly at: EpochSeconds;
   readonly jti: string;
 }
@@ -78,9 +80,10 @@ export class Revocations {
   }
 
   #put(revocation: Revocation): void {
-    const { issuer, subject, session } = revocation;
+    const { issuer, subject, session, device } = revocation;
     // With both named, the event is about that one session of the user (SSF 1.0 §3.2: a complex subject is their meet).
-    const key = session === undefined ? userKey(issuer, subject ?? '') : sessionKey(issuer, session);
+    const ofUser = session === undefined ? userKey(issuer, subject ?? '') : sessionKey(issuer, session);
+    const key = device === undefined ? ofUser : deviceKey(device);
     const before = this.#ended.get(key);
     if (before === undefined || before.at < revocation.at) this.#ended.set(key, revocation);
   }
@@ -100,18 +103,21 @@ export class Revocations {
 
 const userKey = (issuer: string, subject: string): string => `u\n${issuer}\n${subject}`;
 const sessionKey = (issuer: string, session: string): string => `s\n${issuer}\n${session}`;
+const deviceKey = ({ attestor, name }: NamedDevice): string => `d\n${attestor}\n${name}`;
 
 /** As it is kept, and as other threads hear of it. */
 export const revocationOf = ({
   issuer,
   subject,
   session,
+  device,
   at,
   jti,
-}: Pick<SecurityEvent, 'issuer' | 'subject' | 'session' | 'at' | 'jti'>): Revocation => ({
+}: Pick<SecurityEvent, 'issuer' | 'subject' | 'session' | 'device' | 'at' | 'jti'>): Revocation => ({
   issuer,
   at,
   jti,
   ...(subject === undefined ? {} : { subject }),
   ...(session === undefined ? {} : { session }),
+  ...(device === undefined ? {} : { device }),
 });

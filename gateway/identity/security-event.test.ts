@@ -5,8 +5,13 @@ import { SecurityEvent, type SecurityEventError } from './security-event.ts';
 import { assertion, AUDIENCE, ISSUER, keyPair, NOW, verified } from './tokens-fixture.ts';
 
 const KEY = keyPair('RS256'); // what CAEP's interoperability profile asks for
-const ISSUERS = { signalKeys: (name: string) => (name === ISSUER ? new Map([[KEY.kid, KEY]]) : undefined) };
+const ATTESTOR = 'attest.tw.troad.example';
+const ISSUERS = {
+  signalKeys: (name: string) => (name === ISSUER ? new Map([[KEY.kid, KEY]]) : undefined),
+  maySpeakOfDevices: (name: string, attestor: string) => name === ISSUER && attestor === ATTESTOR,
+};
 const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
+const MACHINE = { format: 'complex', device: { format: 'iss_sub', iss: ATTESTOR, sub: 'pc-17' } };
 const USER = { format: 'iss_sub', iss: ISSUER, sub: 'u-4711' };
 
 let count = 0;
@@ -63,6 +68,19 @@ void t.test('reads the events that end sessions', async (t) => {
     [
       { sub_id: { format: 'complex', session: { format: 'opaque', id: 's-1' } } },
       { subject: undefined, session: 's-1' },
+    ],
+    [
+      { sub_id: MACHINE, ...event('device-compliance-change') },
+      {
+        subject: undefined,
+        session: undefined,
+        device: { attestor: ATTESTOR, name: 'pc-17' },
+        effect: 'ended',
+      },
+    ],
+    [
+      { sub_id: { ...MACHINE, user: USER }, ...event('device-compliance-change') },
+      { subject: 'u-4711', device: undefined },
     ],
     [{ sub_id: undefined, ...event('session-revoked', { subject: USER }) }, { subject: 'u-4711' }],
     [{ txn: 'a', toe: NOW, unknown: 1 }, { effect: 'ended' }],
@@ -129,6 +147,28 @@ const nearMisses: readonly (readonly [
   [
     'a complex subject of members nobody knows',
     set({ sub_id: { format: 'complex', tenant: USER } }),
+    'invalid_request',
+  ],
+  ['a machine that is signed out', set({ sub_id: MACHINE }), 'invalid_request'],
+  [
+    'a machine of an attestation service that is not for the issuer',
+    set({
+      sub_id: { format: 'complex', device: { ...MACHINE.device, iss: 'attest.b07.example' } },
+      ...event('device-compliance-change'),
+    }),
+    'invalid_request',
+  ],
+  [
+    "a machine in another's session",
+    set({ sub_id: { ...MACHINE, session: USER }, ...event('device-compliance-change') }),
+    'invalid_request',
+  ],
+  [
+    'a machine without a name',
+    set({
+      sub_id: { format: 'complex', device: { ...MACHINE.device, sub: '' } },
+      ...event('device-compliance-change'),
+    }),
     'invalid_request',
   ],
   ['nothing', '', 'invalid_request'],

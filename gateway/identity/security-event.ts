@@ -27,12 +27,20 @@ export class SecurityEventRefused extends Error {
   }
 }
 
+/** A machine, as the attestation service that knows it names it. */
+export interface NamedDevice {
+  readonly attestor: string;
+  readonly name: string;
+}
+
 export interface SignalIssuers {
   /** Keys for shared signals of an issuer by their id; undefined when nobody of that name is registered. */
   signalKeys(issuer: string): ReadonlyMap<string, TokenKey> | undefined;
+  /** Whether an issuer may end results of that attestation service: both speak for a member in common. */
+  maySpeakOfDevices(issuer: string, attestor: string): boolean;
 }
 
-/** `ended`: what the subject authenticated before `at` counts no longer. `nothing`: understood, and no reason to act. */
+/** `ended`: what the subject authenticated, or was attested of the device, before `at` counts no longer. `nothing`: understood, and no reason to act. */
 export type SecurityEffect = 'ended' | 'nothing';
 
 /**
@@ -53,11 +61,13 @@ export class SecurityEvent {
   readonly subject: string | undefined;
   /** One session only. */
   readonly session: string | undefined;
+  /** Instead of a user: the machine whose results end. */
+  readonly device: NamedDevice | undefined;
 
   private constructor(
     facts: Pick<
       SecurityEvent,
-      'issuer' | 'jti' | 'issuedAt' | 'type' | 'effect' | 'at' | 'subject' | 'session'
+      'issuer' | 'jti' | 'issuedAt' | 'type' | 'effect' | 'at' | 'subject' | 'session' | 'device'
     >,
   ) {
     this.issuer = facts.issuer;
@@ -68,6 +78,7 @@ export class SecurityEvent {
     this.at = facts.at;
     this.subject = facts.subject;
     this.session = facts.session;
+    this.device = facts.device;
   }
 
   /** @param audience ours: `https://` and the gateway's name. @throws SecurityEventRefused */
@@ -108,13 +119,20 @@ export class SecurityEvent {
         at: issuedAt,
         subject: undefined,
         session: undefined,
+        device: undefined,
       });
     const effect = effectOf(type, event);
+    const about = subjectOf(claims, event, type, iss);
+    if (about.device !== undefined && !issuers.maySpeakOfDevices(iss, about.device.attestor))
+      throw new SecurityEventRefused(
+        'invalid_request',
+        `the registry has no attestation service ${quoted(about.device.attestor)} for a member of the issuer`,
+      );
     return new SecurityEvent({
       ...common,
       effect,
       at: happenedAt(event, issuedAt, now),
-      ...subjectOf(claims, event, iss),
+      ...about,
     });
   }
 }
@@ -181,26 +199,44 @@ function happenedAt(event: JsonObject, issuedAt: EpochSeconds, now: EpochSeconds
 function subjectOf(
   claims: JsonObject,
   event: JsonObject,
+  type: string,
   issuer: string,
-): { readonly subject: string | undefined; readonly session: string | undefined } {
+): Pick<SecurityEvent, 'subject' | 'session' | 'device'> {
   const id = claims['sub_id'] ?? event['subject'];
   if (!isObject(id)) throw new SecurityEventRefused('invalid_request', 'no sub_id');
   const complex = id['format'] === 'complex';
   const subject = userOf(complex ? id['user'] : id, issuer);
   const session = complex ? sessionOf(id['session']) : undefined;
-  if (subject === undefined && session === undefined)
-    throw new SecurityEventRefused('invalid_request', 'sub_id names no user and no session of the issuer');
-  return { subject, session };
+  if (subject !== undefined || session !== undefined) return { subject, session, device: undefined };
+  // A session that is none of ours narrows the subject: to end the machine for everybody would be more than was said.
+  const isDevice = complex && type === 'device-compliance-change' && Object.keys(id).length === 2;
+  const device = isDevice ? deviceOf(id['device']) : undefined;
+  if (device === undefined)
+    throw new SecurityEventRefused(
+      'invalid_request',
+      'sub_id names no user, session or device of the issuer',
+    );
+  return { subject, session, device };
 }
+
+/** CAEP has no format of its own for machines: theirs is the issuer of their results, and the name in them. */
+function deviceOf(id: unknown): NamedDevice | undefined {
+  if (!isObject(id) || id['format'] !== 'iss_sub') return undefined;
+  const { iss: attestor, sub: name } = id;
+  return isName(attestor) && isName(name) ? { attestor, name } : undefined;
+}
+
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value !== '' && value.length <= 255;
 
 function userOf(id: unknown, issuer: string): string | undefined {
   if (!isObject(id) || id['format'] !== 'iss_sub' || id['iss'] !== issuer) return undefined;
   const { sub } = id;
-  return typeof sub === 'string' && sub !== '' && sub.length <= 255 ? sub : undefined;
+  return isName(sub) ? sub : undefined;
 }
 
 function sessionOf(id: unknown): string | undefined {
   if (!isObject(id) || id['format'] !== 'opaque') return undefined;
   const { id: session } = id;
-  return typeof session === 'string' && session !== '' && session.length <= 255 ? session : undefined;
+  return isName(session) ? session : undefined;
 }

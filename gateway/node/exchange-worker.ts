@@ -4,7 +4,7 @@ import { Revocations as DeviceRevocations } from '../device/revocations.ts';
 import { directoryOf } from '../exchange/admit.ts';
 import type { DeviceNews } from '../exchange/device-checks.ts';
 import { hearNews } from '../exchange/device-news.ts';
-import type { Ending } from '../exchange/revoke.ts';
+import { endResults, type Ending } from '../exchange/revoke.ts';
 import { showCheckpoint } from '../exchange/witness.ts';
 import { revocationOf } from '../identity/revocations.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -52,6 +52,7 @@ export class ExchangeWorker {
     worker.takeShadows(data.shadows);
     worker.#recordTrust(worker.#parts.registry.current);
     for (const text of data.deviceLists) await worker.takeDeviceList(text);
+    for (const ended of data.ended) endResults(ended, worker.#parts.gateway.devices, clock.now());
     return worker;
   }
 
@@ -144,10 +145,10 @@ export class ExchangeWorker {
 
   /** @returns how many exchanges were broken off */
   end(ending: Ending): number {
-    const { revocations, running } = this.#parts.gateway.users;
+    const { users, devices } = this.#parts.gateway;
     // First nothing new, then what runs.
-    revocations.restore([revocationOf(ending)], toSeconds(clock.now()));
-    return running.end(ending);
+    users.revocations.restore([revocationOf(ending)], toSeconds(clock.now()));
+    return users.running.end(ending) + endResults(ending, devices, clock.now());
   }
 
   /** Ends what runs within the time for it, and seals the log. */

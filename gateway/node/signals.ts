@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatewayConfig } from '../config/config.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
-import { signalKeysOf } from '../exchange/issuers.ts';
+import { signalIssuersOf } from '../exchange/issuers.ts';
 import { Signals } from '../exchange/signals.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { SignalIssuers } from '../identity/security-event.ts';
@@ -25,7 +25,7 @@ export function keptSignals(
   const issuers = (): SignalIssuers => {
     const { current } = registryFile;
     current.requireFresh(clock.now());
-    return { signalKeys: (issuer) => signalKeysOf(current, issuer) };
+    return signalIssuersOf(current);
   };
   return Signals.open({
     name: config.node.name,

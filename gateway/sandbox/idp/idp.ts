@@ -167,6 +167,16 @@ export class Idp {
         sendJson(response, { told: await this.#endSessions(personIn(body), text(body['type'])) });
         return true;
       }
+      case 'POST /devices/end': {
+        const body = await this.#json(request);
+        const device = { format: 'iss_sub', iss: text(body['attestor']), sub: text(body['device']) };
+        const type = 'device-compliance-change';
+        const about = { format: 'complex', device };
+        sendJson(response, {
+          told: await this.#transmitter.send({ about, type, content: REASONS[type] ?? {} }),
+        });
+        return true;
+      }
       case 'GET /interaction/': {
         const { params } = await parts.provider.interactionDetails(request, response);
         const maxAge = Number(params['max_age'] ?? Number.NaN);
@@ -210,7 +220,7 @@ export class Idp {
       throw new HttpProblem(400, `type: expected ${Object.keys(REASONS).join(', ')}`);
     forgetAccount(this.#entries, subject);
     return this.#transmitter.send({
-      subject,
+      about: { format: 'iss_sub', iss: this.issuer, sub: subject },
       type: type as Signal['type'] /* a key of the table */,
       content,
     });

@@ -28,9 +28,10 @@ export interface Told {
 
 const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
 
-/** What the provider tells gateways about its users. `content`: members of the event besides its time. */
+/** What the provider tells gateways about its users and their machines. `content`: members of the event besides its time. */
 export interface Signal {
-  readonly subject: string;
+  /** Subject identifier (RFC 9493). */
+  readonly about: Readonly<Record<string, unknown>>;
   readonly type: 'session-revoked' | 'credential-change' | 'device-compliance-change';
   readonly content: Readonly<Record<string, unknown>>;
 }
@@ -54,7 +55,7 @@ export class Transmitter {
     return Promise.all(this.#options.receivers.map((receiver) => this.#push(receiver, signal)));
   }
 
-  async #push({ audience, url }: Receiver, { subject, type, content }: Signal): Promise<Told> {
+  async #push({ audience, url }: Receiver, { about, type, content }: Signal): Promise<Told> {
     const { issuer, now } = this.#options;
     const seconds = Math.floor(now() / 1000);
     const body = this.#sign({
@@ -62,7 +63,7 @@ export class Transmitter {
       iat: seconds,
       jti: randomBytes(16).toString('base64url'),
       aud: audience,
-      sub_id: { format: 'iss_sub', iss: issuer, sub: subject },
+      sub_id: about,
       events: { [CAEP + type]: { event_timestamp: seconds, ...content } },
     });
     const began = performance.now();
