@@ -169,12 +169,8 @@ export class Idp {
       }
       case 'POST /devices/end': {
         const body = await this.#json(request);
-        const device = { format: 'iss_sub', iss: text(body['attestor']), sub: text(body['device']) };
-        const type = 'device-compliance-change';
-        const about = { format: 'complex', device };
-        sendJson(response, {
-          told: await this.#transmitter.send({ about, type, content: REASONS[type] ?? {} }),
-        });
+        const told = await this.#transmitter.accuse(text(body['attestor']), text(body['device']));
+        sendJson(response, { told });
         return true;
       }
       case 'GET /interaction/': {

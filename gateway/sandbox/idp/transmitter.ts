@@ -55,6 +55,13 @@ export class Transmitter {
     return Promise.all(this.#options.receivers.map((receiver) => this.#push(receiver, signal)));
   }
 
+  /** A machine is not as it should be, whoever uses it. */
+  accuse(attestor: string | undefined, name: string | undefined): Promise<Told[]> {
+    const type = 'device-compliance-change';
+    const device = { format: 'iss_sub', iss: attestor, sub: name };
+    return this.send({ about: { format: 'complex', device }, type, content: REASONS[type] ?? {} });
+  }
+
   async #push({ audience, url }: Receiver, { about, type, content }: Signal): Promise<Told> {
     const { issuer, now } = this.#options;
     const seconds = Math.floor(now() / 1000);
