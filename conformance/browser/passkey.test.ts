@@ -1,8 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import t from 'tap';
 import type { IdentityEnds } from '../../gateway/sandbox/agency-idp.ts';
 import { startSandbox } from '../harness/sandbox.ts';
 import { chromiumMissing, openBrowser, VirtualAuthenticators } from './chromium.ts';
+
+t.setTimeout(120_000);
 
 interface Lab {
   readonly page: Page;
@@ -33,9 +36,11 @@ async function enrol({ page, identity }: Lab, name: string): Promise<void> {
   await page.getByText('Enrolled').waitFor();
 }
 
+/** Two gateways, a provider and a browser start first. */
+const REAL = { skip: chromiumMissing, timeout: 90_000 };
 const FOLDERS = { sandbox: {}, profile: {} };
 
-void t.test('passkey sign-in, up to the answer of a service', { skip: chromiumMissing }, async (t) => {
+void t.test('passkey sign-in, up to the answer of a service', REAL, async (t) => {
   await inBrowser(t.testdir(FOLDERS), async (lab) => {
     const { page, authenticators, identity } = lab;
     const complaints: string[] = [];
@@ -76,6 +81,30 @@ void t.test('passkey sign-in, up to the answer of a service', { skip: chromiumMi
 
     await page.reload();
     t.equal(await status(), '200', 'the assertion is good again, with a fresh proof');
+    const cookies = await page.context().cookies(identity.desk);
+    const desk = cookies.find(({ name }) => name === 'desk')?.value ?? '';
+    const elsewhere = await fetch(`${identity.desk}/sign-out`, {
+      method: 'POST',
+      headers: { cookie: `desk=${desk}`, 'sec-fetch-site': 'same-site' },
+    });
+    t.equal(elsewhere.status, 403, 'another page cannot sign anybody out');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    const told = page.locator('#told');
+    await told.waitFor();
+    t.match(
+      await told.textContent(),
+      /gw\.a11\S*: in effect after \d+ ms.*gw\.b07\S*: in effect after \d+ ms/,
+      'both gateways know',
+    );
+    await page.getByRole('link', { name: 'Back' }).click();
+    t.equal(await page.getByRole('button', { name: 'Sign out' }).count(), 0);
+    await page.goto(`${identity.desk}/household`);
+    t.match(page.url(), /\/interaction\//, 'the provider has no session any more');
+    await pause(1000 - (Date.now() % 1000)); // an event ends what was authenticated in its very second
+    await signIn.click();
+    await page.getByText('張大同').first().waitFor();
+    t.equal(await status(), '200', 'who signs in again is in');
+
     t.same(complaints, [], 'the content security policy and the scripts agree');
   });
 });

@@ -5,7 +5,6 @@ import { InvalidArgumentError, type Command } from 'commander';
 import type { DpopKey, Proof } from '../sandbox/client/dpop.ts';
 import type { RelyingParty } from '../sandbox/client/relying-party.ts';
 import type { Acr } from '../sandbox/idp/levels.ts';
-import type { Told } from '../sandbox/idp/transmitter.ts';
 import { readReady } from './sandbox-ready.ts';
 
 interface Options {
@@ -112,21 +111,15 @@ async function signIn(
 
 /** The identity provider ends the sessions, and tells both gateways by shared signals. @returns lines to print */
 async function revoke({ dir, subject }: Options, type: string): Promise<string[]> {
-  const { ask } = await import('../sandbox/client/http.ts');
+  const { endSessions, outcomeOf } = await import('../sandbox/client/sign-out.ts');
   const { identity } = await readReady(dir);
   if (identity === undefined) throw new Error('this sandbox has no identity provider');
-  const { status, body } = await ask(`${identity.issuer}/sessions/end`, {
-    method: 'POST',
-    ca: await readFile(identity.ca, 'utf8'),
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ login: subject, type }),
-  });
-  if (status !== 200) throw new Error(`--revoke: ${body}`);
-  const { told } = JSON.parse(body) as { told: readonly Told[] }; // the sandbox's own provider
-  return told.map(
-    ({ audience, status: taken, elapsedMs }) =>
-      `${audience}: ${taken === 202 ? `in effect after ${elapsedMs.toFixed(0)} ms` : `not taken, status ${taken}`}`,
+  const told = await endSessions(
+    { issuer: identity.issuer, ca: await readFile(identity.ca, 'utf8') },
+    subject,
+    type,
   );
+  return told.map(outcomeOf);
 }
 
 /** A key to prove possession of: read, or made when there is none yet. */

@@ -12,6 +12,7 @@ import {
   type Pending,
   type RelyingParty,
 } from './client/relying-party.ts';
+import { endSessions, outcomeOf } from './client/sign-out.ts';
 import { SECURITY_HEADERS } from './idp/idp.ts';
 import { STYLE, escapeHtml, page } from './idp/pages.ts';
 
@@ -28,6 +29,8 @@ interface Session {
   readonly key: DpopKey;
   pending?: (Pending & { readonly to: string; readonly asked: string }) | undefined;
   credential?: Credential | undefined;
+  /** Who is signed in, as the provider names him. */
+  subject?: string | undefined;
   /** What the last sign-in was asked for, and for which page: asking the same again would go around in circles. */
   answered?: string | undefined;
 }
@@ -92,12 +95,14 @@ export class Desk {
     try {
       if (request.headers.host !== new URL(this.url).host)
         return send(response, 421, 'text/plain', 'open this as localhost');
-      if (request.method !== 'GET') return send(response, 405, 'text/plain', 'GET only');
       const { pathname } = new URL(request.url ?? '/', this.url);
+      if (request.method === 'POST' && pathname === SIGN_OUT)
+        return await this.#signOut(this.#session(request, response), request, response);
+      if (request.method !== 'GET') return send(response, 405, 'text/plain', 'GET only');
       const { [pathname]: asset } = { '/style.css': STYLE } as Record<string, string | undefined>; // names of the table
       if (asset !== undefined) return send(response, 200, 'text/css', asset);
       const session = this.#session(request, response);
-      if (pathname === '/') return send(response, 200, HTML, home());
+      if (pathname === '/') return send(response, 200, HTML, home(session.subject !== undefined));
       if (pathname === '/callback') return await this.#callback(session, request, response);
       const shown = PAGES.get(pathname);
       if (shown === undefined) return send(response, 404, 'text/plain', 'no such page');
@@ -132,7 +137,7 @@ export class Desk {
     const { 'x-road-request-id': exchange = '' } = answer.headers;
     const outcome =
       answer.status === 200 ? table(JSON.parse(answer.body)) : `<pre>${escapeHtml(answer.body)}</pre>`;
-    const body = `${outcome}<p>status <code id="status">${answer.status}</code>, exchange <code id="exchange">${escapeHtml(String(exchange))}</code></p><p><a href="/">Back</a></p>`;
+    const body = `${outcome}<p>status <code id="status">${answer.status}</code>, exchange <code id="exchange">${escapeHtml(String(exchange))}</code></p><p><a href="/">Back</a></p>${session.subject === undefined ? '' : SIGN_OUT_BUTTON}`;
     send(response, answer.status, HTML, page(title, body));
   }
 
@@ -155,9 +160,30 @@ export class Desk {
     if (pending === undefined) throw new SignInFailed('nobody asked for this sign-in');
     session.pending = undefined; // one answer to one question
     const code = codeOf(party, pending, this.url + (request.url ?? ''));
-    session.credential = { assertion: await redeem(party, pending, code, session.key), key: session.key };
+    const { assertion, subject } = await redeem(party, pending, code, session.key);
+    session.credential = { assertion, key: session.key };
+    session.subject = subject;
     session.answered = pending.asked;
     response.writeHead(303, { ...SECURITY_HEADERS, location: pending.to }).end();
+  }
+
+  /** Not here alone: the provider ends its session, and both gateways hear of it before the page says so. */
+  async #signOut(session: Session, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Cookies go to every port of localhost: another page there must not sign anybody out.
+    // (`Origin` is null under our referrer policy.)
+    if (request.headers['sec-fetch-site'] !== 'same-origin')
+      return send(response, 403, 'text/plain', 'only from a page of this application');
+    const { subject } = session;
+    if (subject === undefined) return send(response, 409, 'text/plain', 'nobody is signed in');
+    const told = await endSessions(this.#connected().party, subject, 'session-revoked');
+    session.credential = session.subject = session.answered = session.pending = undefined;
+    const items = told.map((each) => `<li>${escapeHtml(outcomeOf(each))}</li>`).join('');
+    return send(
+      response,
+      200,
+      HTML,
+      page('Signed out 已登出', `<ul id="told">${items}</ul><p><a href="/">Back</a></p>`),
+    );
   }
 
   #connected(): DeskConnections {
@@ -183,11 +209,15 @@ export class Desk {
 
 const HTML = 'text/html; charset=utf-8';
 
-const home = (): string =>
+const SIGN_OUT = '/sign-out';
+const SIGN_OUT_BUTTON = `<form method="post" action="${SIGN_OUT}"><button>Sign out 登出</button></form>`;
+
+const home = (isSignedIn: boolean): string =>
   page(
     'Welfare desk 社福櫃檯',
     `<p>An application of agency A. It asks agency B, through both gateways; who you are decides what you see.</p>
-${[...PAGES].map(([at, { title }]) => `<a class="button" href="${at}">${title}</a>`).join('\n')}`,
+${[...PAGES].map(([at, { title }]) => `<a class="button" href="${at}">${title}</a>`).join('\n')}
+${isSignedIn ? SIGN_OUT_BUTTON : ''}`,
   );
 
 /** Whatever a service answers, as rows of name and value. */

@@ -69,13 +69,20 @@ export function codeOf(party: RelyingParty, pending: Pending, callback: string):
   return code;
 }
 
-/** Redeems a code. @returns the assertion; bound to the key, or to the party's certificate, when there is one */
+/** What a sign-in brought: the assertion, and who it was. */
+export interface SignedIn {
+  /** Bound to the key, or to the party's certificate, when there is one. */
+  readonly assertion: string;
+  readonly subject: string;
+}
+
+/** Redeems a code. @throws SignInFailed */
 export async function redeem(
   party: RelyingParty,
   pending: Pending,
   code: string,
   key?: DpopKey,
-): Promise<string> {
+): Promise<SignedIn> {
   const url = await tokenEndpoint(party);
   const body = new URLSearchParams({
     grant_type: 'authorization_code',
@@ -98,10 +105,18 @@ export async function redeem(
   let answer = await attempt();
   const nonce = answer.headers['dpop-nonce'];
   if (answer.status === 400 && typeof nonce === 'string') answer = await attempt(nonce); // RFC 9449 §8
-  const { access_token: assertion } = parse(answer);
-  if (answer.status !== 200 || typeof assertion !== 'string')
+  const { access_token: assertion, id_token: idToken } = parse(answer);
+  if (answer.status !== 200 || typeof assertion !== 'string' || typeof idToken !== 'string')
     throw new SignInFailed(`token endpoint: ${answer.body}`);
-  return assertion;
+  return { assertion, subject: subjectOf(idToken) };
+}
+
+/** OpenID Connect Core 3.1.3.7: TLS to the token endpoint stands for the signature of what comes from it. */
+function subjectOf(idToken: string): string {
+  const body = Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString('utf8');
+  const { sub } = parse({ status: 200, body });
+  if (typeof sub !== 'string') throw new SignInFailed('the ID token names nobody');
+  return sub;
 }
 
 async function tokenEndpoint({ issuer, ca }: RelyingParty): Promise<string> {
@@ -112,7 +127,7 @@ async function tokenEndpoint({ issuer, ca }: RelyingParty): Promise<string> {
   return endpoint;
 }
 
-function parse({ status, body }: Answer): Record<string, unknown> {
+function parse({ status, body }: Pick<Answer, 'status' | 'body'>): Record<string, unknown> {
   try {
     return JSON.parse(body) as Record<string, unknown>; // every member is checked where it is used
   } catch {

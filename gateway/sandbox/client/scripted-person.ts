@@ -50,7 +50,8 @@ export class ScriptedPerson {
     let at = `${this.#idp.issuer}/auth?${pending.query}`;
     for (let step = 0; step < MAX_STEPS; step++) {
       if (at.startsWith(`${party.redirectUri}?`)) {
-        return redeem(party, pending, codeOf(party, pending, at), key);
+        const { assertion } = await redeem(party, pending, codeOf(party, pending, at), key);
+        return assertion;
       }
       if (new URL(at).pathname.startsWith('/interaction/')) {
         const options = await browser.post(`${at}/options`, {});
