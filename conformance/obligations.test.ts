@@ -126,6 +126,25 @@ for (const side of ['consumer', 'provider'] as const) {
   });
 }
 
+for (const side of ['consumer', 'provider'] as const) {
+  await t.test(
+    `${side}: max_bytes_per_second holds either direction back, and all of it comes`,
+    async (t) => {
+      await desk.enforce(side, { obligations: { max_bytes_per_second: 512 * KiB } });
+      const download = await send({ path: `/files/${1024 * KiB}` });
+      t.match(download, { status: 200, bytes: 1024 * KiB, broken: false });
+      t.ok(download.elapsedMs > 1000, `1 MiB of answer in ${Math.round(download.elapsedMs)} ms`);
+      const chunked = await send({ path: `/files/${768 * KiB}?chunked` });
+      t.match(chunked, { status: 200, bytes: 768 * KiB, broken: false });
+      t.ok(chunked.elapsedMs > 750, `768 KiB without a length in ${Math.round(chunked.elapsedMs)} ms`);
+      const upload = await send({ method: 'PUT', path: '/files/x', body: Buffer.alloc(1024 * KiB) });
+      t.match(upload, { status: 200, broken: false });
+      t.ok(upload.elapsedMs > 1000, `1 MiB of request in ${Math.round(upload.elapsedMs)} ms`);
+      await desk.enforce(side);
+    },
+  );
+}
+
 await t.test('everything is in the logs, and they agree', async (t) => {
   await sandbox.stop();
   requireGoodLogs(t, ready);

@@ -23,6 +23,7 @@ import type { Gateway } from './gateway.ts';
 import { HashingMeter } from './hashing-meter.ts';
 import { GrantWatch } from './grant-watch.ts';
 import { hostCheck } from './host-check.ts';
+import { PacedInflow } from './pace.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { acceptFields, readerOf, refusalAnswer, type Reader } from './respond.ts';
@@ -139,7 +140,7 @@ class Consumption {
     const meter = new HashingMeter(this.#hashesStreams ? request.hash : undefined);
     sent.upload = relay(
       permit,
-      body.inflow,
+      new PacedInflow(body.inflow, duties, clock),
       call.outflow,
       meter,
       {
@@ -195,7 +196,7 @@ class Consumption {
     sent: Sent,
     admitted: Admitted,
   ): Promise<void> {
-    const { limits, verifier } = this.#gateway;
+    const { limits, verifier, clock } = this.#gateway;
     const { response } = admitted.duties;
     response.require(head.exchange.length);
     const peer = sent.exchange.to;
@@ -238,7 +239,7 @@ class Consumption {
     this.#answered = true;
     await relay(
       sent.permit,
-      answer.inflow,
+      new PacedInflow(answer.inflow, admitted.duties, clock),
       out,
       meter,
       {

@@ -1,6 +1,7 @@
 import { Denied } from '../core/errors.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { Obligations } from '../trust/obligations.ts';
+import type { Pace } from './pace.ts';
 import type { Ceiling } from './relay.ts';
 
 /** RFC 9110 §9.2.1, as far as requests are carried. */
@@ -23,7 +24,7 @@ export class Bound implements Ceiling {
 }
 
 /** What one exchange is bound to by its Grant. While it runs another decision may bind it otherwise. */
-export class Duties {
+export class Duties implements Pace {
   readonly request = new Bound('policy.request_too_large');
   readonly response = new Bound('policy.response_too_large');
   readonly #method: string;
@@ -37,6 +38,11 @@ export class Duties {
 
   get inForce(): Obligations {
     return this.#inForce;
+  }
+
+  /** Of either direction. */
+  get bytesPerSecond(): number | undefined {
+    return this.#inForce.max_bytes_per_second;
   }
 
   /** @throws Denied `policy.read_only` */

@@ -17,6 +17,7 @@ import { Dossier } from './dossier.ts';
 import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 import { GrantWatch } from './grant-watch.ts';
+import { PacedInflow } from './pace.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
 import { spool } from './spool.ts';
@@ -122,11 +123,12 @@ class Provision {
       return NO_FIELDS; // the service gets none
     };
     const terms = uploadTerms(length, service.maxRequestBytes, limits.bodyIdleMs, duties.request);
+    const paced = new PacedInflow(inflow, duties, this.#gateway.clock);
     let call: ServiceCall;
     let upload: Promise<void>;
     if (service.delivery === 'verified') {
       const { passed } = this.#gateway;
-      const spooled = await spool(permit, inflow, meter, { ...terms, passed }, limits, complete);
+      const spooled = await spool(permit, paced, meter, { ...terms, passed }, limits, complete);
       call = this.#callService(demand, { kind: 'stream', length: meter.length });
       upload = spooled.sendTo(call.outflow).then(() => {
         this.#dossier.sent.req = meter.length;
@@ -137,7 +139,7 @@ class Provision {
         length === undefined ? { kind: 'stream' } : { kind: 'stream', length },
       );
       const counted = { ...terms, passed: this.#dossier.counting('req') };
-      upload = relay(permit, inflow, call.outflow, meter, counted, complete);
+      upload = relay(permit, paced, call.outflow, meter, counted, complete);
     }
     upload.catch(() => undefined); // asked for in answerOf
     return { permit, call, upload };
@@ -206,7 +208,8 @@ class Provision {
       ...serviceTerms(length, service.maxResponseBytes, idleMs, duties.response),
       passed: this.#dossier.counting('res'),
     };
-    return relay(permit, body.inflow, out, meter, terms, () => close(meter));
+    const paced = new PacedInflow(body.inflow, duties, this.#gateway.clock);
+    return relay(permit, paced, out, meter, terms, () => close(meter));
   }
 
   async #refuse(thrown: unknown): Promise<void> {

@@ -174,11 +174,30 @@ void t.test('a machine whose component is attacked by now falls, and the decisio
 
 void t.test('V6: machines of another message or peer are refused', async (t) => {
   const relayed = signedRequest({ device: `result="${token({ ...fresh, audience: A, id: 'other' })}"` });
+  const own = { endpoint, signed: signedRequest({ device: `result="${endpointToken}", binding="x"` }) };
+  const other = (device: string, connection = CONNECTION): EndpointDevice =>
+    EndpointDevice.verify(
+      {
+        token: token({ ...fresh, audience: A, device, certificate: connection.certificateSha256 }),
+        binding: bound(connection),
+      },
+      connection,
+      A,
+      { ...checks, register: new DeviceRegister() },
+      NOW,
+    );
+  const otherDevice = other('E'.repeat(43));
+  const otherKey = other(CONTENT.device, { ...CONNECTION, certificateSha256: 'F'.repeat(43) });
+  const newer = other(CONTENT.device);
+  t.ok(PolicyInput.forProvider(providerFacts({ ...own, renewed: newer })), 'its own newer one is taken');
   for (const [change, message] of [
     [{ endpoint }, 'another device'],
     [{ endpoint, signed: relayed }, 'another device'],
     [{ signed: relayed }, 'another device'],
     [{ node: nodeOf(B) }, 'the host of another gateway'],
+    [{ renewed: endpoint }, 'renewed by another device'],
+    [{ ...own, renewed: otherDevice }, 'renewed by another device'],
+    [{ ...own, renewed: otherKey }, 'renewed by another device'],
   ] as const) {
     t.throws(() => PolicyInput.forProvider(providerFacts(change)), { message: new RegExp(message) }, message);
   }

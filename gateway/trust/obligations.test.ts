@@ -8,7 +8,7 @@ const DUTIES = {
   extra_logging: true,
   max_request_bytes: 0,
   max_response_bytes: 1_000_000,
-  max_bytes_per_second: 1,
+  max_bytes_per_second: 65_536,
   max_seconds: 60,
   recheck_seconds: 30,
 };
@@ -53,6 +53,7 @@ void t.test('O02: what is not exactly a duty we know is no result', async (t) =>
     ...['max_bytes_per_second', 'max_seconds', 'recheck_seconds'].map(
       (name) => [{ [name]: 0 }, true] as const,
     ),
+    [{ max_bytes_per_second: 65_535 }, true],
     ...[
       true,
       null,

@@ -9,7 +9,7 @@ import { hasExactly, isObject } from './canonical.ts';
 export interface Obligations {
   /** The exchange is noted for people to look at. */
   readonly extra_logging?: true;
-  /** Of the request and of the answer, each. */
+  /** Content of the request and of the answer, each. */
   readonly max_bytes_per_second?: number;
   /** Content bytes. */
   readonly max_request_bytes?: number;
@@ -60,10 +60,16 @@ const stepUp: Reader<StepUp> = (value, name) => {
   };
 };
 
+/**
+ * Slower than this a sender waits longer for room in the link's windows (256 KiB at a time) than gateways wait for a byte to
+ * move: a slow exchange would end as one that stalled.
+ */
+export const LEAST_BYTES_PER_SECOND = 65_536;
+
 /** In alphabetical order. Zero bytes is a bound; zero seconds would be a denial in disguise. */
 const READERS: { readonly [Name in keyof Obligations]-?: Reader<NonNullable<Obligations[Name]>> } = {
   extra_logging: yes,
-  max_bytes_per_second: integer(1),
+  max_bytes_per_second: integer(LEAST_BYTES_PER_SECOND),
   max_request_bytes: integer(0),
   max_response_bytes: integer(0),
   max_seconds: integer(1),
