@@ -382,6 +382,33 @@ void t.test('show explains a shared signature so that a person can check it', as
   }
 });
 
+void t.test('"behind the signed head" of a log that is still written: show waits for the head', async (t) => {
+  const copy = await copyOf(consumerDir);
+  const file = `${copy}/epoch-1/checkpoint`;
+  const latest = await readFile(file);
+  const [first = ''] = (await readFile(`${copy}/epoch-1/checkpoints`, 'utf8')).split('\n');
+  const early = String(JSON.parse(first)); // the history has one note a line
+  await writeFile(file, early);
+  const ask = { storage, logs: [copy], trust, id: 'client-27' };
+  t.equal((await showExchange(ask)).result, 'bad', 'nobody waits for a log that rests');
+
+  let waits = 0;
+  const wait = async (): Promise<void> => {
+    if (++waits === 3) await writeFile(file, latest);
+  };
+  t.equal((await showExchange({ ...ask, wait })).result, 'good');
+  t.equal(waits, 3);
+
+  await writeFile(file, early);
+  waits = 3;
+  t.equal(
+    (await showExchange({ ...ask, wait })).result,
+    'bad',
+    'a head that never comes is not waited for long',
+  );
+  t.equal(waits, 33, 'all records together');
+});
+
 void t.test('show does not believe the stored hashes, nor a changed record', async (t) => {
   const copy = await copyOf(consumerDir);
   await rm(`${copy}/epoch-1/hashes`);

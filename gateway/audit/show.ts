@@ -22,7 +22,7 @@ import {
   type SharedSignature,
   type SignedText,
 } from './signatures.ts';
-import { ShownLog } from './shown-log.ts';
+import { ShownLog, type Wait } from './shown-log.ts';
 import type { Trust } from './trust-file.ts';
 
 export interface ShowOptions {
@@ -31,6 +31,8 @@ export interface ShowOptions {
   readonly trust: Trust;
   /** X-Road-Id, exchange id, or exchange id as UUID. */
   readonly id: string;
+  /** Given where a log may still be written: records of this second wait for their signed head. */
+  readonly wait?: Wait;
 }
 
 /** One record of the story. */
@@ -84,11 +86,11 @@ interface Found {
 
 /** Tells an exchange from the logs, each sentence with its proof. */
 export async function showExchange(options: ShowOptions): Promise<ShowReport> {
-  const { storage, trust, id } = options;
+  const { storage, trust, id, wait } = options;
   const logs: ShownLog[] = [];
   for (const path of options.logs) {
     for (const epoch of await findEpochs(storage, path))
-      logs.push(await ShownLog.open(storage, epoch, trust));
+      logs.push(await ShownLog.open(storage, epoch, trust, wait));
   }
   const exchangeId = exchangeIdOf(id);
   const ids = exchangeId === undefined ? await idsOf(id, logs) : [exchangeId];

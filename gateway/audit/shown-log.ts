@@ -11,12 +11,21 @@ import { hashEpoch } from './hash-pass.ts';
 import type { LoggedRecord } from './records.ts';
 import type { Trust, TrustedLog } from './trust-file.ts';
 
+/** Looks at the head of a log that is still written, a tenth of a second each: a head follows its records within a second. */
+const LOOKS = 30;
+const LOOK_EVERY_MS = 100;
+
+/** Passes time between two looks at a log that may still be written. */
+export type Wait = (ms: number) => Promise<unknown>;
+
 /** A log while records of it are shown. */
 export class ShownLog {
   readonly storage: ReadStorage;
   readonly epoch: EpochFolder;
   readonly origin: string;
   readonly trusted: TrustedLog | undefined;
+  readonly #wait: Wait | undefined;
+  #looks = 0;
   #head: Promise<Checkpoint> | undefined;
   #hashes: Promise<Buffer> | undefined;
   #whole: Promise<void> | undefined;
@@ -26,28 +35,30 @@ export class ShownLog {
     epoch: EpochFolder,
     origin: string,
     trusted: TrustedLog | undefined,
+    wait: Wait | undefined,
   ) {
     this.storage = storage;
     this.epoch = epoch;
     this.origin = origin;
     this.trusted = trusted;
+    this.#wait = wait;
   }
 
-  static async open(storage: ReadStorage, epoch: EpochFolder, trust: Trust): Promise<ShownLog> {
+  /** @param wait given where the log may still be written: its head comes a moment after its records */
+  static async open(storage: ReadStorage, epoch: EpochFolder, trust: Trust, wait?: Wait): Promise<ShownLog> {
     const [first = ''] = epoch.segments;
     const bytes = (await storage.readFile(first)) ?? Buffer.alloc(0);
     try {
       const { origin } = readSegmentHead(bytes).head;
-      return new ShownLog(storage, epoch, origin, trust.logs.get(origin));
+      return new ShownLog(storage, epoch, origin, trust.logs.get(origin), wait);
     } catch {
-      return new ShownLog(storage, epoch, `unreadable log in ${epoch.path}`, undefined);
+      return new ShownLog(storage, epoch, `unreadable log in ${epoch.path}`, undefined, wait);
     }
   }
 
   /** @throws MalformedBytes the record is not proved to be in the tree that the log has signed */
   async requireIncluded({ bytes, index }: LoggedRecord): Promise<void> {
-    this.#head ??= this.#signedHead();
-    const head = await this.#head;
+    const head = await this.#headBehind(index);
     if (index >= head.size)
       throw new MalformedBytes(`record ${index} is behind the signed head of ${head.size}`);
     try {
@@ -58,6 +69,19 @@ export class ShownLog {
       this.#whole ??= this.#requireWhole(head);
       await this.#whole;
     }
+  }
+
+  /** The signed head, when it has come as far as a record or is not expected to. */
+  async #headBehind(index: bigint): Promise<Checkpoint> {
+    this.#head ??= this.#signedHead();
+    let head = await this.#head;
+    for (; head.size <= index && this.#wait !== undefined && this.#looks < LOOKS; this.#looks += 1) {
+      await this.#wait(LOOK_EVERY_MS);
+      this.#head = this.#signedHead();
+      this.#hashes = undefined;
+      head = await this.#head;
+    }
+    return head;
   }
 
   async #signedHead(): Promise<Checkpoint> {

@@ -45,12 +45,13 @@ export function registerAudit(program: Command): void {
     .requiredOption('--trust <file>', 'JSON: whose log and message keys are whose')
     .option('--json', 'the whole report for programs')
     .action(async (id: string, { log, trust, json }: ShowFlags) => {
-      const [{ showExchange }, { renderShow }, storage] = await Promise.all([
+      const [{ showExchange }, { renderShow }, { setTimeout: wait }, storage] = await Promise.all([
         import('../audit/show.ts'),
         import('../audit/render-show.ts'),
+        import('node:timers/promises'),
         diskStorage(),
       ]);
-      const report = await showExchange({ storage, logs: log, trust: await readTrust(trust), id });
+      const report = await showExchange({ storage, logs: log, trust: await readTrust(trust), id, wait });
       print(report, json, renderShow);
       process.exitCode = exitOf(report.result);
     });

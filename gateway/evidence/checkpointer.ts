@@ -118,12 +118,18 @@ export class Checkpointer {
 
   /** One writer at a time; heads that were overtaken while it wrote are not written. */
   #keepSaving(): void {
-    this.#saving ??= this.#saveAll();
+    // Only with something to write: a writer that ends before it is kept in the field would stay there for ever.
+    if (this.#due) this.#saving ??= this.#saveAll();
+    else this.#copyLater();
+  }
+
+  get #due(): boolean {
+    return !this.#stopped && (this.#savedNote !== this.#latest || this.#copyDue);
   }
 
   async #saveAll(): Promise<void> {
     try {
-      while ((this.#savedNote !== this.#latest || this.#copyDue) && !this.#stopped) await this.#store(false);
+      while (this.#due) await this.#store(false);
       this.#trouble = undefined;
     } catch (cause) {
       this.#trouble = `the tree head cannot be stored: ${describe(cause)}`;
@@ -142,10 +148,15 @@ export class Checkpointer {
   /** Also of a log that comes to rest the copy catches up. */
   #copyLater(): void {
     if (this.#copiedNote === this.#latest || this.#copyTimer !== undefined || this.#stopped) return;
-    this.#copyTimer = setTimeout(() => {
-      this.#copyTimer = undefined;
-      this.#keepSaving();
-    }, COPY_EVERY_MS).unref();
+    const age = this.#options.clock.monotonic() - this.#copyAt;
+    this.#copyTimer = setTimeout(
+      () => {
+        this.#copyTimer = undefined;
+        this.#copyAt = -Infinity; // due, even where the timer is a moment ahead of the clock
+        this.#keepSaving();
+      },
+      Math.max(0, COPY_EVERY_MS - age),
+    ).unref();
   }
 
   async #store(always: boolean): Promise<void> {

@@ -1,12 +1,16 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Ports of one block: the first is the guard, the others are handed out. */
 const BLOCK = 32;
 /** Below are the ports of well-known development servers. */
 const LOWEST = 10_240;
 const TRIES = 200;
+/** How long a gateway that was killed may take to let go of its ports. */
+const PATIENCE_MS = 3000;
+const LOOK_EVERY_MS = 100;
 
 /**
  * A block of loopback ports of this process, which keeps it until {@link PortBlock.release}.
@@ -41,7 +45,7 @@ export class PortBlock {
       const guard = first === undefined ? undefined : await opened(first);
       if (first === undefined || guard === undefined) continue;
       const block = new PortBlock(first, guard);
-      if (await block.#free()) return block;
+      if (await block.#freed(tried < 0 ? PATIENCE_MS : 0)) return block;
       await block.release();
     }
     throw new Error(`no ${String(BLOCK)} ports in a row are free between ${String(low)} and ${String(high)}`);
@@ -56,6 +60,15 @@ export class PortBlock {
 
   async release(): Promise<void> {
     await closed(this.#guard);
+  }
+
+  /** Those who had the block before may still be about to end. */
+  async #freed(withinMs: number): Promise<boolean> {
+    for (let waited = 0; ; waited += LOOK_EVERY_MS) {
+      if (await this.#free()) return true;
+      if (waited >= withinMs) return false;
+      await delay(LOOK_EVERY_MS);
+    }
   }
 
   /** Whether no other program sits on one of the ports. */
