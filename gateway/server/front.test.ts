@@ -302,8 +302,8 @@ void t.test('answers in every framing', async (t) => {
     '/aborted': (arrival) => arrival.abort(new Error('cut')),
   };
   const { play } = await lab(t, (arrival) => answers[arrival.target]?.(arrival));
-  const ask = async (path: string, method = 'GET'): Promise<Played> =>
-    play(`${method} ${path} HTTP/1.1\r\nHost: gw\r\n\r\n`, [method]);
+  const ask = async (path: string, method = 'GET', waitMs?: number): Promise<Played> =>
+    play(`${method} ${path} HTTP/1.1\r\nHost: gw\r\n\r\n`, [method], waitMs);
   for (const path of ['/chunks', '/counted']) {
     const { responses, ending } = await ask(path);
     t.same([bodyOf(responses[0]), responses[0]?.complete, ending], ['abcd', true, 'open'], path);
@@ -322,11 +322,11 @@ void t.test('answers in every framing', async (t) => {
     t.same([responses[0]?.fields, ending], [fields, 'open'], `${method} ${path}`);
   }
   for (const path of ['/short', '/long', '/broken']) {
-    const { responses, ending } = await ask(path);
+    const { responses, ending } = await ask(path, 'GET', 5000);
     t.not(responses[0]?.complete, true, `${path} does not look complete`);
     t.equal(ending, 'reset', 'and no tidy end');
   }
-  t.equal((await ask('/aborted')).ending, 'reset');
+  t.equal((await ask('/aborted', 'GET', 5000)).ending, 'reset');
 });
 
 void t.test('an answer field cannot start another line', async (t) => {
