@@ -221,14 +221,15 @@ void t.test('60 a revocation ends what runs, and the connection', async (t) => {
   const elapsed = performance.now() - began;
   await closed;
   t.comment(`from the list to the last byte: ${elapsed.toFixed(1)} ms`);
-  for (const [side, log] of [
-    ['consumer', ready.consumer.log],
-    ['provider', ready.provider.log],
-  ] as const) {
-    const record = await until(`the record of the ${side}`, aborted(log, device));
-    t.ok(record !== undefined, side);
-    if (side === 'consumer') t.match(record, { out: 'device.revoked' });
-  }
+  // Both follow the list; whoever reads it first breaks the stream off, and the other one may see that before.
+  const records = [
+    await until('the record of the consumer', aborted(ready.consumer.log, device)),
+    await until('the record of the provider', aborted(ready.provider.log, device)),
+  ];
+  t.ok(
+    records.some(({ out }) => out === 'device.revoked'),
+    records.map(({ out }) => String(out)).join(', '),
+  );
   const again = await connected(t);
   t.match(await again.get(`${ECHO}/x`, again.present(result({ device }))), {
     status: 403,
