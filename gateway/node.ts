@@ -2,6 +2,7 @@ import { createPublicKey, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import type { GatewayConfig } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { workerLogs } from './config/worker-logs.ts';
@@ -28,6 +29,9 @@ const HOUSEKEEPING_MS = 1_000;
 
 /** Runs one gateway until SIGTERM or SIGINT, or until it cannot go on. @returns the exit status */
 export async function runGateway(configFile: string): Promise<number> {
+  // After eight quiet seconds V8 would shrink a worker's heap to what is live, and under the next load go through all of
+  // it every 130 ms: a third of the CPU. Set before the workers are made.
+  setFlagsFromString('--no-memory-reducer');
   const node = await startNode(loadConfig(configFile));
   const reason = await Promise.race([
     once(process, 'SIGTERM').then(() => 'SIGTERM'),
