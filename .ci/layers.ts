@@ -8,6 +8,7 @@ import { importsOf } from './imports.ts';
 /** Imports point to a lower number. Areas with one number do not import each other. */
 const LEVELS: Readonly<Record<string, number>> = {
   'gateway/core': 0,
+  'gateway/http1': 1,
   'gateway/httpsig': 1,
   'gateway/tlog': 1,
   'gateway/tpm': 1,

@@ -4,10 +4,10 @@ import { Denied } from '../core/errors.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { ClientConnection, Consume } from '../exchange/arrival.ts';
-import { RequestReader } from './framing.ts';
+import { RequestReader } from '../http1/request-reader.ts';
 import { formatHead } from './http1-answer.ts';
 import { gone, incomplete, Http1Exchange, type ExchangeHost } from './http1-exchange.ts';
-import type { AnswerWishes, HeadLimits } from './request-head.ts';
+import type { AnswerWishes, HeadLimits } from '../http1/request-head.ts';
 
 export interface ConnectionLimits extends HeadLimits {
   /** From the first byte of a head (or from the connection) to its last, milliseconds. */

@@ -5,7 +5,7 @@ import type { Inflow, Outflow, Sink } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { AnswerBody, Arrival, ClientConnection } from '../exchange/arrival.ts';
 import { formatHead, framingOf, Http1Answer } from './http1-answer.ts';
-import type { FramedHead } from './request-head.ts';
+import type { FramedHead } from '../http1/request-head.ts';
 
 /** What an exchange asks of the connection it runs on. */
 export interface ExchangeHost {

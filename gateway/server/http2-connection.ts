@@ -11,7 +11,7 @@ import type { ConnectionHost } from './http1-connection.ts';
 import { carriedFields } from './http1-answer.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import { readHttp2Head, wishesOf } from './http2-head.ts';
-import type { FramedHead } from './request-head.ts';
+import type { FramedHead } from '../http1/request-head.ts';
 
 const CONCURRENT_STREAMS = 100;
 const STREAM_WINDOW_BYTES = 256 * 1024;

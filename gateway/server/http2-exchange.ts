@@ -6,7 +6,7 @@ import type { ResponseHead } from '../core/head.ts';
 import type { AnswerBody, Arrival, ClientConnection } from '../exchange/arrival.ts';
 import { carriedFields, framingOf, type AnswerFraming } from './http1-answer.ts';
 import { gone, incomplete } from './http1-exchange.ts';
-import type { FramedHead } from './request-head.ts';
+import type { FramedHead } from '../http1/request-head.ts';
 
 /** One request of a client system on an HTTP/2 stream, and its answer. */
 export class Http2Exchange implements Arrival, Inflow {

@@ -1,14 +1,14 @@
 import { Denied } from '../core/errors.ts';
+import { malformed } from '../http1/message-reader.ts';
 import {
   BODYLESS,
   CONTENT_LENGTH,
-  malformed,
   METHODS,
   NO_WISHES,
   type AnswerWishes,
   type FramedHead,
   type HeadLimits,
-} from './request-head.ts';
+} from '../http1/request-head.ts';
 
 /**
  * Reads the field section of an HTTP/2 request (RFC 9113 §8.3) by the rules of the HTTP/1.1 reader, into the same

@@ -1,16 +1,16 @@
 import { Denied } from '../core/errors.ts';
+import { malformed, type HeadLines, type ReadHead } from './message-reader.ts';
 
 /**
  * The head of an HTTP/1.1 request (RFC 9112 §3–§6), read more narrowly than the RFC allows: where two readers could
  * understand two things, there is no request. Nothing is repaired or normalised.
  */
-export interface FramedHead {
+export interface FramedHead extends ReadHead {
   readonly method: string;
   /** Request target as it stood in the request line, one character a byte. */
   readonly target: string;
   /** name, value, name, value, … in order; values without the white space around them, one character a byte. */
   readonly rawHeaders: readonly string[];
-  readonly length: number | 'chunked';
   readonly expectsContinue: boolean;
   /** The client will send nothing after this request. */
   readonly closes: boolean;
@@ -54,7 +54,7 @@ export const NO_WISHES: AnswerWishes = Object.freeze({ accept: undefined, accept
  * Takes the lines of one head. A line that is not HTTP throws at once. A request that is well spelled but not wanted is
  * noted and thrown at the end of the head, when it is known in which form the client wants the answer.
  */
-export class HeadBuilder {
+export class RequestLines implements HeadLines<FramedHead> {
   readonly #limits: HeadLimits;
   readonly #rawHeaders: string[] = [];
   readonly #lengths: string[] = [];
@@ -78,7 +78,7 @@ export class HeadBuilder {
   }
 
   /** @throws Denied framing.malformed */
-  requestLine(line: string): void {
+  startLine(line: string): void {
     const [, method, target, version] = REQUEST_LINE.exec(line) ?? [];
     if (method === undefined || target === undefined) throw malformed('request line');
     this.#method = method;
@@ -193,5 +193,3 @@ const joined = (before: string | undefined, value: string): string =>
 function listsClose(value: string): boolean {
   return value.split(',').some((option) => option.trim().toLowerCase() === 'close');
 }
-
-export const malformed = (detail: string): Denied => new Denied('framing.malformed', detail);

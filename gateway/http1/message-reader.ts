@@ -1,44 +1,74 @@
-import {
-  HeadBuilder,
-  malformed,
-  type AnswerWishes,
-  type FramedHead,
-  type HeadLimits,
-} from './request-head.ts';
 import { Denied } from '../core/errors.ts';
 
-/**
- * Reader of the bytes of one client connection: RFC 9112, a strict subset. It is the only reader of them, so there is
- * no second opinion about where a message ends. Pure: bytes in, events out; how they are cut into chunks changes
- * nothing, because every decision is taken at a position in the stream and in the order of the bytes.
- */
-export type Framed =
-  | { readonly kind: 'head'; readonly head: FramedHead }
+/** What the head of a message has to say for its content to be found. */
+export interface ReadHead {
+  readonly length: number | 'chunked';
+}
+
+/** Takes the lines of one head. */
+export interface HeadLines<Head extends ReadHead> {
+  /** Request line or status line. @throws Denied framing.* */
+  startLine(line: string): void;
+  /** @throws Denied framing.* */
+  fieldLine(line: string): void;
+  /** @throws Denied framing.* */
+  finish(): Head;
+}
+
+/** What is different in requests and in answers. */
+export interface Dialect<Lines> {
+  readonly lines: () => Lines;
+  readonly startLineBytes: number;
+  readonly startLineTooLong: 'framing.target_too_long' | 'framing.malformed';
+  /** All field lines together, with their line ends and the empty line. */
+  readonly fieldBytes: number;
+  /** Longest line of a chunk's size, with its line end. */
+  readonly chunkLineBytes: number;
+  /** Size of the chunk. @throws Denied framing.malformed */
+  readonly chunkSize: (line: string) => number;
+  /** Room for trailers, which are read over; undefined: they are refused. */
+  readonly trailerBytes?: number;
+}
+
+export type Framed<Head extends ReadHead> =
+  | { readonly kind: 'head'; readonly head: Head }
   | { readonly kind: 'data'; readonly chunk: Buffer }
   /** The message is complete. Comes for every message, with or without content. */
   | { readonly kind: 'end' };
 
-/** Room in the request line for everything that is not the target. */
-const LINE_SPARE_BYTES = 64;
 const LF = 0x0a;
 const CR = 0x0d;
-/** `ffffffff` and its line end. No client has reason to announce a chunk of more than 4 GiB. */
-const CHUNK_SIZE_LINE = /^(?:0|[1-9a-fA-F][0-9a-fA-F]{0,7})$/;
-const CHUNK_SIZE_LINE_BYTES = 10;
+const HEAD_END = Buffer.from('\r\n\r\n');
 // Control characters other than tab, and a CR with anything behind it but the LF (which is cut off already).
 const FORBIDDEN = /[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r[^]/;
+/** The same for several lines at once. */
+const FORBIDDEN_IN_LINES = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
+const FIELD_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:/;
 
-const END: Framed = Object.freeze({ kind: 'end' });
+const END = Object.freeze({ kind: 'end' as const });
 
 type State =
-  'request-line' | 'fields' | 'counted' | 'chunk-size' | 'chunk-data' | 'chunk-end' | 'last-chunk' | 'end';
+  | 'start-line'
+  | 'fields'
+  | 'counted'
+  | 'chunk-size'
+  | 'chunk-data'
+  | 'chunk-end'
+  | 'last-chunk'
+  | 'trailers'
+  | 'end';
 
-export class RequestReader {
-  readonly #limits: HeadLimits;
+/**
+ * Reader of the messages of one direction of a connection: RFC 9112, a strict subset. It is the only reader of them, so
+ * there is no second opinion about where a message ends. Pure: bytes in, events out; how they are cut into chunks
+ * changes nothing, because every decision is taken at a position in the stream and in the order of the bytes.
+ */
+export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>> {
+  readonly #dialect: Dialect<Lines>;
   #input: Buffer = Buffer.alloc(0);
   #offset = 0;
-  #state: State = 'request-line';
-  #builder: HeadBuilder;
+  #state: State = 'start-line';
+  #lines: Lines;
   /** What came of a line whose end did not come yet. Bounded by `#lineRoom`. */
   #partial = '';
   /** How many bytes the lines of the present section may still take. */
@@ -46,10 +76,10 @@ export class RequestReader {
   /** Bytes of content to come: of the message when counted, else of the chunk. */
   #remaining = 0;
 
-  constructor(limits: HeadLimits) {
-    this.#limits = limits;
-    this.#builder = new HeadBuilder(limits);
-    this.#lineRoom = limits.targetBytes + LINE_SPARE_BYTES;
+  constructor(dialect: Dialect<Lines>) {
+    this.#dialect = dialect;
+    this.#lines = dialect.lines();
+    this.#lineRoom = dialect.startLineBytes;
   }
 
   /** Bytes fed and not read yet. */
@@ -57,14 +87,14 @@ export class RequestReader {
     return this.#input.length - this.#offset;
   }
 
-  /** True between messages: not a byte of the next request was read. */
+  /** True between messages: not a byte of the next one was read. */
   get idle(): boolean {
-    return this.#state === 'request-line' && this.#partial === '' && this.unread === 0;
+    return this.#state === 'start-line' && this.#partial === '' && this.unread === 0;
   }
 
-  /** Of the head being read, for the answer to a refused one. */
-  get wishes(): AnswerWishes {
-    return this.#builder.wishes;
+  /** Of the head being read. */
+  protected get lines(): Lines {
+    return this.#lines;
   }
 
   feed(chunk: Buffer): void {
@@ -74,17 +104,18 @@ export class RequestReader {
 
   /**
    * The next thing the bytes say, or undefined when more bytes are needed. After `end` the next call reads on into the
-   * next message, so a caller that wants one request at a time stops calling.
+   * next message, so a caller that wants one message at a time stops calling.
    * @throws Denied framing.*: the reader is of no use after that.
    */
-  next(): Framed | undefined {
+  next(): Framed<Head> | undefined {
     for (;;) {
       switch (this.#state) {
-        case 'request-line': {
-          const line = this.#line('framing.target_too_long');
+        case 'start-line': {
+          if (this.#wholeHead()) return this.#head();
+          const line = this.#line(this.#dialect.startLineTooLong);
           if (line === undefined) return undefined;
-          this.#builder.requestLine(line);
-          this.#lineRoom = this.#limits.headerBytes;
+          this.#lines.startLine(line);
+          this.#lineRoom = this.#dialect.fieldBytes;
           this.#state = 'fields';
           break;
         }
@@ -92,7 +123,7 @@ export class RequestReader {
           const line = this.#line('framing.headers_too_large');
           if (line === undefined) return undefined;
           if (line === '') return this.#head();
-          this.#builder.fieldLine(line);
+          this.#lines.fieldLine(line);
           break;
         }
         case 'counted':
@@ -104,9 +135,7 @@ export class RequestReader {
         case 'chunk-size': {
           const line = this.#line('framing.malformed');
           if (line === undefined) return undefined;
-          // No extensions (RFC 9112 §7.1.1): a recipient has to ignore them, so nothing we sign could cover them.
-          if (!CHUNK_SIZE_LINE.test(line)) throw malformed('chunk size');
-          this.#remaining = Number.parseInt(line, 16);
+          this.#remaining = this.#dialect.chunkSize(line);
           this.#state = this.#remaining === 0 ? 'last-chunk' : 'chunk-data';
           this.#lineRoom = 2; // of the line end behind the chunk, or of the empty trailer section
           break;
@@ -119,6 +148,11 @@ export class RequestReader {
           break;
         }
         case 'last-chunk': {
+          if (this.#dialect.trailerBytes !== undefined) {
+            this.#lineRoom = this.#dialect.trailerBytes;
+            this.#state = 'trailers';
+            break;
+          }
           if (this.unread === 0) return undefined;
           // The first byte decides: a line end closes the message, all else would be a trailer field.
           if (this.#partial === '' && this.#input[this.#offset] !== CR)
@@ -128,15 +162,47 @@ export class RequestReader {
           this.#state = 'end';
           break;
         }
+        case 'trailers': {
+          const line = this.#line('framing.headers_too_large');
+          if (line === undefined) return undefined;
+          if (line === '') this.#state = 'end';
+          else if (!FIELD_LINE.test(line)) throw malformed('trailer');
+          break;
+        }
         case 'end':
-          this.#expectRequest();
+          this.#expectMessage();
           return END;
       }
     }
   }
 
-  #head(): Framed {
-    const head = this.#builder.finish();
+  /**
+   * Takes the lines of a head that is here from its first byte to its last: one conversion and one search of the
+   * bytes. @returns false when the way line by line has to be taken, which also says what is wrong with the head
+   */
+  #wholeHead(): boolean {
+    if (this.#partial !== '') return false;
+    const start = this.#offset;
+    const end = this.#input.indexOf(HEAD_END, start);
+    if (end < 0 || end - start > this.#dialect.startLineBytes + this.#dialect.fieldBytes) return false;
+    const text = this.#input.toString('latin1', start, end + 2);
+    const first = text.indexOf('\r\n');
+    const fieldBytes = text.length - first; // the end of the first line less, the empty line more
+    if (first + 2 > this.#dialect.startLineBytes || fieldBytes > this.#dialect.fieldBytes) return false;
+    if (FORBIDDEN_IN_LINES.test(text)) return false;
+    this.#offset = end + HEAD_END.length;
+    const lines = this.#lines;
+    lines.startLine(text.slice(0, first));
+    for (let from = first + 2; from < text.length;) {
+      const to = text.indexOf('\r\n', from);
+      lines.fieldLine(text.slice(from, to));
+      from = to + 2;
+    }
+    return true;
+  }
+
+  #head(): Framed<Head> {
+    const head = this.#lines.finish();
     if (head.length === 'chunked') this.#expectChunkSize();
     else {
       this.#remaining = head.length;
@@ -159,13 +225,13 @@ export class RequestReader {
 
   #expectChunkSize(): void {
     this.#state = 'chunk-size';
-    this.#lineRoom = CHUNK_SIZE_LINE_BYTES;
+    this.#lineRoom = this.#dialect.chunkLineBytes;
   }
 
-  #expectRequest(): void {
-    this.#state = 'request-line';
-    this.#builder = new HeadBuilder(this.#limits);
-    this.#lineRoom = this.#limits.targetBytes + LINE_SPARE_BYTES;
+  #expectMessage(): void {
+    this.#state = 'start-line';
+    this.#lines = this.#dialect.lines();
+    this.#lineRoom = this.#dialect.startLineBytes;
   }
 
   /** One line without its CRLF, or undefined while its end is not here. @throws Denied `tooLong`, framing.malformed */
@@ -201,3 +267,5 @@ function notATrailer(byte: number | undefined): Denied {
   const begins = byte !== undefined && /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(byte));
   return begins ? new Denied('framing.trailer', 'trailer section') : malformed('after the last chunk');
 }
+
+export const malformed = (detail: string): Denied => new Denied('framing.malformed', detail);

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Denied } from '../core/errors.ts';
 import type { RefusalCode } from '../core/refusals.ts';
-import { RequestReader } from './framing.ts';
+import { RequestReader } from './request-reader.ts';
 
 const LIMITS = { targetBytes: 8000, headerBytes: 16 * 1024, fields: 100 };
 
