@@ -14,9 +14,19 @@ export interface Inflow {
   destroy(cause: Error): void;
 }
 
+/**
+ * A chunk in memory that its owner would like to use again. Who gets a chunk with a loan may pass both on together, or
+ * call `done` once when nobody reads the bytes any more (a write of them was handed to the operating system). Not
+ * calling it is no mistake: the memory is collected then, so whoever keeps a chunk or cuts it just drops the loan.
+ * Calling it too early is one: the bytes change under their reader.
+ */
+export interface Loan {
+  done(): void;
+}
+
 /** Where an {@link Inflow} delivers. Exactly one of `end` and `error` comes, last, and only once. */
 export interface Sink {
-  data(chunk: Buffer): void;
+  data(chunk: Buffer, loan?: Loan): void;
   /** The transport says the message is complete. Never called for a truncated one. */
   end(trailers: Fields): void;
   error(cause: Error): void;
@@ -27,7 +37,7 @@ export interface Outflow {
   /** Called once, before the first write. */
   attach(source: OutflowEvents): void;
   /** @returns false when the receiver is slower than we are: write no more until `drain`. */
-  write(chunk: Buffer): boolean;
+  write(chunk: Buffer, loan?: Loan): boolean;
   /** Last bytes (if any) and the tidy end. Trailers are dropped by transports that have none. */
   end(last: Buffer | undefined, trailers: Fields): void;
   /** Breaks the message off so that the receiver sees an error. Harmless after `end` was flushed. */

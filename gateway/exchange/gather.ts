@@ -1,5 +1,5 @@
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
-import type { Inflow, Sink } from '../core/flow.ts';
+import type { Inflow, Loan, Sink } from '../core/flow.ts';
 import { Denied } from '../core/errors.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 
@@ -107,9 +107,9 @@ class Resumable implements Inflow, Sink {
     return this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
   }
 
-  data(chunk: Buffer): void {
+  data(chunk: Buffer, loan?: Loan): void {
     if (this.#sink !== undefined) {
-      this.#sink.data(chunk);
+      this.#sink.data(chunk, loan);
       return;
     }
     this.#chunks.push(chunk);

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import type { Fields } from '../core/fields.ts';
-import type { Inflow, Sink } from '../core/flow.ts';
+import type { Inflow, Loan, Sink } from '../core/flow.ts';
 
 /**
  * Bytes are let through at least so often, so that nobody takes a slow stream for one that stopped. All timers are of
@@ -64,10 +64,10 @@ export class PacedInflow implements Inflow, Sink {
     this.#source.destroy(cause);
   }
 
-  data(chunk: Buffer): void {
+  data(chunk: Buffer, loan?: Loan): void {
     if (this.#over) return;
     if (this.#waiting.length === 0 && this.#pace.bytesPerSecond === undefined) {
-      this.#sink?.data(chunk);
+      this.#sink?.data(chunk, loan);
       return;
     }
     if (chunk.length === 0) return;

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
 import { RecordingOutflow, ScriptedInflow } from '../../conformance/builders/flows.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
 import { BodyMeter } from '../message/digest.ts';
+import type { Loan } from '../core/flow.ts';
 import type { Permit } from './permit.ts';
 import { relay, type RelayTerms } from './relay.ts';
 
@@ -105,6 +107,36 @@ void t.test('what is held back is counted when it goes on', async (t) => {
   await done;
   t.equal(passed, 3);
 });
+
+void t.test(
+  'memory that is used again as soon as it was written changes neither bytes nor digest',
+  async (t) => {
+    for (const length of [undefined, 9]) {
+      const from = new ScriptedInflow();
+      const to = new RecordingOutflow();
+      to.write = (chunk: Buffer, loan?: Loan): boolean => {
+        to.received.push(Buffer.from(chunk)); // as far as anybody outside can tell, it was written now
+        loan?.done();
+        return true;
+      };
+      const meter = new BodyMeter();
+      void relay(permit, from, to, meter, { ...TERMS, length }, async () => OURS);
+      const memory = Buffer.alloc(3);
+      for (const text of ['abc', 'def', 'ghi']) {
+        let given = 0;
+        memory.write(text);
+        from.sink?.data(memory, { done: () => (given += 1) });
+        const held = length !== undefined && text === 'ghi';
+        t.equal(given, held ? 0 : 1, held ? 'what is held back is kept' : 'given back once');
+        if (!held) memory.fill('x');
+      }
+      from.end();
+      await new Promise(setImmediate);
+      t.equal(to.text, 'abcdefghi');
+      t.same(meter.digest(), createHash('sha256').update('abcdefghi').digest());
+    }
+  },
+);
 
 void t.test('a broken sender and a gone receiver end it', async (t) => {
   const sender = start({});

@@ -32,7 +32,7 @@ export interface RelayTerms {
  * the caller may still have an answer for it.
  *
  * The chunk that goes to the meter is the chunk that goes to the socket; it is not copied, and it is not touched
- * after it was written.
+ * after it was written. What comes as a loan goes on as one.
  *
  * @param complete checks, signs and records the whole message; gets the sender's trailers, gives ours
  * @returns when the end was handed to the receiver's transport
@@ -80,10 +80,10 @@ export function relay(
       },
     });
     from.start({
-      data: (chunk) => {
+      data: (chunk, loan) => {
         if (over || chunk.length === 0) return; // an empty last chunk must not release the one before it
         moved = true;
-        meter.update(chunk);
+        meter.update(chunk, loan !== undefined);
         if (meter.length > terms.maxBytes) {
           fail(new Denied(terms.tooLarge, `over ${terms.maxBytes} bytes`));
         } else if (meter.length > terms.ceiling.bytes) {
@@ -94,7 +94,7 @@ export function relay(
           held = chunk;
         } else {
           terms.passed?.(chunk.length);
-          if (!to.write(chunk)) from.pause();
+          if (!to.write(chunk, loan)) from.pause();
         }
       },
       end: (trailers) => {

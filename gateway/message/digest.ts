@@ -14,9 +14,10 @@ export class BodyMeter {
     return this.#length;
   }
 
-  update(chunk: Uint8Array): void {
+  /** @param lent the bytes may change later: nothing of them may be kept */
+  update(chunk: Uint8Array, lent = false): void {
     if (this.#digest !== undefined) throw new Error('digested already');
-    if (this.#length === 0 && chunk.length <= FULL_MODE_BYTES) this.#only = chunk;
+    if (this.#length === 0 && !lent && chunk.length <= FULL_MODE_BYTES) this.#only = chunk;
     else this.#more(chunk);
     this.#length += chunk.length;
   }
