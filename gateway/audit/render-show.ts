@@ -1,5 +1,6 @@
 import { quoted } from '../core/errors.ts';
 import type { DeviceFacts, PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
+import { renderExtra } from './extra.ts';
 import { renderSteps } from './report.ts';
 import type { SharedSignature } from './signatures.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
@@ -44,6 +45,8 @@ function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchan
     if (record.node !== undefined) lines.push(`    peer host  ${text(deviceOf(record.node), 400)}`);
     if (record.tls !== undefined) lines.push(`    link       ${text(linkOf(record.tls), 300)}`);
     if (record.pol !== undefined) lines.push(`    decision   ${text(decisionOf(record.pol), 400)}`);
+    if (shown.extra !== undefined)
+      lines.push(...renderExtra(shown.extra).map((line) => `    noted      ${line}`));
     lines.push(`    evidence   record ${shown.index} of ${text(shown.log, 160)}`, '');
   }
   lines.push(...renderSteps(steps), '');

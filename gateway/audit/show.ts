@@ -3,6 +3,7 @@ import { toUuid, type ExchangeId } from '../core/ids.ts';
 import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import { ExchangeBook } from './exchanges.ts';
+import { readExtra, type ShownExtra } from './extra.ts';
 import { findEpochs, type ReadStorage } from './folder.ts';
 import {
   exchangeIdOf,
@@ -50,6 +51,8 @@ export interface ShownRecord {
   readonly target: string | undefined;
   /** The exact text that was signed, under the same condition: `openssl` can verify it with the record's `sig`, or with `batch`. */
   readonly base: string | undefined;
+  /** Noted because the policy demanded `extra_logging`, under the same condition. */
+  readonly extra: ShownExtra | undefined;
   /** Who signed the message, when that was proved; `batch`: with others, under one signature. */
   readonly signedBy:
     | {
@@ -163,7 +166,7 @@ async function tell(
     } catch (cause) {
       tree.find('fail', 'not proved', `${log.origin}: ${describe(cause)}`, at);
     }
-    const text = openText(record, logged, parts);
+    const { text, extra } = openMeta(record, logged, parts);
     const signedBy = text === undefined ? undefined : signerOf(record, text, trust, messages, at);
     if (text === undefined && isSigned(record)) messages.notCheckable += 1;
     book.add(logged.index, record);
@@ -178,6 +181,7 @@ async function tell(
       record,
       target: text?.path === undefined ? undefined : text.path + (text.query ?? ''),
       base: text?.base,
+      extra,
       signedBy,
     });
   }
@@ -193,19 +197,24 @@ async function tell(
   };
 }
 
-function openText(record: ExchangeRecord, logged: LoggedRecord, parts: Step): SignedText | undefined {
-  if (record.parts?.meta === undefined) return undefined;
+interface Opened {
+  readonly text?: SignedText | undefined;
+  readonly extra?: ShownExtra | undefined;
+}
+
+function openMeta(record: ExchangeRecord, logged: LoggedRecord, parts: Step): Opened {
+  if (record.parts?.meta === undefined) return {};
   try {
     const part = logged.parts.open(record, 'meta');
     if (part === 'sealed') {
       parts.notCheckable += 1;
-      return undefined;
+      return {};
     }
     parts.checked += 1;
-    return isSigned(record) ? readSignedText(part) : undefined;
+    return { text: isSigned(record) ? readSignedText(part) : undefined, extra: readExtra(part) };
   } catch (cause) {
     parts.find('fail', 'part', describe(cause), { index: String(logged.index), exchange: record.x });
-    return undefined;
+    return {};
   }
 }
 

@@ -1,3 +1,4 @@
+import { withoutPort } from '../core/address.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
 import { base64 } from '../core/bytes.ts';
 import { fieldValue, type Field } from '../core/fields.ts';
@@ -209,9 +210,6 @@ function requireReady(gateway: Gateway): void {
   const reason = gateway.notReady();
   if (reason !== undefined) throw new Unavailable(reason, 'not ready');
 }
-
-/** The port is another with every connection. */
-const withoutPort = (remote: string): string => remote.slice(0, Math.max(0, remote.lastIndexOf(':')));
 
 const peers = new WeakMap<LinkSession, PeerGateway>();
 

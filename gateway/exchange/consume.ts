@@ -38,7 +38,7 @@ export const consumer =
       answerFromDirectory(arrival, gateway, reader);
       return;
     }
-    const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random));
+    const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random), arrival);
     void new Consumption(arrival, gateway, dossier, reader).run();
   };
 
@@ -277,7 +277,7 @@ class Consumption {
   async #refuse(thrown: unknown): Promise<void> {
     const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
     this.#call?.abort(cause);
-    await this.#dossier.refused(thrown, this.#arrival.connection.remote);
+    await this.#dossier.refused(thrown);
     if (this.#answered || this.#gone !== undefined) {
       this.#arrival.abort(cause);
       return;

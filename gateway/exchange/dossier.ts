@@ -1,15 +1,15 @@
 import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts';
-import { base64, base64url, sha256 } from '../core/bytes.ts';
+import { base64, sha256 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
 import { type EndpointDevice, NodeDevice } from '../device/attested-device.ts';
 import type { Receipt } from '../evidence/receipt.ts';
-import type { DeviceFacts, ExchangeFacts, PartClass, PolicyFacts, TlsFacts } from '../evidence/record.ts';
-import type { Mode } from '../message/exchange-field.ts';
-import type { SignatureEvidence } from '../message/signer.ts';
+import type { ExchangeFacts, PartClass, TlsFacts } from '../evidence/record.ts';
 import type { Decision } from '../trust/decision.ts';
 import type { Visit } from '../trust/signals.ts';
 import type { PresentedDevice } from './devices.ts';
+import { factsOfMachine, factsOfDecision, factsOfUser, type MessageFacts } from './dossier-facts.ts';
+import { addressOf, ExtraLog, type ExtraFacts, type Incoming } from './extra-log.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
 
@@ -18,15 +18,6 @@ type Facts = Pick<ExchangeFacts, Named> & {
   -readonly [K in Exclude<keyof ExchangeFacts, Named | 'out'>]?: ExchangeFacts[K];
 };
 
-/** One message as its record tells it. */
-export interface MessageFacts {
-  readonly mode: Mode;
-  readonly signature: SignatureEvidence;
-  /** Whole content; absent in an `open` record, where it is not known yet. */
-  readonly content?: { readonly length: number; readonly sha256: Uint8Array };
-  readonly status?: number;
-}
-
 /**
  * What this gateway has learnt about one exchange so far. Every record of the exchange is written from it, so no
  * record can say more, or other, than what was known when it was written.
@@ -34,6 +25,7 @@ export interface MessageFacts {
 export class Dossier {
   readonly id: ExchangeId;
   readonly #gateway: Gateway;
+  readonly #incoming: Incoming;
   readonly #facts: Facts;
   /** Monotonic, milliseconds. */
   readonly startedAt: number;
@@ -47,13 +39,16 @@ export class Dossier {
   #userField: Uint8Array | undefined;
   /** Results that no record has sealed yet. */
   #results: { readonly endpoint?: string; readonly node?: string } | undefined;
+  /** Undefined unless a decision demanded `extra_logging`. */
+  #extra: ExtraLog | undefined;
   #begun = false;
   #over = false;
   /** Content bytes that went on to the receiver. */
   readonly sent = { req: 0, res: 0 };
 
-  constructor(gateway: Gateway, role: 'c' | 'p', id: ExchangeId) {
+  constructor(gateway: Gateway, role: 'c' | 'p', id: ExchangeId, incoming: Incoming) {
     this.#gateway = gateway;
+    this.#incoming = incoming;
     this.id = id;
     this.#facts = { x: id, role, me: gateway.name };
     this.startedAt = gateway.clock.monotonic();
@@ -88,23 +83,14 @@ export class Dossier {
   /** Who the user is: what was shown goes into a sealed part; how it was shown, into the record. */
   user(user: PresentedUser | undefined): void {
     if (user === undefined) return;
-    const { issuer, level, acr, amr, authTime, boundBy, used } = user.assertion;
-    this.#facts.usr = {
-      iss: issuer,
-      ...level,
-      acr,
-      amr,
-      at: authTime,
-      by: boundBy,
-      once: Object.values(used),
-    };
+    this.#facts.usr = factsOfUser(user);
     this.#userField = Buffer.from(user.field, 'latin1');
   }
 
   /** Which machines take part: the results go into a sealed part; what they say, into the record. */
   devices(endpoint: PresentedDevice | undefined, node: NodeDevice | undefined): void {
-    if (endpoint !== undefined) this.#facts.dev = factsOf(endpoint.machine);
-    if (node !== undefined) this.#facts.node = factsOf(node);
+    if (endpoint !== undefined) this.#facts.dev = factsOfMachine(endpoint.machine);
+    if (node !== undefined) this.#facts.node = factsOfMachine(node);
     if (endpoint === undefined && node === undefined) return;
     this.#results = {
       ...(endpoint === undefined ? {} : { endpoint: endpoint.field }),
@@ -115,7 +101,7 @@ export class Dossier {
   /** The exchange runs, and goes on with a newer result: later records rest on that. */
   renewed(machine: EndpointDevice | NodeDevice): void {
     const isNode = machine instanceof NodeDevice;
-    this.#facts[isNode ? 'node' : 'dev'] = factsOf(machine);
+    this.#facts[isNode ? 'node' : 'dev'] = factsOfMachine(machine);
     this.#results = { ...this.#results, [isNode ? 'node' : 'endpoint']: machine.token };
   }
 
@@ -127,42 +113,53 @@ export class Dossier {
 
   /** It was decided again while it ran, and may go on. @throws Unavailable `evidence.unavailable` */
   async decidedAgain(decision: Decision): Promise<void> {
-    this.#facts.pol = policyFacts(decision, sha256(decision.inputBytes));
+    this.#bind(decision, sha256(decision.inputBytes));
     const record = { k: 'recheck', at: this.#gateway.clock.now(), ...this.#facts, out: 'ok' } as const;
-    await this.#gateway.log.append(record, { input: decision.inputBytes });
+    const extra = this.#extra?.origin();
+    const parts = extra === undefined ? {} : { meta: metaPart({ ...this.target, extra }) };
+    await this.#gateway.log.append(record, { ...parts, input: decision.inputBytes });
   }
 
   #note(decision: Decision, inputDigest = sha256(decision.inputBytes)): void {
     this.#policyInput = decision.inputBytes;
-    this.#facts.pol = policyFacts(decision, inputDigest);
+    this.#bind(decision, inputDigest);
+  }
+
+  #bind(decision: Decision, inputDigest: Uint8Array): void {
+    this.#facts.pol = factsOfDecision(decision, inputDigest);
+    if (decision.obligations.extra_logging === true) this.#extra ??= new ExtraLog(this.#incoming);
   }
 
   /** A streamed request is admitted on its head. */
   open(message: MessageFacts): Promise<Receipt> {
-    return this.#append('open', message);
+    return this.#append('open', message, this.#extra?.origin());
   }
 
   requestFinal(message: MessageFacts): Promise<Receipt> {
-    return this.#append('req.final', message);
+    this.#extra?.requestComplete(this.#elapsedMs());
+    return this.#append('req.final', message, this.#extra?.origin());
   }
 
   responseFinal(message: MessageFacts): Promise<Receipt> {
-    if (message.status !== undefined) this.#facts.status = message.status;
-    return this.#append('res.final', message, message.status);
+    const { status, content } = message;
+    if (status !== undefined) this.#facts.status = status;
+    const sent = { req: this.sent.req, res: content?.length ?? 0 }; // its end goes on when it is recorded
+    return this.#append('res.final', message, this.#extra?.end(sent, this.#elapsedMs()), status);
   }
 
   /**
    * Writes how an exchange ended badly, as its refusal's row says: a signed deny or abort record, or (nobody
    * identified) a rate-limited event. Never throws: the answer to the requester must not depend on it.
    */
-  async refused(thrown: unknown, remote: string): Promise<RefusalCode> {
+  async refused(thrown: unknown): Promise<RefusalCode> {
     const code = refusalCodeOf(thrown);
     const detail = describe(thrown);
     if (this.#over) return code;
     this.#over = true;
     const { mark } = REFUSALS[code];
-    if (mark === 'event' && !this.#begun) this.#gateway.observer.refusedUnknown(code, remote, detail);
-    else {
+    if (mark === 'event' && !this.#begun) {
+      this.#gateway.observer.refusedUnknown(code, addressOf(this.#incoming), detail);
+    } else {
       try {
         await this.#refusalRecord(code, detail);
       } catch (cause) {
@@ -197,10 +194,14 @@ export class Dossier {
       peer,
       client,
       service: svc,
-      elapsedMs: this.#gateway.clock.monotonic() - this.startedAt,
+      elapsedMs: this.#elapsedMs(),
       requestBytes: this.sent.req,
       responseBytes: this.sent.res,
     });
+  }
+
+  #elapsedMs(): number {
+    return this.#gateway.clock.monotonic() - this.startedAt;
   }
 
   async #refusalRecord(code: RefusalCode, detail: string): Promise<void> {
@@ -212,7 +213,7 @@ export class Dossier {
           ? 'sig.bad'
           : 'deny';
     if (this.withdrawal !== undefined) this.#note(this.withdrawal);
-    const meta = Buffer.from(JSON.stringify({ ...this.target, why: detail }), 'utf8');
+    const extra = this.#extra?.end(this.sent, this.#elapsedMs());
     await this.#gateway.log.append(
       {
         k,
@@ -221,17 +222,17 @@ export class Dossier {
         out: code,
         ...(this.#begun ? { sent: { ...this.sent } } : {}),
       },
-      this.#parts(meta),
+      this.#parts(metaPart({ ...this.target, why: detail, extra })),
     );
   }
 
   async #append(
     k: 'open' | 'req.final' | 'res.final',
     message: MessageFacts,
+    extra: ExtraFacts | undefined,
     status?: number,
   ): Promise<Receipt> {
     const { signature, content, mode } = message;
-    const meta = Buffer.from(JSON.stringify({ ...this.target, base: signature.base }), 'utf8');
     const receipt = await this.#gateway.log.append(
       {
         k,
@@ -244,7 +245,7 @@ export class Dossier {
         ...(content === undefined ? {} : { len: content.length, dg: `sha-256:${base64(content.sha256)}` }),
         ...(status === undefined ? {} : { status }),
       },
-      this.#parts(meta),
+      this.#parts(metaPart({ ...this.target, base: signature.base, extra })),
     );
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
@@ -266,25 +267,11 @@ export class Dossier {
   }
 }
 
-const policyFacts = (decision: Decision, inputDigest: Uint8Array): PolicyFacts => ({
-  b: decision.bundleDigest,
-  e: decision.entrypoint,
-  i: base64url(inputDigest),
-  o: decision.resultDigest,
-  allow: decision.allow,
-  tier: decision.tier,
-  score: decision.score,
-  threshold: decision.threshold,
-  ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
-  ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
-  ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
-});
-
-const factsOf = (machine: EndpointDevice | NodeDevice): DeviceFacts => ({
-  r: machine.resultSha256,
-  iss: machine.issuer,
-  id: machine.device,
-  tpm: machine.tpmTier,
-  health: machine.healthTier,
-  by: machine.residency,
-});
+/** What may be personal, and the text that was signed. */
+const metaPart = (facts: {
+  readonly path?: string;
+  readonly query?: string;
+  readonly base?: string;
+  readonly why?: string;
+  readonly extra: ExtraFacts | undefined;
+}): Buffer => Buffer.from(JSON.stringify(facts), 'utf8');

@@ -29,7 +29,7 @@ export const provider =
   (gateway: Gateway) =>
   (arrival: LinkArrival): void => {
     const claimed = claimedExchange(arrival);
-    const dossier = new Dossier(gateway, 'p', claimed ?? newExchangeId(gateway.random));
+    const dossier = new Dossier(gateway, 'p', claimed ?? newExchangeId(gateway.random), arrival);
     void new Provision(arrival, gateway, dossier).run();
   };
 
@@ -215,7 +215,7 @@ class Provision {
   async #refuse(thrown: unknown): Promise<void> {
     const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
     this.#call?.abort(cause);
-    await this.#dossier.refused(thrown, this.#arrival.session.remote);
+    await this.#dossier.refused(thrown);
     if (this.#answering.begun || this.#gone !== undefined) this.#arrival.abort(cause);
     else await this.#answering.refusal(thrown);
   }

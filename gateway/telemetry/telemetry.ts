@@ -1,3 +1,4 @@
+import { withoutPort } from '../core/address.ts';
 import type { Clock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { isRefusalCode, REFUSALS, type RefusalCode } from '../core/refusals.ts';
@@ -158,9 +159,6 @@ function isHybrid(group: string): 'yes' | 'no' | 'unknown' {
 function sessionFacts(side: LinkSide, { id, protocol, tls }: LinkSession) {
   return { side, session: id, certificate: tls.peer, protocol, suite: tls.suite, group: tls.g };
 }
-
-/** `address:port` to the address: an attacker has as many ports as he likes. */
-const withoutPort = (remote: string): string => remote.replace(/:\d+$/, '');
 
 /** A refusal by our own check has its code; whatever TLS itself refused had no certificate we accept. */
 function peerCode(cause: Error): RefusalCode {

@@ -7,7 +7,7 @@ import { hasExactly, isObject } from './canonical.ts';
  * JSON.stringify writes RFC 8785 without sorting.
  */
 export interface Obligations {
-  /** The exchange is noted for people to look at. */
+  /** The records of the exchange say more of it, for people to look at. */
   readonly extra_logging?: true;
   /** Content of the request and of the answer, each. */
   readonly max_bytes_per_second?: number;

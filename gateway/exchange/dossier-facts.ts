@@ -1,0 +1,49 @@
+import { base64url } from '../core/bytes.ts';
+import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import type { DeviceFacts, PolicyFacts, UserFacts } from '../evidence/record.ts';
+import type { Mode } from '../message/exchange-field.ts';
+import type { SignatureEvidence } from '../message/signer.ts';
+import type { Decision } from '../trust/decision.ts';
+import type { PresentedUser } from './users.ts';
+
+// How what was proved, decided and signed stands in a record.
+
+/** One message as its record tells it. */
+export interface MessageFacts {
+  readonly mode: Mode;
+  readonly signature: SignatureEvidence;
+  /** Whole content; absent in an `open` record, where it is not known yet. */
+  readonly content?: { readonly length: number; readonly sha256: Uint8Array };
+  readonly status?: number;
+}
+
+/** How the user was shown to be who it is. */
+export function factsOfUser({ assertion }: PresentedUser): UserFacts {
+  const { issuer, level, acr, amr, authTime, boundBy, used } = assertion;
+  return { iss: issuer, ...level, acr, amr, at: authTime, by: boundBy, once: Object.values(used) };
+}
+
+/** What the result says of a machine. */
+export const factsOfMachine = (machine: EndpointDevice | NodeDevice): DeviceFacts => ({
+  r: machine.resultSha256,
+  iss: machine.issuer,
+  id: machine.device,
+  tpm: machine.tpmTier,
+  health: machine.healthTier,
+  by: machine.residency,
+});
+
+/** A decision, by the digests of what it was made of. */
+export const factsOfDecision = (decision: Decision, inputDigest: Uint8Array): PolicyFacts => ({
+  b: decision.bundleDigest,
+  e: decision.entrypoint,
+  i: base64url(inputDigest),
+  o: decision.resultDigest,
+  allow: decision.allow,
+  tier: decision.tier,
+  score: decision.score,
+  threshold: decision.threshold,
+  ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
+  ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
+  ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
+});
