@@ -57,7 +57,7 @@ void t.test('links lead somewhere', async (t) => {
     'docs/auditing.zh-TW.md',
     'docs/protocol.md',
     'docs/policies.md',
-    'docs/policy.md',
+    'docs/policy-tools.md',
     'docs/policy-tutorial.md',
     'docs/policy-tutorial.zh-TW.md',
     'docs/refusals.md',

@@ -11,7 +11,7 @@ import type { ShadowFiles } from './messages.ts';
 import type { Evaluated } from './policy-thread-messages.ts';
 import { Watchdog } from './watchdog.ts';
 
-// The bound that is stated (docs/policy.md): of one shadow the path of a message sees the time to put a decision into a
+// The bound that is stated (docs/policy-tools.md): of one shadow the path of a message sees the time to put a decision into a
 // list, and every 100 ms at most one message to its thread with the inputs of up to 64 and one record of their outcome.
 // Its thread computes for at most a quarter of the time; what does not fit into the list is counted and not evaluated.
 

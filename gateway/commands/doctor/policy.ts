@@ -41,7 +41,7 @@ export async function checkPolicy(
   if (texts === undefined) return;
   const signers = texts;
   const advice =
-    'install the bundle again, or have it released (docs/policy.md); node policies/build.mjs makes it';
+    'install the bundle again, or have it released (docs/policy-tools.md); node policies/build.mjs makes it';
   let installed: string | undefined;
   await report.check('policy bundle', advice, () => {
     const verified = verifiedBundle({ files: readBundle(policy.bundle), signers });
