@@ -3,7 +3,7 @@ import { MalformedBytes } from '../core/errors.ts';
 import { parseExchangeId, type ExchangeId } from '../core/ids.ts';
 import { coreOf, forEachFrame, readBlock, type Block } from '../evidence/block.ts';
 import { keyFileName, parseKeyFile } from '../evidence/class-keys.ts';
-import { commitmentOf, decodeCore, PART_CLASSES, type SaltedPart } from '../evidence/codec.ts';
+import { commitmentOf, decodeCore, PART_CLASSES, SALT_BYTES, type SaltedPart } from '../evidence/codec.ts';
 import { openSection, readSections } from '../evidence/parts.ts';
 import type { CoreRecord, ExchangeFacts, PartClass } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
@@ -163,7 +163,7 @@ class BlockParts {
         const { c, n } = commitmentOf(part);
         if (c !== commitment.c || n !== commitment.n)
           throw new MalformedBytes(`${partClass} part is another one`);
-        return Buffer.from(part.bytes);
+        return Buffer.from(part.subarray(SALT_BYTES));
       },
     };
   }
@@ -179,7 +179,7 @@ class BlockParts {
       opened =
         key === undefined
           ? 'sealed'
-          : new Map(openSection(place, sealed, key).map(({ record, part }) => [record, part]));
+          : new Map(openSection(place, sealed, key).map(({ record, salted }) => [record, salted]));
     }
     this.#opened.set(partClass, opened);
     return opened;

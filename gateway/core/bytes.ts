@@ -32,11 +32,8 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
   return digest.digest();
 }
 
-/** The same, base64url. */
-export function sha256Base64url(...parts: readonly (Uint8Array | string)[]): string {
-  const whole = together(parts);
-  return whole === undefined ? base64url(sha256(...parts)) : hash('sha256', whole, 'base64url');
-}
+/** SHA-256, base64url. */
+export const sha256Base64url = (bytes: Uint8Array): string => hash('sha256', bytes, 'base64url');
 
 /** The one-shot call makes a string faster than it makes a buffer. */
 const oneShot = (bytes: Uint8Array | string): Buffer =>

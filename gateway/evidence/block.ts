@@ -14,6 +14,7 @@
 import { crc32 } from 'node:zlib';
 import { MalformedBytes } from '../core/errors.ts';
 import { HASH_BYTES, LEAF_PREFIX } from '../tlog/hash.ts';
+import { Arena, mostBytes } from './arena.ts';
 import { MAX_CORE_BYTES } from './codec.ts';
 
 const MAGIC = Buffer.from('\u001eTRBLK1\n', 'latin1');
@@ -25,45 +26,63 @@ export const frameBytes = (coreBytes: number): number => FRAME_BYTES + coreBytes
 export const blockBytes = (framesBytes: number, partsBytes: number): number =>
   HEAD_BYTES + framesBytes + partsBytes + TAIL_BYTES;
 
-/** Writes blocks, one after the other, into one buffer. A block is valid until the next `begin`. */
+/** Writes blocks, one after the other, into the same memory: a block is valid until `clear`. */
 export class BlockWriter {
-  readonly #bytes: Buffer;
-  #end = HEAD_BYTES;
+  readonly #arena = new Arena();
   #records = 0;
+  /** Where the record ends that was put and not kept. */
+  #put = HEAD_BYTES;
 
-  constructor(capacity: number) {
-    this.#bytes = Buffer.alloc(capacity);
-    this.#bytes.set(MAGIC);
+  constructor() {
+    this.clear();
   }
 
-  begin(first: bigint): void {
-    this.#bytes.writeBigUInt64BE(first, 24);
-    this.#end = HEAD_BYTES;
+  get records(): number {
+    return this.#records;
+  }
+
+  /** Bytes of the records that were kept. */
+  get framesBytes(): number {
+    return this.#arena.end - HEAD_BYTES;
+  }
+
+  clear(): void {
+    this.#arena.clear();
+    this.#arena.end = HEAD_BYTES;
     this.#records = 0;
   }
 
-  /** @returns the record behind its leaf prefix, as it stands in the block */
-  add(core: string, coreBytes: number): Buffer {
-    const start = this.#end;
-    this.#bytes.writeUInt32BE(coreBytes, start);
-    this.#bytes[start + 4] = LEAF_PREFIX;
-    const written = this.#bytes.write(core, start + FRAME_BYTES, 'utf8');
-    if (written !== coreBytes) throw new RangeError('block overflow');
-    this.#end = start + FRAME_BYTES + coreBytes;
-    this.#records += 1;
-    return this.#bytes.subarray(start + 4, this.#end);
+  /** Writes a record behind those that were kept. @returns it behind its leaf prefix, as it stands in the block */
+  put(core: string): Buffer {
+    const bytes = this.#arena.reserve(FRAME_BYTES + mostBytes(core));
+    const start = this.#arena.end;
+    const written = bytes.write(core, start + FRAME_BYTES);
+    bytes.writeUInt32BE(written, start);
+    bytes[start + 4] = LEAF_PREFIX;
+    this.#put = start + FRAME_BYTES + written;
+    return bytes.subarray(start + 4, this.#put);
   }
 
-  finish(parts: readonly Buffer[], frontierDigest: Buffer): Buffer {
-    const bytes = this.#bytes;
-    const partsStart = this.#end;
-    for (const part of parts) this.#end += part.copy(bytes, this.#end);
-    const length = this.#end + TAIL_BYTES;
+  /** Keeps the record that was put last. */
+  keep(): void {
+    this.#arena.end = this.#put;
+    this.#records += 1;
+  }
+
+  finish(first: bigint, parts: readonly Buffer[], frontierDigest: Buffer): Buffer {
+    const partsBytes = parts.reduce((sum, { length }) => sum + length, 0);
+    const framesBytes = this.framesBytes;
+    const length = blockBytes(framesBytes, partsBytes);
+    const bytes = this.#arena.reserve(length - this.#arena.end);
+    bytes.set(MAGIC);
     bytes.writeUInt32BE(length, 8);
     bytes.writeUInt32BE(this.#records, 12);
-    bytes.writeUInt32BE(partsStart - HEAD_BYTES, 16);
-    bytes.writeUInt32BE(this.#end - partsStart, 20);
-    frontierDigest.copy(bytes, this.#end);
+    bytes.writeUInt32BE(framesBytes, 16);
+    bytes.writeUInt32BE(partsBytes, 20);
+    bytes.writeBigUInt64BE(first, 24);
+    let at = HEAD_BYTES + framesBytes;
+    for (const part of parts) at += part.copy(bytes, at);
+    frontierDigest.copy(bytes, at);
     bytes.writeUInt32BE(crc32(bytes.subarray(0, length - 4)), length - 4);
     return bytes.subarray(0, length);
   }

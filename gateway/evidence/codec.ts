@@ -10,31 +10,31 @@ export const SALT_BYTES = 16;
 /** In the order of their numbers on disk: new ones go to the end. */
 export const PART_CLASSES = ['meta', 'input', 'subject', 'device'] as const satisfies readonly PartClass[];
 
-/** Bytes of a part with the salt that keeps its commitment from being guessed. */
-export interface SaltedPart {
-  readonly salt: Buffer;
-  readonly bytes: Uint8Array;
-}
+/** A part behind the salt that keeps its commitment from being guessed. */
+export type SaltedPart = Uint8Array;
 
-export type SaltedParts = { readonly [K in PartClass]?: SaltedPart };
-
-export const commitmentOf = ({ salt, bytes }: SaltedPart): PartCommitment => ({
-  c: sha256Base64url(salt, bytes),
-  n: bytes.length,
+export const commitmentOf = (salted: SaltedPart): PartCommitment => ({
+  c: sha256Base64url(salted),
+  n: salted.length - SALT_BYTES,
 });
 
-/** The text of a leaf. What is hashed, stored and exported is this text and never a re-serialisation. */
-export function encodeCore(draft: RecordDraft, parts: SaltedParts): string {
-  let commitments = '';
-  for (const name of PART_CLASSES) {
-    const part = parts[name];
-    if (part === undefined) continue;
-    const { c, n } = commitmentOf(part);
-    commitments += `${commitments === '' ? '' : ','}"${name}":{"c":"${c}","n":${n}}`; // base64url: nothing to escape
-  }
-  // A record has a dozen members or two: `v` and `parts` are written beside it, which costs less than a copy of it.
-  const members = JSON.stringify(draft).slice(1, -1);
-  return commitments === '' ? `{"v":1,${members}}` : `{"v":1,${members},"parts":{${commitments}}}`;
+/**
+ * The text of a leaf. What is hashed, stored and exported is this text and never a re-serialisation.
+ * @param members what {@link membersOf} says of the draft
+ * @param commitments what {@link commitmentText} says of each part, with commas between
+ */
+export const coreText = (members: string, commitments: string): string =>
+  commitments === '' ? `{"v":1,${members}}` : `{"v":1,${members},"parts":{${commitments}}}`;
+
+/** The JSON of a record's members, without the braces: `v` and the commitments are written beside them. */
+export const membersOf = (draft: RecordDraft): string => JSON.stringify(draft).slice(1, -1);
+
+/** Most that the commitments of all classes add to a record. */
+export const MAX_COMMITMENTS_BYTES = 100 * PART_CLASSES.length;
+
+export function commitmentText(name: PartClass, salted: SaltedPart): string {
+  const { c, n } = commitmentOf(salted);
+  return `"${name}":{"c":"${c}","n":${n}}`; // base64url: nothing to escape
 }
 
 /**

@@ -1,29 +1,20 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { describe, Unavailable } from '../core/errors.ts';
-import { leafHashInPlace } from '../tlog/hash.ts';
 import type { Frontier } from '../tlog/frontier.ts';
-import { BlockWriter, blockBytes, frameBytes } from './block.ts';
+import { Batch } from './batch.ts';
 import { dayOf, type ClassKeys } from './class-keys.ts';
-import { PART_CLASSES, type SaltedParts } from './codec.ts';
-import { entryBytes, sealSection, SECTION_OVERHEAD, type NumberedPart } from './parts.ts';
+import { membersOf } from './codec.ts';
+import type { RecordParts } from './contract.ts';
+import { RandomPool } from './random-pool.ts';
 import { issueReceipt, type Receipt } from './receipt.ts';
 import type { PartClass, RecordDraft } from './record.ts';
 import type { RunningExchanges } from './running.ts';
 import type { SegmentFiles } from './segment-files.ts';
 
-const MAX_BATCH_RECORDS = 4096;
 const MAX_BATCH_BYTES = 4 << 20;
-
-/** A record that waits for the disk. */
-export interface PendingRecord {
-  readonly draft: RecordDraft;
-  readonly text: string;
-  readonly bytes: number;
-  readonly parts: SaltedParts;
-  readonly resolve: (receipt: Receipt) => void;
-  readonly reject: (cause: Error) => void;
-}
+/** One is written, one is filled; more only when the disk cannot keep up. */
+const SPARE_BATCHES = 2;
 
 export interface CommitOptions {
   readonly origin: string;
@@ -44,21 +35,18 @@ export interface CommitOptions {
   readonly failed: (cause: unknown) => void;
 }
 
-/** What one record takes up in a block at most. */
-export const footprint = ({ bytes, parts }: Pick<PendingRecord, 'bytes' | 'parts'>): number =>
-  PART_CLASSES.reduce((sum, name) => sum + entryBytes(parts[name]?.bytes.length ?? 0), frameBytes(bytes));
-
-const BLOCK_OVERHEAD = blockBytes(0, PART_CLASSES.length * SECTION_OVERHEAD);
-
 /**
  * Group commit. The next batch is what came in while the last one was being synced: it grows with the load by itself,
  * without a timer, and a record alone is written at once.
  */
 export class GroupCommit {
   readonly #options: CommitOptions;
-  readonly #writer: BlockWriter;
   readonly #maxBatchBytes: number;
-  #queue: PendingRecord[] = [];
+  readonly #random: RandomPool;
+  /** The last one is being filled. */
+  #queue: Batch[] = [];
+  readonly #spares: Batch[] = [];
+  #queuedRecords = 0;
   #queuedBytes = 0;
   #callers: (() => void)[] = [];
   #loop: Promise<void> | undefined;
@@ -69,19 +57,18 @@ export class GroupCommit {
   constructor(options: CommitOptions) {
     this.#options = options;
     // A batch fits into half a segment, whatever the head of that segment holds.
-    this.#maxBatchBytes = Math.min(MAX_BATCH_BYTES, (options.segmentBytes >> 1) - BLOCK_OVERHEAD);
-    this.#writer = new BlockWriter(this.#maxBatchBytes + BLOCK_OVERHEAD);
+    this.#maxBatchBytes = Math.min(MAX_BATCH_BYTES, options.segmentBytes >> 1);
+    this.#random = new RandomPool(options.random);
     this.#durableSize = options.frontier.size;
     this.#durableHashes = options.frontier.hashes();
   }
 
-  /** Largest record that can be taken. */
-  get maxRecordBytes(): number {
-    return this.#maxBatchBytes;
+  get queuedRecords(): number {
+    return this.#queuedRecords;
   }
 
-  get queued(): { readonly records: number; readonly bytes: number } {
-    return { records: this.#queue.length, bytes: this.#queuedBytes };
+  get queuedBytes(): number {
+    return this.#queuedBytes;
   }
 
   /** The tree as far as it is on disk: what may be signed. */
@@ -89,9 +76,23 @@ export class GroupCommit {
     return { size: this.#durableSize, hashes: this.#durableHashes };
   }
 
-  add(record: PendingRecord): void {
-    this.#queue.push(record);
-    this.#queuedBytes += footprint(record);
+  /** @throws RangeError larger than a record may be */
+  add(
+    draft: RecordDraft,
+    parts: RecordParts,
+    resolve: (receipt: Receipt) => void,
+    reject: (cause: Error) => void,
+  ): void {
+    const members = membersOf(draft);
+    let batch = this.#queue.at(-1);
+    if (batch?.hasRoomFor(members, parts) !== true) {
+      batch = this.#spares.pop() ?? new Batch(this.#maxBatchBytes, this.#random);
+      this.#queue.push(batch);
+    }
+    const before = batch.contentBytes;
+    batch.add(draft, members, parts, resolve, reject);
+    this.#queuedBytes += batch.contentBytes - before;
+    this.#queuedRecords += 1;
     this.#loop ??= this.#run();
   }
 
@@ -107,46 +108,40 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length > 0 || this.#callers.length > 0) {
+    while (this.#queuedRecords > 0 || this.#callers.length > 0) {
       for (const caller of this.#callers.splice(0)) setImmediate(caller);
       // Lets this turn of the event loop finish: everything that arrives in it, or that a caller adds, shares the sync.
       await new Promise(setImmediate);
+      if (this.#queuedRecords === 0) continue;
       const batch = this.#take();
-      if (batch.length === 0) continue;
       try {
         await this.#commit(batch);
       } catch (cause) {
         this.#fail(cause, batch);
       }
+      batch.clear();
+      if (this.#spares.length < SPARE_BATCHES) this.#spares.push(batch);
     }
     this.#loop = undefined;
   }
 
-  #take(): PendingRecord[] {
-    let bytes = 0;
-    let count = 0;
-    for (const record of this.#queue) {
-      bytes += footprint(record);
-      if (count > 0 && (bytes > this.#maxBatchBytes || count === MAX_BATCH_RECORDS)) {
-        bytes -= footprint(record);
-        break;
-      }
-      count += 1;
-    }
-    const batch = this.#queue.slice(0, count);
-    this.#queue = this.#queue.slice(count);
-    this.#queuedBytes -= bytes;
+  /** @throws Error nothing is queued */
+  #take(): Batch {
+    const batch = this.#queue.shift();
+    if (batch === undefined) throw new Error('no batch is queued');
+    this.#queuedRecords -= batch.waiting.length;
+    this.#queuedBytes -= batch.contentBytes;
     return batch;
   }
 
   /** Writes one batch. Its records exist when the write returns, and not a moment before. */
-  async #commit(batch: readonly PendingRecord[]): Promise<void> {
+  async #commit(batch: Batch): Promise<void> {
     if (this.#dead) throw new Error('the log has failed before');
     const { frontier, segments, clock, settled, running, origin } = this.#options;
     const startedAt = clock.monotonic();
-    const seal = await this.#sealer(batch);
-    const needed = batch.reduce((sum, record) => sum + footprint(record), BLOCK_OVERHEAD);
-    if (!segments.fits(needed)) {
+    const day = dayOf(clock.now());
+    const keys = await this.#keysFor(batch, day);
+    if (!segments.fits(batch.bytes)) {
       await segments.spare();
       if (!segments.canRoll) throw new NoRoom(segments.shortage ?? 'no spare segment');
       // A restart trusts the stored hashes of all segments before the last: a power failure must not leave those of an
@@ -154,50 +149,32 @@ export class GroupCommit {
       await this.#options.syncSettled();
       await segments.roll({ origin, frontier, running: running.list() });
     }
-    // From here on the frontier is ahead of the disk: an error leaves a log that must not go on.
     const first = frontier.size;
-    this.#writer.begin(first);
-    const leaves = batch.map(({ text, bytes }) => {
-      const leaf = leafHashInPlace(this.#writer.add(text, bytes));
-      frontier.append(leaf, settled);
-      return leaf;
-    });
-    const block = this.#writer.finish(seal(first), frontier.digest());
+    // From here on the frontier is ahead of the disk: an error leaves a log that must not go on.
+    const block = batch.finish({ origin, day }, keys, frontier, settled);
     await segments.write(block);
     // Durable.
     this.#durableSize = frontier.size;
     this.#durableHashes = frontier.hashes();
-    for (const { draft } of batch) running.note(draft);
-    for (const [i, { resolve }] of batch.entries()) {
-      const leaf = leaves[i];
-      if (leaf !== undefined) resolve(issueReceipt(origin, first + BigInt(i), leaf));
+    let index = first;
+    for (const { draft, leaf, resolve } of batch.waiting) {
+      running.note(draft);
+      resolve(issueReceipt(origin, index, leaf));
+      index += 1n;
     }
     this.#options.committed({
-      records: batch.length,
+      records: batch.waiting.length,
       bytes: block.length,
       elapsedMs: clock.monotonic() - startedAt,
     });
   }
 
-  /** Fetches the keys that the batch needs; what it returns only computes. */
-  async #sealer(batch: readonly PendingRecord[]): Promise<(first: bigint) => Buffer[]> {
-    const { keys, clock, origin, random } = this.#options;
-    const day = dayOf(clock.now());
-    const sections: { partClass: PartClass; entries: NumberedPart[]; key: KeyObject }[] = [];
-    for (const partClass of PART_CLASSES) {
-      const entries: NumberedPart[] = [];
-      for (let record = 0; record < batch.length; record += 1) {
-        const part = batch[record]?.parts[partClass];
-        if (part !== undefined) entries.push({ record, part });
-      }
-      if (entries.length === 0) continue;
-      const key = keys.cached(partClass, day) ?? (await this.#loadKey(partClass, day));
-      sections.push({ partClass, entries, key });
-    }
-    return (first) =>
-      sections.flatMap(({ partClass, entries, key }) =>
-        sealSection({ origin, first, partClass, day }, entries, key, random(12)),
-      );
+  /** The keys that the batch will be sealed with: after this all is computed. */
+  async #keysFor(batch: Batch, day: string): Promise<ReadonlyMap<PartClass, KeyObject>> {
+    const keys = new Map<PartClass, KeyObject>();
+    for (const partClass of batch.partClasses)
+      keys.set(partClass, this.#options.keys.cached(partClass, day) ?? (await this.#loadKey(partClass, day)));
+    return keys;
   }
 
   async #loadKey(partClass: PartClass, day: string): Promise<KeyObject> {
@@ -209,11 +186,12 @@ export class GroupCommit {
     }
   }
 
-  #fail(cause: unknown, batch: readonly PendingRecord[]): void {
+  #fail(cause: unknown, batch: Batch): void {
     const final = !(cause instanceof NoRoom);
-    const lost = final ? [...batch, ...this.#queue] : batch;
+    const lost = final ? [batch, ...this.#queue] : [batch];
     if (final) {
       this.#queue = [];
+      this.#queuedRecords = 0;
       this.#queuedBytes = 0;
     }
     if (final && !this.#dead) {
@@ -222,7 +200,7 @@ export class GroupCommit {
       this.#options.failed(cause);
     }
     const refusal = new Unavailable('evidence.unavailable', describe(cause), { cause });
-    for (const { reject } of lost) reject(refusal);
+    for (const { waiting } of lost) for (const { reject } of waiting) reject(refusal);
   }
 }
 

@@ -5,8 +5,8 @@ import type { Receipt } from './receipt.ts';
 import type { PartClass, RecordDraft } from './record.ts';
 import type { Storage } from './storage.ts';
 
-/** Bytes of a record that may be personal: sealed apart, bound to the leaf by a salted commitment. */
-export type RecordParts = { readonly [K in PartClass]?: Uint8Array };
+/** Bytes of a record that may be personal: sealed apart, bound to the leaf by a salted commitment. A text is its UTF-8. */
+export type RecordParts = { readonly [K in PartClass]?: Uint8Array | string };
 
 export type Health = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 

@@ -7,7 +7,8 @@ import { Frontier } from '../tlog/frontier.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { BlockWriter, coreOf, findBlock, forEachFrame, readBlock } from './block.ts';
 import { decodeCore } from './codec.ts';
-import { openSection, readSections, sealSection } from './parts.ts';
+import { openSection, PlainSection, readSections } from './parts.ts';
+import { RandomPool } from './random-pool.ts';
 import { RunningExchanges } from './running.ts';
 import { draft } from '../../conformance/builders/log.ts';
 import { formatSegmentHead, readSegmentHead } from './segment.ts';
@@ -15,10 +16,13 @@ import { formatSegmentHead, readSegmentHead } from './segment.ts';
 const malformed = { name: 'MalformedBytes' };
 
 function blockOf(cores: readonly string[], parts: readonly Buffer[] = [], first = 7n): Buffer {
-  const writer = new BlockWriter(1 << 16);
-  writer.begin(first);
-  for (const core of cores) writer.add(core, Buffer.byteLength(core));
-  return Buffer.from(writer.finish(parts, Buffer.alloc(32, 9)));
+  const writer = new BlockWriter();
+  for (const core of cores) {
+    writer.put('a record that is not kept');
+    writer.put(core);
+    writer.keep();
+  }
+  return Buffer.from(writer.finish(first, parts, Buffer.alloc(32, 9)));
 }
 
 const coresOf = (block: ReturnType<typeof readBlock>): string[] => {
@@ -94,17 +98,23 @@ void t.test('frames that do not fill their block are refused even under a good c
 void t.test('sealed parts open at their own place, with their own key, whole', async (t) => {
   const key = randomBytes(32);
   const place = { origin: originOf(CONSUMER), first: 7n, partClass: 'meta', day: '2026-11-22' } as const;
-  const entries = [0, 3].map((record) => ({
-    record,
-    part: { salt: randomBytes(16), bytes: utf8(`part ${record}`) },
-  }));
-  const sealed = Buffer.concat(sealSection(place, entries, createSecretKey(key), randomBytes(12)));
+  const plain = new PlainSection('meta');
+  const salts = new RandomPool(randomBytes);
+  for (const record of [0, 3]) {
+    plain.put(record, salts, 'not kept');
+    plain.put(record, salts, record === 0 ? utf8('part 0') : 'part 3');
+    plain.keep();
+  }
+  const sealed = Buffer.concat(plain.seal(place, createSecretKey(key), randomBytes(12)));
   const [section, ...more] = readSections(Buffer.concat([sealed, sealed]));
   t.equal(more.length, 1);
   t.match(section, { partClass: 'meta', day: '2026-11-22' });
   const bytes = section?.sealed ?? Buffer.alloc(0);
   t.same(
-    openSection(place, bytes, key).map(({ record, part }) => [record, Buffer.from(part.bytes).toString()]),
+    openSection(place, bytes, key).map(({ record, salted }) => [
+      record,
+      Buffer.from(salted.subarray(16)).toString(),
+    ]),
     [
       [0, 'part 0'],
       [3, 'part 3'],

@@ -2,23 +2,26 @@
 // destroying one small key destroys a day of one class and leaves the tree whole.
 //
 //   class 1 · day 10 (ASCII) · length 4 · nonce 12 · ciphertext · tag 16
-//   plaintext: record number in the block 4 · salt 16 · length 4 · bytes, repeated
+//   plaintext: record number in the block 4 · length 4 · salt 16 and the part's bytes, repeated: a commitment is the hash of
+//   what stands there in one piece
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { MalformedBytes } from '../core/errors.ts';
+import { Arena, mostBytes, writeInto } from './arena.ts';
 import { PART_CLASSES, SALT_BYTES, type SaltedPart } from './codec.ts';
+import type { RandomPool } from './random-pool.ts';
 import type { PartClass } from './record.ts';
 
 const CIPHER = 'aes-256-gcm';
-const NONCE_BYTES = 12;
+export const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const DAY_BYTES = 10;
 const SECTION_HEAD = 1 + DAY_BYTES + 4;
-const ENTRY_HEAD = 4 + SALT_BYTES + 4;
+const ENTRY_HEAD = 4 + 4;
 
 export const PART_KEY_BYTES = 32;
 /** What a section adds to its entries. */
 export const SECTION_OVERHEAD = SECTION_HEAD + NONCE_BYTES + TAG_BYTES;
-export const entryBytes = (partBytes: number): number => ENTRY_HEAD + partBytes;
+export const entryBytes = (partBytes: number): number => ENTRY_HEAD + SALT_BYTES + partBytes;
 
 /** What a section is bound to: it opens at its own place only. */
 export interface SectionPlace {
@@ -32,40 +35,71 @@ export interface SectionPlace {
 /** A part and the number of its record in the block. */
 export interface NumberedPart {
   readonly record: number;
-  readonly part: SaltedPart;
+  readonly salted: SaltedPart;
 }
 
-/**
- * @param key an object, made once: given bytes, the runtime finds out by two exceptions that they are none, which costs more
- * than the cipher does
- * @param nonce 12 random bytes, never a counter: a torn block was on disk under its index too, and the block that
- * takes its place has the same index and another content
- * @returns the section in pieces, one behind the other
- */
-export function sealSection(
-  place: SectionPlace,
-  entries: readonly NumberedPart[],
-  key: KeyObject,
-  nonce: Buffer,
-): Buffer[] {
-  const plainBytes = entries.reduce((sum, { part }) => sum + entryBytes(part.bytes.length), 0);
-  const plain = Buffer.allocUnsafe(plainBytes);
-  let at = 0;
-  for (const { record, part } of entries) {
-    at = plain.writeUInt32BE(record, at);
-    at += part.salt.copy(plain, at);
-    at = plain.writeUInt32BE(part.bytes.length, at);
-    plain.set(part.bytes, at);
-    at += part.bytes.length;
+/** Parts of one class that wait to be sealed together, as they will stand in their section. */
+export class PlainSection {
+  readonly partClass: PartClass;
+  readonly #arena = new Arena();
+  /** Where the part ends that was put and not kept. */
+  #put = 0;
+
+  constructor(partClass: PartClass) {
+    this.partClass = partClass;
   }
-  const cipher = createCipheriv(CIPHER, key, nonce).setAAD(associated(place));
-  const sealed = cipher.update(plain);
-  cipher.final();
-  const head = Buffer.alloc(SECTION_HEAD);
-  head.writeUInt8(PART_CLASSES.indexOf(place.partClass) + 1);
-  head.write(place.day, 1, 'latin1');
-  head.writeUInt32BE(NONCE_BYTES + sealed.length + TAG_BYTES, 1 + DAY_BYTES);
-  return [head, nonce, sealed, cipher.getAuthTag()];
+
+  /** Bytes of the entries that were kept. */
+  get bytes(): number {
+    return this.#arena.end;
+  }
+
+  clear(): void {
+    this.#arena.clear();
+    this.#put = 0;
+  }
+
+  /** Writes a part behind those that were kept. @returns it behind its salt, as it stands in the section */
+  put(record: number, salts: RandomPool, part: string | Uint8Array): SaltedPart {
+    const bytes = this.#arena.reserve(entryBytes(mostBytes(part)));
+    const start = this.#arena.end;
+    const salted = start + ENTRY_HEAD;
+    salts.fill(bytes, salted, SALT_BYTES);
+    const written = writeInto(bytes, salted + SALT_BYTES, part);
+    bytes.writeUInt32BE(record, start);
+    bytes.writeUInt32BE(SALT_BYTES + written, start + 4);
+    this.#put = salted + SALT_BYTES + written;
+    return bytes.subarray(salted, this.#put);
+  }
+
+  /** Length of the entry that was put last. */
+  get putBytes(): number {
+    return this.#put - this.#arena.end;
+  }
+
+  /** Keeps the part that was put last. */
+  keep(): void {
+    this.#arena.end = this.#put;
+  }
+
+  /**
+   * @param key an object, made once: given bytes, the runtime finds out by two exceptions that they are none, which costs more
+   * than the cipher does
+   * @param nonce 12 random bytes, never a counter: a torn block was on disk under its index too, and the block that
+   * takes its place has the same index and another content
+   * @returns the section in pieces, one behind the other
+   */
+  seal(place: Omit<SectionPlace, 'partClass'>, key: KeyObject, nonce: Buffer): Buffer[] {
+    const { partClass } = this;
+    const cipher = createCipheriv(CIPHER, key, nonce).setAAD(associated({ ...place, partClass }));
+    const sealed = cipher.update(this.#arena.bytes.subarray(0, this.#arena.end));
+    cipher.final();
+    const head = Buffer.alloc(SECTION_HEAD);
+    head.writeUInt8(PART_CLASSES.indexOf(partClass) + 1);
+    head.write(place.day, 1, 'latin1');
+    head.writeUInt32BE(NONCE_BYTES + sealed.length + TAG_BYTES, 1 + DAY_BYTES);
+    return [head, nonce, sealed, cipher.getAuthTag()];
+  }
 }
 
 export interface Section {
@@ -98,11 +132,10 @@ export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): N
   for (let at = 0; at < plain.length;) {
     if (at + ENTRY_HEAD > plain.length) throw new MalformedBytes('part is cut off');
     const record = plain.readUInt32BE(at);
-    const salt = plain.subarray(at + 4, at + 4 + SALT_BYTES);
     const start = at + ENTRY_HEAD;
-    const end = start + plain.readUInt32BE(start - 4);
-    if (end > plain.length) throw new MalformedBytes('part is cut off');
-    entries.push({ record, part: { salt, bytes: plain.subarray(start, end) } });
+    const end = start + plain.readUInt32BE(at + 4);
+    if (end > plain.length || end < start + SALT_BYTES) throw new MalformedBytes('part is cut off');
+    entries.push({ record, salted: plain.subarray(start, end) });
     at = end;
   }
   return entries;

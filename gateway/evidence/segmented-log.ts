@@ -3,15 +3,7 @@ import { makeConsistencyProof, makeInclusionProof } from '../tlog/proof.ts';
 import type { NoteSigner } from '../tlog/note.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { ClassKeys } from './class-keys.ts';
-import {
-  encodeCore,
-  MAX_CORE_BYTES,
-  MAX_PART_BYTES,
-  PART_CLASSES,
-  SALT_BYTES,
-  type SaltedPart,
-} from './codec.ts';
-import { footprint, GroupCommit } from './commit.ts';
+import { GroupCommit } from './commit.ts';
 import type {
   EvidenceLog,
   Health,
@@ -24,7 +16,7 @@ import type {
 import { Peers } from './peers.ts';
 import type { Receipt } from './receipt.ts';
 import { recentExchanges } from './recent.ts';
-import type { PartClass, RecordDraft } from './record.ts';
+import type { RecordDraft } from './record.ts';
 import type { Recovered } from './recover.ts';
 import { SegmentFiles } from './segment-files.ts';
 import type { Storage } from './storage.ts';
@@ -56,7 +48,6 @@ export class SegmentedLog implements EvidenceLog {
   readonly #checkpointer: Checkpointer;
   readonly #peers: Peers;
   readonly #maxQueued: number;
-  #salts: Buffer = Buffer.alloc(0);
   #failure: string | undefined;
   #closing = false;
 
@@ -158,41 +149,17 @@ export class SegmentedLog implements EvidenceLog {
     if (final !== undefined) return final;
     const shortage = this.#shortageReason;
     if (shortage !== undefined && !this.#found.recovered.running.covers(draft)) return shortage;
-    const { records, bytes } = this.#commit.queued;
+    const { queuedRecords, queuedBytes } = this.#commit;
     // A slow disk pushes back here: better to refuse an exchange than to carry it with its record still in memory.
-    if (records >= this.#maxQueued || bytes >= MAX_QUEUED_BYTES)
-      return `${records} records wait for the disk`;
+    if (queuedRecords >= this.#maxQueued || queuedBytes >= MAX_QUEUED_BYTES)
+      return `${queuedRecords} records wait for the disk`;
     return undefined;
   }
 
-  #enqueue(draft: RecordDraft, given: RecordParts = {}): Promise<Receipt> {
-    const parts: { [K in PartClass]?: SaltedPart } = {};
-    let largestPart = 0;
-    for (const name of PART_CLASSES) {
-      const part = given[name];
-      if (part === undefined) continue;
-      parts[name] = { salt: this.#salt(), bytes: part };
-      largestPart = Math.max(largestPart, part.length);
-    }
-    const text = encodeCore(draft, parts);
-    const bytes = Buffer.byteLength(text);
-    if (bytes > MAX_CORE_BYTES || largestPart > MAX_PART_BYTES) {
-      return Promise.reject(new RangeError(`record of ${bytes} bytes with a part of ${largestPart}`));
-    }
-    if (footprint({ bytes, parts }) > this.#commit.maxRecordBytes) {
-      return Promise.reject(new RangeError(`record of ${bytes} bytes is too large for these segments`));
-    }
+  #enqueue(draft: RecordDraft, parts: RecordParts = {}): Promise<Receipt> {
     return new Promise((resolve, reject) => {
-      this.#commit.add({ draft, text, bytes, parts, resolve, reject });
+      this.#commit.add(draft, parts, resolve, reject);
     });
-  }
-
-  /** Sixteen fresh bytes; drawn in bulk, because a draw costs as much as a hash. */
-  #salt(): Buffer {
-    if (this.#salts.length === 0) this.#salts = this.#options.random(256 * SALT_BYTES);
-    const salt = this.#salts.subarray(0, SALT_BYTES);
-    this.#salts = this.#salts.subarray(SALT_BYTES);
-    return salt;
   }
 
   checkpoint(): string {
