@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { parseBatchSignature } from '../gateway/message/batch.ts';
+import { BatchSignature } from '../gateway/message/batch.ts';
 import { LogTail } from './harness/log-tail.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 import { startSandbox } from './harness/sandbox.ts';
@@ -61,10 +61,10 @@ await t.test('messages that wait at the same time share one, at both gateways', 
     [provider.log, 'res.final', answered],
   ] as const) {
     const own = await signaturesOf(log, kind);
-    const { size, rootSignature } = parseBatchSignature(own.get(id) ?? Buffer.alloc(0));
+    const { size, rootSignature } = new BatchSignature(own.get(id) ?? Buffer.alloc(0));
     const batch = [...own.values()]
       .filter((signature) => !isPlain(signature))
-      .map((signature) => parseBatchSignature(signature))
+      .map((signature) => new BatchSignature(signature))
       .filter((other) => other.rootSignature.equals(rootSignature));
     t.same(
       batch.map(({ index }) => index).toSorted((a, b) => a - b),

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { sha256 } from '../../gateway/core/bytes.ts';
 import { signBase } from '../../gateway/httpsig/algorithm.ts';
-import { BatchTree, parseBatchSignature } from '../../gateway/message/batch.ts';
+import { BatchTree, BatchSignature } from '../../gateway/message/batch.ts';
 
 /** A batch signature as a gateway would make it, but for what is asked to be different. */
 export interface BatchArgs {
@@ -34,10 +34,10 @@ export function forgedBatch(args: BatchArgs, base: string, key: KeyObject): Uint
   const alone = signBase('ed25519', key, base);
   if (args.only !== undefined) return args.only === 'root' ? signed(tree) : alone;
 
-  const own = parseBatchSignature(tree.signatureOf(index, signed(tree)));
+  const own = new BatchSignature(tree.signatureOf(index, signed(tree)));
   const paths = {
-    'of another tree': parseBatchSignature(other.signatureOf(index, alone)).path,
-    'of another message': parseBatchSignature(tree.signatureOf((index + 1) % size, alone)).path,
+    'of another tree': new BatchSignature(other.signatureOf(index, alone)).path,
+    'of another message': new BatchSignature(tree.signatureOf((index + 1) % size, alone)).path,
     reversed: own.path.toReversed(),
     short: own.path.slice(1),
     long: [...own.path, EXTRA],

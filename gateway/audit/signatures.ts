@@ -1,10 +1,11 @@
 // The deep pass: each message signature again, from the text that was signed and the registered key.
 import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
-import { BATCH_ALG, parseBatchSignature, rootOf, rootText } from '../message/batch.ts';
+import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
 import { DIGEST, TAG } from '../message/profile.ts';
+import { hashBytes } from '../tlog/hash.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
 
@@ -120,8 +121,8 @@ export interface SharedSignature {
 /** Undefined for a message with a signature of its own. To be asked for messages that were verified. */
 export function sharedSignatureOf({ sig = '' }: ExchangeRecord, base: string): SharedSignature | undefined {
   if (algOf(base) !== BATCH_ALG) return undefined;
-  const batch = parseBatchSignature(Buffer.from(sig, 'base64'));
-  const root = rootOf(base, batch);
+  const batch = new BatchSignature(Buffer.from(sig, 'base64'));
+  const root = hashBytes(batch.rootOf(base));
   return {
     index: batch.index,
     size: batch.size,

@@ -4,6 +4,7 @@ import { formatComponent, type Component } from './component.ts';
 import { queryParam } from './query-param.ts';
 import { formatParams, parseSignatureInput, type SignatureParams } from './signature-input.ts';
 import { dictionaryMember } from './structured.ts';
+import { readUsualMember } from './usual-input.ts';
 import type { MessageView, RequestView } from './view.ts';
 
 /** derived-component-value and field-content of §2.5: printable ASCII; a tab only inside fields. Never a line end. */
@@ -16,6 +17,8 @@ interface Line {
   /** What stands before the value, the end of the line before included. */
   readonly opening: string;
   readonly refused: RegExp;
+  /** The last value that was looked through: most are the same in message after message. */
+  seen: string;
 }
 
 /**
@@ -39,41 +42,34 @@ export class Coverage {
         component: { ...component },
         opening: `${identifiers.size === 1 ? '' : '\n'}${identifier}: `,
         refused: component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE,
+        seen: '',
       };
     });
     this.list = `(${[...identifiers].join(' ')})`;
-    this.#closing = `${identifiers.size === 0 ? '' : '\n'}"@signature-params": `;
+    this.#closing = `${identifiers.size === 0 ? '' : '\n'}"@signature-params": ${this.list}`;
   }
 
   /**
    * The signature base (RFC 9421 §2.5): one line a component, LF between, none at the end, ASCII only.
-   * @param signatureParams text of a `Signature-Input` member value, which must list these very components
+   * @param params what stands behind {@link list} in the member value of `Signature-Input`
    * @throws MalformedBytes for a component that is not in the message
    */
-  base(view: MessageView, signatureParams: string): string {
+  base(view: MessageView, params: string): string {
     let base = '';
-    for (const { component, opening, refused } of this.#lines) {
+    for (const line of this.#lines) {
+      const { component, opening } = line;
       const value = componentValue(view, component);
-      // A line end in a value would forge the lines after it.
-      if (refused.test(value))
-        throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
+      if (value !== line.seen) {
+        // A line end in a value would forge the lines after it.
+        if (line.refused.test(value))
+          throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
+        line.seen = value;
+      }
       base += opening + value;
     }
-    this.#requireListed(signatureParams);
-    return base + this.#closing + signatureParams;
-  }
-
-  /** The lines and the list are one statement: a text that lists other components would be signed as if it were covered. */
-  #requireListed(signatureParams: string): void {
-    const { list } = this;
-    const behind = signatureParams.slice(list.length);
-    const listed =
-      signatureParams.startsWith(list) && (behind === '' || behind.charCodeAt(0) === 0x3b); /* ; */
-    if (!listed || NOT_DERIVED_VALUE.test(behind)) {
-      throw new MalformedBytes(
-        `signature parameters ${quoted(signatureParams)} do not list ${quoted(list, 400)}`,
-      );
-    }
+    if ((params !== '' && params.charCodeAt(0) !== 0x3b) /* ; */ || NOT_DERIVED_VALUE.test(params))
+      throw new MalformedBytes(`signature parameters ${quoted(params)}`);
+    return base + this.#closing + params;
   }
 }
 
@@ -88,7 +84,11 @@ export function signatureBase(
   params: string | SignatureParams,
 ): string {
   const coverage = new Coverage(components);
-  return coverage.base(view, typeof params === 'string' ? params : coverage.list + formatParams(params));
+  if (typeof params !== 'string') return coverage.base(view, formatParams(params));
+  // The lines and the list are one statement: a text that lists other components would be signed as if it were covered.
+  if (!params.startsWith(coverage.list))
+    throw new MalformedBytes(`${quoted(params)} does not list ${quoted(coverage.list, 400)}`);
+  return coverage.base(view, params.slice(coverage.list.length));
 }
 
 function componentValue(view: MessageView, component: Component): string {
@@ -144,6 +144,8 @@ function statusText(status: number): string {
 
 /** What a response covers of the request's signature: hot, so the text is cut out instead of parsed and written again. */
 function signatureInputMember(text: string, label: string): string {
+  const usual = readUsualMember(text, label);
+  if (usual !== undefined) return usual;
   const input = parseSignatureInput(text).get(label);
   if (input === undefined) throw new MalformedBytes(`no signature-input member ${quoted(label)}`);
   return input.raw;

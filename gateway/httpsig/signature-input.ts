@@ -125,6 +125,12 @@ const MAX_LISTS = 8;
  */
 const lists: (readonly [text: string, components: readonly Component[]])[] = [];
 
+/** Where the list ends that begins at this place, if it was read lately; 0 says nothing. */
+export function endOfRecentList(text: string, at: number): number {
+  for (const [list] of lists) if (text.slice(at, at + list.length) === list) return at + list.length;
+  return 0;
+}
+
 /**
  * Reads a list of component identifiers as it stands in a member value: `("@method" "content-digest";tr)`.
  * @throws MalformedBytes
@@ -180,7 +186,8 @@ function valueAfter(scanner: Scanner): string {
   return scanner.string();
 }
 
-function scanParams(scanner: Scanner): SignatureParams {
+/** Reads parameters as they stand behind a list. @throws MalformedBytes */
+export function scanParams(scanner: Scanner): SignatureParams {
   const params: { -readonly [K in keyof SignatureParams]: SignatureParams[K] } = {};
   // In our own order first: no name is cut out and looked at. Whatever stands otherwise is left for below.
   if (scanner.skip(';created=')) params.created = scanner.natural();

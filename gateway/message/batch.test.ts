@@ -5,10 +5,10 @@ import { base64, utf8 } from '../core/bytes.ts';
 import { signBase, verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
-import { leafHashOfText, nodeHash } from '../tlog/hash.ts';
+import { hashBytes, leafHashOfText, nodeHash } from '../tlog/hash.ts';
 import { noteSigner } from '../tlog/note.ts';
 import { verifyInclusion } from '../tlog/proof.ts';
-import { BATCH_ALG, BatchTree, MAX_BATCH, parseBatchSignature, rootOf, rootText } from './batch.ts';
+import { BATCH_ALG, BatchSignature, BatchTree, MAX_BATCH, rootText } from './batch.ts';
 import { isMessageSigned, VerifiedBatches, type MessageKey } from './message-signature.ts';
 import { SigningQueue, type Pace, type SignedText } from './signing-queue.ts';
 
@@ -90,7 +90,7 @@ void t.test('any messages in any order make the tree of RFC 6962', async () => {
       for (const { base } of signed) tree.append(leafHashOfText(base));
       const shared = new VerifiedBatches();
       return signed.every((one, n) => {
-        const { size, index, path } = parseBatchSignature(bytesOf(one));
+        const { size, index, path } = new BatchSignature(bytesOf(one));
         verifyInclusion(leafHashOfText(one.base), BigInt(index), BigInt(size), path, tree.root());
         return size === texts.length && index === n && isGood(one.base, bytesOf(one), shared);
       });
@@ -129,8 +129,8 @@ void t.test('what is no batch signature is refused', async (t) => {
   const place = (size: number, index: number, rest = good.subarray(4)): Buffer =>
     Buffer.concat([Buffer.of(size >> 8, size & 255, index >> 8, index & 255), rest]);
   const root = good.subarray(-64);
-  const own = parseBatchSignature(good);
-  const foreign = parseBatchSignature(bytesOf(stranger));
+  const own = new BatchSignature(good);
+  const foreign = new BatchSignature(bytesOf(stranger));
   const withPath = (path: readonly Uint8Array[]): Buffer => place(5, 0, Buffer.concat([...path, root]));
   const plain = signBase('ed25519', privateKey, first.base);
   const rows: readonly [string, Uint8Array][] = [
@@ -173,8 +173,8 @@ void t.test('signatures of one kind cannot be taken for another kind', async (t)
   const signed = await signAll(numbered(4));
   const [first] = signed;
   if (first === undefined) throw new Error('unreachable');
-  const batch = parseBatchSignature(bytesOf(first));
-  const root = rootOf(first.base, batch);
+  const batch = new BatchSignature(bytesOf(first));
+  const root = hashBytes(batch.rootOf(first.base));
   const text = rootText(4, root);
   const verifyPlain = (base: string, signature: Uint8Array): boolean =>
     isMessageSigned(base, undefined, key, signature, new VerifiedBatches());
@@ -288,7 +288,7 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
   );
 
   const many = await signAll(numbered(MAX_BATCH + 1), queue);
-  t.equal(parseBatchSignature(bytesOf(many[0] as SignedText)).size, MAX_BATCH);
+  t.equal(new BatchSignature(bytesOf(many[0] as SignedText)).size, MAX_BATCH);
   t.notMatch(many.at(-1)?.base, /alg/, 'a batch has an upper bound');
   t.same(served, [1, 2, 1, MAX_BATCH, 1], 'and says what each signature serves');
   t.ok(isGood(many[700]?.base ?? '', bytesOf(many[700] as SignedText)));
@@ -308,7 +308,7 @@ void t.test('a batch closes with what is there, and what comes later is in the n
   const signEach = (texts: readonly string[], pace: Pace): Promise<SignedText>[] =>
     texts.map((text) => queue.sign((alg) => textOf(text, alg), pace));
   const sizesOf = async (signed: Promise<SignedText>[]): Promise<number[]> =>
-    (await Promise.all(signed)).map((one) => parseBatchSignature(bytesOf(one)).size);
+    (await Promise.all(signed)).map((one) => new BatchSignature(bytesOf(one)).size);
 
   const early = signEach(['/1', '/2'], 'record');
   t.match(asked, { soon: { length: 0 }, record: { length: 1 } }, 'asked for once a batch');

@@ -1,7 +1,7 @@
 // Batch signatures: one signature for many messages, each of which stays provable alone. docs/protocol.md has the layout.
 import { base64, view } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
-import { HASH_BYTES, leafHashOfText, nodeHash } from '../tlog/hash.ts';
+import { HASH_BYTES, hashBytes, leafTextOf, nodeTextOf, nodeTextWith, type HashText } from '../tlog/hash.ts';
 
 /**
  * `alg` of a message that was signed in a batch. It is part of the signed text, so neither form can be turned into the
@@ -11,16 +11,6 @@ export const BATCH_ALG = 'troad-batch';
 
 /** Messages of one batch: ten hashes of path, a third of a kilobyte. Bounds what a verifier hashes for one message, too. */
 export const MAX_BATCH = 1024;
-
-/** Place in the tree of one message, and what proves it: the value of a batch signature, taken apart. */
-export interface BatchSignature {
-  readonly size: number;
-  readonly index: number;
-  /** Sibling hashes from the leaf up (RFC 6962 §2.1.1). */
-  readonly path: readonly Buffer[];
-  /** By the message key, over {@link rootText}. */
-  readonly rootSignature: Buffer;
-}
 
 /** size (16 bits), index (16), both big-endian; then the path, then the signature. */
 const HEAD_BYTES = 4;
@@ -34,77 +24,105 @@ export const rootText = (size: number, root: Uint8Array): string =>
 
 /** The tree over a batch, level by level: a last node without a sibling goes up as it is, which is RFC 6962's tree. */
 export class BatchTree {
-  readonly #levels: (readonly Buffer[])[];
+  readonly #levels: (readonly HashText[])[];
+  readonly #root: HashText;
   readonly size: number;
 
   /** @throws RangeError for fewer than two messages, which is no batch, or too many */
   constructor(bases: readonly string[]) {
     this.size = bases.length;
     if (this.size < 2 || this.size > MAX_BATCH) throw new RangeError(`a batch of ${this.size}`);
-    let level = bases.map(leafHashOfText);
+    let level = bases.map(leafTextOf);
     this.#levels = [level];
     while (level.length > 1) {
-      const above: Buffer[] = [];
-      for (const [i, left] of level.entries()) {
-        const right = level[i + 1];
-        if (i % 2 === 0) above.push(right === undefined ? left : nodeHash(left, right));
+      const above: HashText[] = [];
+      for (let left = 0; left < level.length; left += 2) {
+        const [one, right] = [level[left] as HashText, level[left + 1]]; // left is below the length
+        above.push(right === undefined ? one : nodeTextOf(one, right));
       }
       this.#levels.push((level = above));
     }
+    this.#root = level[0] as HashText; // the last level has one node
   }
 
   /** What has to be signed. */
   get text(): string {
-    return rootText(this.size, this.#levels.at(-1)?.[0] as Buffer); // the last level has one node
+    return rootText(this.size, hashBytes(this.#root));
   }
 
   /** The signature of one message, out of that of the root. */
   signatureOf(index: number, rootSignature: Uint8Array): Buffer {
-    const head = Buffer.alloc(HEAD_BYTES);
-    head.writeUInt16BE(this.size, 0);
-    head.writeUInt16BE(index, 2);
-    const parts: Uint8Array[] = [head];
+    const bytes = Buffer.allocUnsafe(HEAD_BYTES + this.#levels.length * HASH_BYTES + rootSignature.length);
+    bytes.writeUInt16BE(this.size, 0);
+    bytes.writeUInt16BE(index, 2);
+    let end = HEAD_BYTES;
     let at = index;
     for (const level of this.#levels) {
       const sibling = level[at ^ 1];
-      if (sibling !== undefined) parts.push(sibling);
+      if (sibling !== undefined) end += bytes.write(sibling, end, 'latin1');
       at >>= 1;
     }
-    return Buffer.concat([...parts, rootSignature]);
+    bytes.set(rootSignature, end);
+    return bytes.subarray(0, end + rootSignature.length);
   }
 }
 
-/**
- * Takes a signature apart. Size and index say how long the path is, the key says how long the signature is: nothing is
- * left for a second spelling.
- * @throws MalformedBytes
- */
-export function parseBatchSignature(signature: Uint8Array): BatchSignature {
-  const bytes = view(signature);
-  if (bytes.length < HEAD_BYTES) throw new MalformedBytes(`batch signature of ${bytes.length} bytes`);
-  const size = bytes.readUInt16BE(0);
-  const index = bytes.readUInt16BE(2);
-  if (size < 2 || size > MAX_BATCH || index >= size)
-    throw new MalformedBytes(`message ${index} of a batch of ${size}`);
-  const path: Buffer[] = [];
-  let at = HEAD_BYTES;
-  for (let [own, last] = [index, size - 1]; last > 0; [own, last] = [own >> 1, last >> 1]) {
-    if (own === last && own % 2 === 0) continue;
-    path.push(bytes.subarray(at, (at += HASH_BYTES)));
+/** Place in the tree of one message, and what proves it: the value of a batch signature, taken apart. */
+export class BatchSignature {
+  readonly size: number;
+  readonly index: number;
+  readonly #bytes: Buffer;
+  /** Where the path ends and the root's signature begins. */
+  readonly #pathEnd: number;
+
+  /**
+   * Size and index say how long the path is, the key says how long the signature is: nothing is left for a second
+   * spelling.
+   * @throws MalformedBytes
+   */
+  constructor(signature: Uint8Array) {
+    const bytes = view(signature);
+    if (bytes.length < HEAD_BYTES) throw new MalformedBytes(`batch signature of ${bytes.length} bytes`);
+    const size = bytes.readUInt16BE(0);
+    const index = bytes.readUInt16BE(2);
+    if (size < 2 || size > MAX_BATCH || index >= size)
+      throw new MalformedBytes(`message ${index} of a batch of ${size}`);
+    let at = HEAD_BYTES;
+    for (let own = index, last = size - 1; last > 0; own >>= 1, last >>= 1)
+      if (hasSibling(own, last)) at += HASH_BYTES;
+    if (bytes.length <= at)
+      throw new MalformedBytes(`path or signature of message ${index} of ${size} is cut`);
+    this.size = size;
+    this.index = index;
+    this.#bytes = bytes;
+    this.#pathEnd = at;
   }
-  if (bytes.length <= at) throw new MalformedBytes(`path or signature of message ${index} of ${size} is cut`);
-  return { size, index, path, rootSignature: bytes.subarray(at) };
+
+  /** Sibling hashes from the leaf up (RFC 6962 §2.1.1). */
+  get path(): readonly Buffer[] {
+    const path: Buffer[] = [];
+    for (let at = HEAD_BYTES; at < this.#pathEnd; at += HASH_BYTES)
+      path.push(this.#bytes.subarray(at, at + HASH_BYTES));
+    return path;
+  }
+
+  /** By the message key, over {@link rootText}. */
+  get rootSignature(): Buffer {
+    return this.#bytes.subarray(this.#pathEnd);
+  }
+
+  /** Root of the batch that the message is claimed to be in. Any path leads somewhere: what counts is who signed the end. */
+  rootOf(base: string): HashText {
+    let hash = leafTextOf(base);
+    let at = HEAD_BYTES;
+    for (let own = this.index, last = this.size - 1; last > 0; own >>= 1, last >>= 1) {
+      if (!hasSibling(own, last)) continue;
+      hash = nodeTextWith(hash, own % 2 === 1, this.#bytes, at);
+      at += HASH_BYTES;
+    }
+    return hash;
+  }
 }
 
-/** Root of the batch that the message is claimed to be in. Any path leads somewhere: what counts is who signed the end. */
-export function rootOf(base: string, { size, index, path }: BatchSignature): Buffer {
-  let hash = leafHashOfText(base);
-  let next = 0;
-  for (let [own, last] = [index, size - 1]; last > 0; [own, last] = [own >> 1, last >> 1]) {
-    const isRight = own % 2 === 1;
-    if (own === last && !isRight) continue;
-    const sibling = path[next++] as Buffer; // parseBatchSignature counted the same way
-    hash = isRight ? nodeHash(sibling, hash) : nodeHash(hash, sibling);
-  }
-  return hash;
-}
+/** A last node that is the left one of its pair has none. */
+const hasSibling = (own: number, last: number): boolean => own < last || own % 2 === 1;

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import { base64 } from '../core/bytes.ts';
 import { verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
-import { BATCH_ALG, parseBatchSignature, rootOf, rootText } from './batch.ts';
+import { hashBytes, type HashText } from '../tlog/hash.ts';
+import { BATCH_ALG, BatchSignature, rootText } from './batch.ts';
 
 /** What a message's signature is checked with. */
 export interface MessageKey {
@@ -12,13 +12,21 @@ export interface MessageKey {
 /** Roots remembered: enough for the batches of many peers on their way at once, 300 KB at most. */
 const MAX_ROOTS = 1024;
 
+/** How a root was found to be signed. */
+interface SignedRoot {
+  readonly size: number;
+  readonly publicKey: KeyObject;
+  /** In latin1. A text, because the bytes lie in a pool that they would keep. */
+  readonly signature: string;
+}
+
 /**
  * Batches whose root signature was verified, so that the messages behind the first cost hashes only. Only good ones are
  * kept, each with the very key object that it was verified with: under a key id the registry can list another key, and
  * whether the key may be used now is asked for every message.
  */
 export class VerifiedBatches {
-  readonly #keys = new Map<string, KeyObject>();
+  readonly #roots = new Map<HashText, SignedRoot>();
   readonly #maxRoots: number;
   readonly #verify: typeof verifyBase;
 
@@ -28,18 +36,24 @@ export class VerifiedBatches {
     this.#verify = verify;
   }
 
-  /** @throws MalformedBytes when the key is not for this algorithm */
-  isSigned(text: string, { algorithm, publicKey }: MessageKey, signature: Uint8Array): boolean {
-    const name = text + base64(signature);
-    if (this.#keys.get(name) === publicKey) return true;
-    if (!this.#verify(algorithm, publicKey, text, signature)) return false;
-    if (this.#keys.size >= this.#maxRoots) {
-      for (const oldest of this.#keys.keys()) {
-        this.#keys.delete(oldest);
+  /**
+   * True when the message is in a batch that the key signed.
+   * @throws MalformedBytes when the key is not for this algorithm
+   */
+  has(base: string, batch: BatchSignature, { algorithm, publicKey }: MessageKey): boolean {
+    const { size, rootSignature } = batch;
+    const root = batch.rootOf(base);
+    const signature = rootSignature.toString('latin1');
+    const known = this.#roots.get(root);
+    if (known?.publicKey === publicKey && known.size === size && known.signature === signature) return true;
+    if (!this.#verify(algorithm, publicKey, rootText(size, hashBytes(root)), rootSignature)) return false;
+    if (this.#roots.size >= this.#maxRoots && known === undefined) {
+      for (const oldest of this.#roots.keys()) {
+        this.#roots.delete(oldest);
         break;
       }
     }
-    this.#keys.set(name, publicKey);
+    this.#roots.set(root, { size, publicKey, signature });
     return true;
   }
 }
@@ -58,6 +72,5 @@ export function isMessageSigned(
 ): boolean {
   if (alg === undefined) return verifyBase(key.algorithm, key.publicKey, base, signature);
   if (alg !== BATCH_ALG) return false;
-  const batch = parseBatchSignature(signature);
-  return batches.isSigned(rootText(batch.size, rootOf(base, batch)), key, batch.rootSignature);
+  return batches.has(base, new BatchSignature(signature), key);
 }

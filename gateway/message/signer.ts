@@ -4,7 +4,7 @@ import { toSeconds } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import type { Coverage } from '../httpsig/base.ts';
 import { formatContentDigest } from '../httpsig/digest.ts';
-import { formatParams, type SignatureParams } from '../httpsig/signature-input.ts';
+import { formatParams } from '../httpsig/signature-input.ts';
 import type { RequestView, ResponseView } from '../httpsig/view.ts';
 import { END, formatEnd } from './exchange-field.ts';
 import {
@@ -18,7 +18,7 @@ import {
   type Label,
   type RequestBinding,
 } from './profile.ts';
-import type { Pace, SigningQueue } from './signing-queue.ts';
+import type { Pace, SigningKey, SigningQueue } from './signing-queue.ts';
 
 /** One signature with all that an auditor needs beside the public key. */
 export interface SignatureEvidence {
@@ -40,14 +40,15 @@ export interface Signed {
 export class MessageSigner {
   readonly #queue: SigningQueue;
   readonly #pace: Pace;
-  readonly #params: Omit<SignatureParams, 'tag'>;
+  /** The parameters that are this message's own. */
+  readonly #opening: string;
 
   /** @param pace `soon` when no record is written before the message goes */
   constructor(queue: SigningQueue, id: ExchangeId, clock: Clock, pace: Pace = 'record') {
     const created = toSeconds(clock.now());
     this.#queue = queue;
     this.#pace = pace;
-    this.#params = { created, expires: created + LIFETIME_S, nonce: id, keyid: queue.key.kid };
+    this.#opening = formatParams({ created, expires: created + LIFETIME_S, nonce: id });
   }
 
   /** Whole request: digest and the one signature in the headers. */
@@ -106,41 +107,51 @@ export class MessageSigner {
     return this.#inTrailers(view, trailers, responseCoverage(fields, 'stream', 'final', binding));
   }
 
-  async #inHeaders(
+  #inHeaders(
     view: RequestView | ResponseView,
     coverage: Coverage,
     label: Label,
     pace = this.#pace,
   ): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, coverage, label, pace);
-    return { fields: [...view.fields, ...lines], evidence };
+    return this.#sign(view, coverage, label, pace, view.fields);
   }
 
-  async #inTrailers(view: RequestView | ResponseView, trailers: Fields, coverage: Coverage): Promise<Signed> {
-    const { lines, evidence } = await this.#sign(view, coverage, 'final', this.#pace);
-    return { fields: [...trailers, ...lines], evidence };
+  #inTrailers(view: RequestView | ResponseView, trailers: Fields, coverage: Coverage): Promise<Signed> {
+    return this.#sign(view, coverage, 'final', this.#pace, trailers);
   }
 
-  async #sign(
+  #sign(
     view: RequestView | ResponseView,
     coverage: Coverage,
     label: Label,
     pace: Pace,
-  ): Promise<{ lines: Fields; evidence: SignatureEvidence }> {
-    let input = '';
-    const { base, value } = await this.#queue.sign((alg) => {
-      const params = { ...this.#params, ...(alg === undefined ? {} : { alg }), tag: TAG[label] };
-      input = coverage.list + formatParams(params);
-      return coverage.base(view, input);
-    }, pace);
-    return {
-      lines: [
-        [INPUT, `${label}=${input}`],
-        [SIGNATURE, `${label}=:${value}:`],
-      ],
-      evidence: { kid: this.#queue.key.kid, label, base, value },
+    fields: Fields,
+  ): Promise<Signed> {
+    let params = '';
+    const compose = (alg: string | undefined): string => {
+      params = this.#opening + endingOf(this.#queue.key, label, alg);
+      return coverage.base(view, params);
     };
+    return this.#queue.sign(compose, pace).then(({ base, value }) => ({
+      fields: [...fields, [INPUT, `${label}=${coverage.list}${params}`], [SIGNATURE, `${label}=:${value}:`]],
+      evidence: { kid: this.#queue.key.kid, label, base, value },
+    }));
   }
+}
+
+/** What the parameters of a key's signatures end with: the same in all messages of one use and form. */
+const endings = new WeakMap<SigningKey, Map<string, string>>();
+
+function endingOf(key: SigningKey, label: Label, alg: string | undefined): string {
+  let known = endings.get(key);
+  if (known === undefined) endings.set(key, (known = new Map()));
+  const name = alg === undefined ? label : `${label} ${alg}`;
+  let ending = known.get(name);
+  if (ending === undefined) {
+    ending = formatParams({ ...(alg === undefined ? {} : { alg }), keyid: key.kid, tag: TAG[label] });
+    known.set(name, ending);
+  }
+  return ending;
 }
 
 const withDigest = (fields: Fields, sha256: Uint8Array): Fields => [

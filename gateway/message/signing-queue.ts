@@ -79,20 +79,26 @@ export class SigningQueue {
   }
 
   #signTogether(batch: readonly Waiting[]): void {
-    const composed = batch.flatMap((one) => {
+    const good: Waiting[] = [];
+    const bases: string[] = [];
+    for (const one of batch) {
       const base = composedBy(one, BATCH_ALG);
-      return base === undefined ? [] : [{ ...one, base }];
-    });
-    if (composed.length < 2) {
-      this.#signAlone(composed);
+      if (base === undefined) continue;
+      good.push(one);
+      bases.push(base);
+    }
+    if (good.length < 2) {
+      this.#signAlone(good);
       return;
     }
-    const tree = new BatchTree(composed.map(({ base }) => base));
+    const tree = new BatchTree(bases);
     const { algorithm, privateKey } = this.key;
     const rootSignature = signBase(algorithm, privateKey, tree.text);
     this.#signed(tree.size);
-    for (const [index, { base, resolve }] of composed.entries())
-      resolve({ base, value: base64(tree.signatureOf(index, rootSignature)) });
+    for (const [index, { resolve }] of good.entries()) {
+      const value = base64(tree.signatureOf(index, rootSignature));
+      resolve({ base: bases[index] as string, value }); // one for each
+    }
   }
 
   #signAlone(batch: readonly Waiting[]): void {

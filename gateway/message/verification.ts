@@ -6,6 +6,7 @@ import type { Fields } from '../core/fields.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { Coverage } from '../httpsig/base.ts';
 import { formatParams, parseSignatures, type SignatureParams } from '../httpsig/signature-input.ts';
+import { readUsual, type UsualSignature } from '../httpsig/usual-input.ts';
 import type { RequestView, ResponseView } from '../httpsig/view.ts';
 import type { ExchangeField } from './exchange-field.ts';
 import { BATCH_ALG } from './batch.ts';
@@ -73,18 +74,15 @@ export function verifySignature(
   covered: () => Coverage,
   fresh = true,
 ): { evidence: SignatureEvidence; params: SignatureParams } {
-  const signatures = translate(codes.missing, () => parseSignatures(bag));
-  const found = signatures.get(label);
-  if (found === undefined || signatures.size !== 1)
-    throw new Denied(codes.missing, `labels ${quoted([...signatures.keys()].join(' '))}`);
-  const { params, raw } = found.input;
+  const expected = translate(codes.uncovered, covered);
+  const usual = readUsual(bag, label, expected.list);
+  const { params, raw, signature, value } = usual ?? readAny(bag, label, codes);
   if (params.tag !== TAG[label]) throw new Denied(codes.missing, `tag ${quoted(params.tag ?? '')}`);
   if (params.nonce !== exchange.id) throw new Denied(codes.nonce, 'nonce is not the exchange id');
-  const expected = translate(codes.uncovered, covered);
   // Our own spelling of what must be covered, compared as text: order, parameters and `alg` included, which is there
   // for a batch only and never names what made the signature.
   const inForm = params.alg === undefined || params.alg === BATCH_ALG;
-  if (raw !== expected.list + formatParams(params) || !inForm) {
+  if (!inForm || (usual === undefined && raw !== expected.list + formatParams(params))) {
     throw new Denied(codes.uncovered, quoted(raw, 300));
   }
   const now = context.clock.now();
@@ -92,12 +90,22 @@ export function verifySignature(
   const kid = params.keyid ?? '';
   const key = context.messageKey(sender, kid, now);
   if (key === undefined) throw new Denied(codes.key, quoted(kid, 200));
-  const base = translate(codes.uncovered, () => expected.base(view, raw));
+  const base = translate(codes.uncovered, () => expected.base(view, raw.slice(expected.list.length)));
   const good = translate(codes.invalid, () =>
-    isMessageSigned(base, params.alg, key, found.signature, context.batches),
+    isMessageSigned(base, params.alg, key, signature, context.batches),
   );
   if (!good) throw new Denied(codes.invalid, `key ${quoted(kid, 200)}`);
-  return { params, evidence: { kid, label, base, value: base64(found.signature) } };
+  return { params, evidence: { kid, label, base, value } };
+}
+
+/** The signature of a bag however it is spelled, or what is wrong with it. */
+function readAny(bag: Fields, label: Label, codes: Codes): UsualSignature {
+  const signatures = translate(codes.missing, () => parseSignatures(bag));
+  const found = signatures.get(label);
+  if (found === undefined || signatures.size !== 1)
+    throw new Denied(codes.missing, `labels ${quoted([...signatures.keys()].join(' '))}`);
+  const { input, signature } = found;
+  return { params: input.params, raw: input.raw, signature, value: base64(signature) };
 }
 
 function requireWindow(params: SignatureParams, now: EpochMs, codes: Codes): void {

@@ -14,19 +14,47 @@ export const EMPTY_ROOT: Buffer = sha256('');
 // Reused: hashing is synchronous, and two thirds of a small hash's price would be the allocation.
 const node = Buffer.alloc(1 + 2 * HASH_BYTES, NODE_PREFIX);
 
-/** Through a string and back costs half of asking for a buffer, which would not come from the pool. */
-const hashed = (data: Uint8Array | string): Buffer => Buffer.from(hash('sha256', data, 'binary'), 'binary');
+/** A hash as a text of 32 characters, one a byte: made by one call, compared and kept without an object of its own. */
+export type HashText = string & { readonly hashText: never };
+
+const hashed = (data: Uint8Array | string): HashText => hash('sha256', data, 'binary') as HashText; // the only source
+
+/** The bytes of a hash. Through a text and back costs half of asking for a buffer, which would not come from the pool. */
+export const hashBytes = (text: HashText): Buffer => Buffer.from(text, 'latin1');
 
 export const leafHash = (entry: Uint8Array): Buffer => sha256(Uint8Array.of(LEAF_PREFIX), entry);
 
 /** Leaf hash of an entry that already stands behind its prefix in memory: one call, no copy. */
-export const leafHashInPlace = (prefixed: Uint8Array): Buffer => hashed(prefixed);
+export const leafHashInPlace = (prefixed: Uint8Array): Buffer => hashBytes(hashed(prefixed));
+
+/** Room for a leaf of 16 KiB behind its prefix, in UTF-8. */
+const leaf = Buffer.alloc(1 + 3 * 16 * 1024, LEAF_PREFIX);
 
 /** Leaf hash of a text in UTF-8: no other text, of whatever characters, has the same bytes. */
-export const leafHashOfText = (text: string): Buffer => hashed(`\0${text}`);
+export function leafTextOf(text: string): HashText {
+  // Written out, so that a text put together from pieces is put together once for all who read it after us.
+  if (3 * text.length < leaf.length) return hashed(leaf.subarray(0, 1 + leaf.write(text, 1)));
+  return hashed(`\0${text}`);
+}
+
+/** {@link leafTextOf} in bytes. */
+export const leafHashOfText = (text: string): Buffer => hashBytes(leafTextOf(text));
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTES);
+  return hashBytes(hashed(node));
+}
+
+export function nodeTextOf(left: HashText, right: HashText): HashText {
+  node.write(left, 1, 'latin1');
+  node.write(right, 1 + HASH_BYTES, 'latin1');
+  return hashed(node);
+}
+
+/** The node of a hash and its sibling, which lies in the bytes from `at` on. */
+export function nodeTextWith(own: HashText, isRight: boolean, bytes: Buffer, at: number): HashText {
+  bytes.copy(node, isRight ? 1 : 1 + HASH_BYTES, at, at + HASH_BYTES);
+  node.write(own, isRight ? 1 + HASH_BYTES : 1, 'latin1');
   return hashed(node);
 }

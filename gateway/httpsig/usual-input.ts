@@ -1,0 +1,130 @@
+import { fromBase64 } from '../core/bytes.ts';
+import { MalformedBytes } from '../core/errors.ts';
+import type { Fields } from '../core/fields.ts';
+import { Scanner } from './scanner.ts';
+import { endOfRecentList, formatParams, scanParams, type SignatureParams } from './signature-input.ts';
+
+/** One signature as {@link readUsual} reads it. */
+export interface UsualSignature {
+  readonly params: SignatureParams;
+  /** Exact text of the member value of `Signature-Input`. */
+  readonly raw: string;
+  /** As received; untrusted until verified. */
+  readonly signature: Uint8Array;
+  /** The same in base64, as received. */
+  readonly value: string;
+}
+
+/**
+ * Reads the signature of a bag that has one, over the components that are expected, spelled as we spell it. That is every
+ * message of a gateway like ours, and it costs a few comparisons. Undefined says nothing of the bag: ask
+ * `parseSignatures`, which reads whatever may be read, the same way, and knows what is wrong with the rest.
+ * @param list the components, as `Coverage` spells them
+ */
+export function readUsual(fields: Fields, label: string, list: string): UsualSignature | undefined {
+  let input: string | undefined;
+  let signatures: string | undefined;
+  for (const [name, value] of fields) {
+    if (name === 'signature-input') {
+      if (input !== undefined) return undefined;
+      input = value;
+    } else if (name === 'signature') {
+      if (signatures !== undefined) return undefined;
+      signatures = value;
+    }
+  }
+  if (input === undefined || signatures === undefined) return undefined;
+  // Compared as whole texts, which is a comparison of words; `startsWith` goes character by character.
+  const listEnd = label.length + 1 + list.length;
+  if (input.slice(label.length + 1, listEnd) !== list) return undefined;
+  const params = readParams(input, label, listEnd);
+  if (params === undefined || !signatures.startsWith(label) || !signatures.startsWith('=:', label.length))
+    return undefined;
+  const start = label.length + 2;
+  const value = signatures.slice(start, -1);
+  const signature = fromBase64(value);
+  if (signature === undefined || signatures.length <= start || !signatures.endsWith(':')) return undefined;
+  return { params, raw: input.slice(label.length + 1), signature, value };
+}
+
+/** The value of the one member of `Signature-Input`, if it is spelled as we spell it. Undefined says nothing. */
+export function readUsualMember(text: string, label: string): string | undefined {
+  const listEnd = endOfRecentList(text, label.length + 1);
+  if (listEnd === 0 || readParams(text, label, listEnd) === undefined) return undefined;
+  return text.slice(label.length + 1);
+}
+
+/** Parameters of a text that is the one member, with all that a message of ours has: time, nonce, key and use. */
+function readParams(text: string, label: string, listEnd: number): SignatureParams | undefined {
+  if (!text.startsWith(label) || text.charCodeAt(label.length) !== 0x3d /* = */) return undefined;
+  const created = naturalOf(text, ';created=', listEnd);
+  const createdEnd = listEnd + ';created='.length + DIGITS;
+  const expires = naturalOf(text, ';expires=', createdEnd);
+  const nonceAt = createdEnd + ';expires='.length + DIGITS;
+  if (created === undefined || expires === undefined || !text.startsWith(';nonce="', nonceAt))
+    return undefined;
+  const nonceStart = nonceAt + ';nonce="'.length;
+  const nonceEnd = text.indexOf('"', nonceStart);
+  const nonce = text.slice(nonceStart, nonceEnd);
+  if (nonceEnd < 0 || !PLAIN.test(nonce)) return undefined;
+  const ending = endingOf(text.slice(nonceEnd + 1));
+  return ending === undefined ? undefined : { created, expires, nonce, ...ending };
+}
+
+/** Of a time from 2001 to 2286. */
+const DIGITS = 10;
+/** A nonce that needs no escapes, so that its end is the next quote. */
+const PLAIN = /^[A-Za-z0-9_-]*$/;
+
+function naturalOf(text: string, name: string, at: number): number | undefined {
+  if (!text.startsWith(name, at)) return undefined;
+  let value = 0;
+  const start = at + name.length;
+  for (let i = start; i < start + DIGITS; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (!(digit >= 0 && digit <= 9)) return undefined; // NaN at the end of the text
+    value = value * 10 + digit;
+  }
+  // A leading zero is another spelling; a further digit is seen by what comes next.
+  return value < 1_000_000_000 ? undefined : value;
+}
+
+/** What comes behind the nonce: the same in all messages of a key. */
+type Ending = Pick<SignatureParams, 'alg' | 'keyid' | 'tag'>;
+
+/** Endings kept: each peer has its keys, each of them two uses and two forms. 128 bytes each, or as many as a head may have. */
+const MAX_ENDINGS = 256;
+const endings = new Map<string, Ending>();
+
+function endingOf(text: string): Ending | undefined {
+  const known = endings.get(text);
+  if (known !== undefined) return known;
+  const read = newEnding(text);
+  if (read === undefined) return undefined;
+  if (endings.size === MAX_ENDINGS) endings.clear();
+  endings.set(formatParams(read), read);
+  return read;
+}
+
+/** Longer ones are left to the full reader. */
+const MAX_ENDING = 1024;
+
+function newEnding(text: string): Ending | undefined {
+  if (text.length > MAX_ENDING) return undefined;
+  // Characters of its own: a piece of a field would keep the whole field.
+  const scanner = new Scanner(Buffer.from(text, 'utf8').toString('utf8'));
+  let params: SignatureParams;
+  try {
+    params = scanParams(scanner);
+  } catch (cause) {
+    if (cause instanceof MalformedBytes) return undefined;
+    throw cause;
+  }
+  const { alg, keyid, tag } = params;
+  const ending = {
+    ...(alg === undefined ? {} : { alg }),
+    ...(keyid === undefined ? {} : { keyid }),
+    ...(tag === undefined ? {} : { tag }),
+  };
+  return scanner.ended && formatParams(ending) === text ? ending : undefined;
+}
