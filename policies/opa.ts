@@ -22,4 +22,5 @@ export function pinnedVersion(): string {
 }
 
 /** The `opa` program for this folder. @param timeout milliseconds. @throws OpaFailed saying what to install */
-export const findOpa = (timeout?: number): Opa => Opa.find(POLICIES, pinnedVersion(), timeout);
+export const findOpa = (timeout?: number): Opa =>
+  Opa.find(POLICIES, { version: pinnedVersion(), ...(timeout === undefined ? {} : { timeout }) });

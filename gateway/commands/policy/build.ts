@@ -40,7 +40,7 @@ export function registerBuild(policy: Command): void {
         throw new ConfigError([`--out ${out} is there already: a bundle is never changed`]);
       await withSources(sources, async ({ dir, own }) => {
         try {
-          const opa = Opa.find(dir, OPA_VERSION);
+          const opa = Opa.find(dir, { version: OPA_VERSION });
           if (check) checkSources(opa, dir, own);
           const { capabilities: _, ...files } = compileBundle(opa, dir, entrypoint);
           const { digest, revision } = Bundle.parse(files);

@@ -120,7 +120,7 @@ async function rulesOf(
   folder: string | undefined,
 ): Promise<readonly FiredRule[] | undefined> {
   if (folder === undefined) return undefined;
-  const [{ firedRules }, { findOpa, SourceFolder }, { withSources }] = await Promise.all([
+  const [{ firedRules }, { opaIn, SourceFolder }, { withSources }] = await Promise.all([
     import('../../author/rego.ts'),
     import('./sources.ts'),
     import('./staged.ts'),
@@ -142,7 +142,7 @@ async function rulesOf(
       writeFileSync(file, input);
       const data = sources.sources.flatMap((each) => ['-d', each]);
       const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
-      const trace = findOpa(dir)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
+      const trace = opaIn(dir)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
       return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
     } finally {
       rmSync(scratch, { recursive: true, force: true });

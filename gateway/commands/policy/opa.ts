@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { bundleDir } from '../../sandbox/bundle.ts';
 
 /** The compiler that bundles are built with: `policies/go.mod` pins it for those who build the gateway's own. */
 export const OPA_VERSION = '1.22.2';
@@ -10,77 +11,94 @@ export const OPA_VERSION = '1.22.2';
 /** The compiler was not found, or did not accept what it was given. */
 export class OpaFailed extends Error {
   override readonly name = 'OpaFailed';
-}
+  /** What it printed, apart from its complaints. */
+  readonly stdout: string;
 
-type Command = readonly [program: string, ...args: string[]];
+  constructor(message: string, stdout = '') {
+    super(message);
+    this.stdout = stdout;
+  }
+}
 
 interface RunOptions {
   readonly input?: string;
   readonly timeout?: number;
 }
 
-function run(dir: string, [program, ...first]: Command, args: readonly string[], options: RunOptions = {}) {
-  return spawnSync(program, [...first, ...args], {
+function run(dir: string, program: string, args: readonly string[], options: RunOptions = {}) {
+  return spawnSync(program, args, {
     cwd: dir,
     encoding: 'utf8',
-    maxBuffer: 1 << 26,
+    maxBuffer: 1 << 28,
     ...options,
     // A PATH without Go's newer toolchain must say so here, not fetch one in the middle of a check.
     env: { ...process.env, GOTOOLCHAIN: process.env['GOTOOLCHAIN'] ?? 'local' },
   });
 }
 
-/** Where the Go tool lies once it is compiled: `go` would look at all its sources again for every command. */
-function compiled(dir: string, command: Command): Command {
-  if (command[0] !== 'go') return command;
-  const path = run(dir, ['go', 'tool', '-n', 'opa'], []).stdout.trim();
-  return existsSync(path) ? [path] : command;
+type Candidate = { readonly program: string } | { readonly why: string };
+
+/** The Go tool that a folder's `go.mod` names, once compiled: `go` would look at all its sources again for every command. */
+function goTool(folder: string, timeout: number): Candidate {
+  const where = (): string => run(folder, 'go', ['tool', '-n', 'opa']).stdout?.trim() ?? '';
+  let path = where();
+  if (!existsSync(path)) {
+    const { status, stderr, error } = run(folder, 'go', ['tool', 'opa', 'version'], { timeout });
+    if (status !== 0) return { why: error?.message ?? stderr.trim() };
+    path = where();
+  }
+  return existsSync(path) ? { program: path } : { why: 'go does not tell where it is' };
+}
+
+export interface OpaWish {
+  /** A bundle's bytes depend on it; where nothing is compiled, any will do. */
+  readonly version?: string;
+  /** Milliseconds; the Go tool is compiled first where nobody has used it yet. */
+  readonly timeout?: number;
 }
 
 /** The `opa` program in one version, in the folder of some policy sources. */
 export class Opa {
   readonly version: string;
   readonly #dir: string;
-  readonly #command: Command;
+  readonly #program: string;
 
-  private constructor(dir: string, command: Command, version: string) {
+  private constructor(dir: string, program: string, version: string) {
     this.#dir = dir;
-    this.#command = command;
+    this.#program = program;
     this.version = version;
   }
 
   /**
-   * `opa` on the PATH if it is the pinned version, else the Go tool.
+   * `opa` on the PATH if it is of the version, else the Go tool of the folder's `go.mod`, else that of the policy that comes
+   * with the program.
    * @param dir folder of the sources; paths are relative to it
-   * @param version the bundle's bytes depend on it, so no other will do
-   * @param timeout milliseconds; the Go tool is compiled first where nobody has used it yet
    * @throws OpaFailed saying what to install
    */
-  static find(dir: string, version: string, timeout = 900_000): Opa {
+  static find(dir: string, { version, timeout = 900_000 }: OpaWish): Opa {
     const seen: string[] = [];
-    const tool: Command = ['go', 'tool', 'opa'];
-    const candidates: readonly (() => Command)[] = [
-      () => ['opa'],
-      () => {
-        // The program itself, where Go tells it: asking Go for it costs more than most of the commands.
-        const { status, stdout } = run(dir, ['go', 'tool', '-n', 'opa'], [], { timeout });
-        const path = stdout?.trim() ?? '';
-        return status === 0 && path !== '' ? [path] : tool;
-      },
+    const folders = new Set([dir, dirname(bundleDir())]);
+    const candidates: readonly (readonly [name: string, find: () => Candidate])[] = [
+      ['opa', () => ({ program: 'opa' })],
+      ...[...folders].map((folder) => [`go tool opa in ${folder}`, () => goTool(folder, timeout)] as const),
     ];
-    for (const candidate of candidates) {
-      const command = candidate();
-      const { status, stdout, stderr, error } = run(dir, command, ['version'], { timeout });
-      const found = /^Version: (\S+)$/m.exec(stdout ?? '')?.[1];
-      if (status === 0 && found === version) return new Opa(dir, compiled(dir, command), version);
-      const why = found === undefined ? (error?.message ?? stderr.trim()) : `is version ${found}`;
-      seen.push(`  ${command.join(' ')}: ${why}`);
+    for (const [name, find] of candidates) {
+      const candidate = find();
+      if ('program' in candidate) {
+        const { stdout, stderr, error } = run(dir, candidate.program, ['version'], { timeout });
+        const found = /^Version: (\S+)$/m.exec(stdout ?? '')?.[1];
+        if (found !== undefined && found === (version ?? found))
+          return new Opa(dir, candidate.program, found);
+        const why = found === undefined ? (error?.message ?? stderr.trim()) : `is version ${found}`;
+        seen.push(`  ${name}: ${why}`);
+      } else seen.push(`  ${name}: ${candidate.why}`);
     }
+    const wanted = version === undefined ? 'opa' : `opa ${version}`;
     throw new OpaFailed(
       [
-        `opa ${version} was not found:`,
+        `${wanted} was not found:`,
         ...seen,
-        `Put the opa ${version} program on the PATH (https://www.openpolicyagent.org/docs/#running-opa), or install the Go`,
+        `Put the ${wanted} program on the PATH (https://www.openpolicyagent.org/docs/#running-opa), or install the Go`,
         'version named in policies/go.mod; `go tool opa` then compiles it from the module cache or a module proxy.',
       ].join('\n'),
     );
@@ -88,7 +106,7 @@ export class Opa {
 
   /** The same program in another folder. */
   in(dir: string): Opa {
-    return new Opa(dir, this.#command, this.version);
+    return new Opa(dir, this.#program, this.version);
   }
 
   /**
@@ -99,7 +117,7 @@ export class Opa {
   run(args: readonly string[], input?: string): string {
     const { status, stdout, stderr, error } = run(
       this.#dir,
-      this.#command,
+      this.#program,
       args,
       input === undefined ? {} : { input },
     );
@@ -109,6 +127,7 @@ export class Opa {
         .filter(Boolean)
         .join('\n')
         .trim(),
+      stdout ?? '',
     );
   }
 

@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { withRules, type RunOpa } from '../../author/rego.ts';
 import { parseVectors, type GoldenVector } from '../../author/vectors.ts';
 import { ConfigError, describe } from '../../core/errors.ts';
-import { bundleDir } from '../../sandbox/bundle.ts';
+import { Opa, OpaFailed } from './opa.ts';
 
 /** A folder of policy sources: Rego in folders of its own, `data/NAME.json`, `schemas/`, `vectors/`. */
 export class SourceFolder {
@@ -71,28 +70,28 @@ export class SourceFolder {
 }
 
 /**
- * `opa` on the PATH, or the Go tool that a `go.mod` names: the folder's own, or that of the policy that comes with the
- * program.
- * @throws ConfigError saying what to install
+ * Runs `opa`, whatever its version, in a folder of sources.
+ * @throws ConfigError saying what to install; the runs throw what the compiler said, with the rule
  */
-export function findOpa(dir: string): RunOpa {
-  const env = { ...process.env, GOTOOLCHAIN: process.env['GOTOOLCHAIN'] ?? 'local' };
-  const spawn = (program: string, args: readonly string[], cwd = dir) =>
-    spawnSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 28, env });
-  const goTool = (cwd: string): string => spawn('go', ['tool', '-n', 'opa'], cwd).stdout?.trim() ?? '';
-  const program = ['opa', () => goTool(dir), () => goTool(dirname(bundleDir()))]
-    .map((each) => (typeof each === 'string' ? each : each()))
-    .find((each) => each !== '' && spawn(each, ['version']).status === 0);
-  if (program === undefined) {
-    throw new ConfigError([
-      'opa was not found: put it on the PATH (https://www.openpolicyagent.org/docs/#running-opa), or install Go',
-    ]);
+export function opaIn(dir: string): RunOpa {
+  const failing = (thrown: unknown): never => {
+    if (!(thrown instanceof OpaFailed)) throw thrown;
+    const said = withRules(thrown.message, (file) => readFileSync(join(dir, file), 'utf8'));
+    throw new ConfigError([said]);
+  };
+  let opa: Opa;
+  try {
+    opa = Opa.find(dir, {});
+  } catch (thrown) {
+    return failing(thrown);
   }
   return (args) => {
-    const { stdout, stderr, status } = spawn(program, args);
-    // `opa test` exits with 2 and a report when a test fails; without a report something else is wrong.
-    if (status === 0 || (args[0] === 'test' && stdout.trim().startsWith('['))) return stdout;
-    const said = withRules((stdout + stderr).trim(), (file) => readFileSync(join(dir, file), 'utf8'));
-    throw new ConfigError([`opa ${args.slice(0, 2).join(' ')}: ${said}`]);
+    try {
+      return opa.run(args);
+    } catch (thrown) {
+      // A test that fails is a report; without a report something else is wrong.
+      const { stdout } = thrown instanceof OpaFailed ? thrown : { stdout: '' };
+      return args[0] === 'test' && stdout.trim().startsWith('[') ? stdout : failing(thrown);
+    }
   };
 }

@@ -14,19 +14,18 @@ export function registerTest(policy: Command): void {
     .option('--entrypoint <path>', 'rule that gateways ask', 'troad/exchange/decision')
     .option('--json', 'the whole report for programs')
     .action(async (folder: string, { entrypoint, json }: { entrypoint: string; json?: true }) => {
-      const [{ testPolicy, renderPolicyTest }, { findOpa, SourceFolder }, { withSources }] =
-        await Promise.all([
-          import('../../author/policy-test.ts'),
-          import('./sources.ts'),
-          import('./staged.ts'),
-        ]);
+      const [{ testPolicy, renderPolicyTest }, { opaIn, SourceFolder }, { withSources }] = await Promise.all([
+        import('../../author/policy-test.ts'),
+        import('./sources.ts'),
+        import('./staged.ts'),
+      ]);
       await withSources(folder, ({ dir, own }) => {
         const sources = new SourceFolder(dir);
         const reasons = sources.json('data/reasons.json');
         const scratch = mkdtempSync(join(tmpdir(), 'troad-policy-test-'));
         try {
           const report = testPolicy({
-            run: findOpa(dir),
+            run: opaIn(dir),
             read: (file) => sources.read(file),
             sources: sources.sources,
             own: own ?? sources.files,
