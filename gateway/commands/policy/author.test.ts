@@ -1,4 +1,4 @@
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { vectorInput, writeDecisions } from '../../../conformance/builders/decisions.ts';
@@ -31,6 +31,33 @@ void t.test('eval decides one input', async (t) => {
   t.match(JSON.parse(out), { outcome: { word: 'deny', reasons: ['admission.method_not_agreed'] } });
   await writeFile(`${dir}/bad.json`, '{');
   await t.rejects(run('eval', `${dir}/bad.json`), { name: 'ConfigError', message: /bad\.json: / });
+});
+
+void t.test('eval of what gets no decision fails, and says why', async (t) => {
+  for (const [what, value] of [
+    ['no object', []],
+    ['nothing', null],
+    ['no decision id', withChange(good, '/decision_id', undefined)],
+    ['an id that is no text', withChange(good, '/decision_id', 7)],
+    ['an empty id', withChange(good, '/decision_id', '')],
+  ] as const) {
+    await writeFile(`${dir}/none.json`, JSON.stringify(value));
+    const refused = { name: 'ConfigError', message: /none\.json: is no input document: [^]*"decision_id"/ };
+    await t.rejects(run('eval', `${dir}/none.json`), refused, what);
+  }
+  const { manifest, wasm, data } = bundleFiles(policyModule({ answer: '[]' }));
+  await mkdir(`${dir}/silent`);
+  for (const [name, bytes] of Object.entries({
+    'manifest.json': manifest,
+    'policy.wasm': wasm,
+    'data.json': data,
+  }))
+    await writeFile(`${dir}/silent/${name}`, bytes);
+  await writeFile(`${dir}/input.json`, JSON.stringify(good));
+  const silent = await run('eval', `${dir}/input.json`, '--policy', `${dir}/silent`);
+  t.match(silent, { status: 1, out: /^policy\.undefined 政策無有效決定 [^]*! policy\.undefined: 0 results/ });
+  const { out, status } = await run('eval', `${dir}/input.json`, '--policy', `${dir}/silent`, '--json');
+  t.match([status, JSON.parse(out)], [1, { outcome: { word: 'policy.undefined', trouble: /0 results/ } }]);
 });
 
 void t.test('explain tells the least that would have changed it', async (t) => {

@@ -8,7 +8,7 @@ import type { RecordedDecision } from '../../author/recorded.ts';
 import { ConfigError, describe } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import type { Bundle } from '../../trust/bundle.ts';
-import { printReport } from './report.ts';
+import { exitOf, printReport } from './report.ts';
 
 interface ExplainFlags {
   readonly log: readonly string[];
@@ -29,16 +29,12 @@ export function registerExplain(policy: Command): void {
     .action(async (file: string, { policy: folder, json }: { policy?: string; json?: true }) => {
       const { bundle, explain, installed } = await tools(folder);
       const { renderOutcome } = await import('../../author/render-explain.ts');
-      const { canonicalJson } = await import('../../trust/canonical.ts');
-      let bytes: Buffer;
-      try {
-        bytes = Buffer.from(canonicalJson(JSON.parse(readFileSync(file, 'utf8'))));
-      } catch (cause) {
-        throw new ConfigError([`${file}: ${describe(cause)}`]);
-      }
+      const bytes = await readInput(file);
       const used = bundle ?? (await installed());
       // Without a schema nothing but the outcome is worth the search.
-      printReport(explain(used, bytes, undefined), json, renderOutcome);
+      const report = explain(used, bytes, undefined);
+      printReport(report, json, renderOutcome);
+      process.exitCode = exitOf(report.outcome.digest !== undefined);
     });
   policy
     .command('explain')
@@ -64,6 +60,24 @@ export function registerExplain(policy: Command): void {
       const rules = await rulesOf(used, input, flags.sources);
       printReport(explain(used, input, schemaAt(flags.sources), rules), flags.json, renderExplain);
     });
+}
+
+/** @throws ConfigError what is in the file asks nothing */
+async function readInput(file: string): Promise<Buffer> {
+  const { canonicalJson, isObject } = await import('../../trust/canonical.ts');
+  let input: unknown;
+  let text: string;
+  try {
+    input = JSON.parse(readFileSync(file, 'utf8'));
+    text = canonicalJson(input);
+  } catch (cause) {
+    throw new ConfigError([`${file}: ${describe(cause)}`]);
+  }
+  if (!isObject(input) || typeof input['decision_id'] !== 'string' || input['decision_id'] === '')
+    throw new ConfigError([
+      `${file}: is no input document: expected an object with a text "decision_id", which the decision repeats (docs/policy-input.md)`,
+    ]);
+  return Buffer.from(text);
 }
 
 async function tools(folder: string | undefined, bundles: readonly string[] = []) {
