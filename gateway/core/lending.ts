@@ -38,6 +38,11 @@ export class Lent implements Loan {
     this.#returned = returned;
   }
 
+  /** Somebody besides its reader holds it. */
+  get shared(): boolean {
+    return this.#holders > 1;
+  }
+
   share(): this {
     if (this.#holders === 0) throw new Error('a buffer was shared after it was given back');
     this.#holders += 1;
@@ -49,4 +54,15 @@ export class Lent implements Loan {
     this.#holders -= 1;
     if (this.#holders === 0) this.#returned(this.bytes);
   }
+}
+
+/**
+ * Memory that a socket's stream read into, lent like any other: with its last holder it goes back to the system at once.
+ * Left to the collector, a stream's chunks look like a heap that grows, and the collector goes through all of it.
+ */
+export const lentChunk = (chunk: Buffer): Lent => new Lent(chunk, release);
+
+/** The chunk is empty for whoever still looks at it. Memory that others have a part of is left alone. */
+function release({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

@@ -8,8 +8,8 @@ export class HashingMeter extends BodyMeter {
     super();
     this.#second = second;
   }
-  override update(chunk: Uint8Array): void {
-    super.update(chunk);
+  override update(chunk: Uint8Array, lent = false): void {
+    super.update(chunk, lent);
     this.#second?.update(chunk);
   }
 }

@@ -1,5 +1,5 @@
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
-import type { Inflow, Outflow, OutflowEvents, Sink } from '../core/flow.ts';
+import type { Inflow, Loan, Outflow, OutflowEvents, Sink } from '../core/flow.ts';
 
 /**
  * The part of a receiving body that is the same on every transport: one outcome, delivered once, and kept for a sink
@@ -97,7 +97,7 @@ export abstract class SentBody implements Outflow {
     this.#outcome = cause;
   }
 
-  abstract write(chunk: Buffer): boolean;
+  abstract write(chunk: Buffer, loan?: Loan): boolean;
   abstract end(last: Buffer | undefined, trailers: Fields): void;
   abstract destroy(cause: Error): void;
 }

@@ -1,3 +1,4 @@
+import type { TcpNetConnectOpts } from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '../core/clock.ts';
 import { Denied, Unavailable, quoted } from '../core/errors.ts';
@@ -6,6 +7,7 @@ import { connectFailure } from './failures.ts';
 import { FrameClientSession } from './frame-client.ts';
 import { H1ClientSession } from './h1-client.ts';
 import { H2ClientSession } from './h2-client.ts';
+import { LentReads } from './lent-reads.ts';
 import type { LinkClientOptions, LinkLimits, LinkTarget } from './link.ts';
 import { requireTarget, TlsSession } from './tls.ts';
 
@@ -30,7 +32,8 @@ export async function connect(
   watcher: SessionWatcher,
 ): Promise<ClientSession> {
   const where = `${quoted(target.name)} at ${quoted(target.host)}:${target.port}`;
-  const socket = tls.connect({
+  const reads = new LentReads(() => socket);
+  const settings: tls.ConnectionOptions & Pick<TcpNetConnectOpts, 'onread'> = {
     host: target.host,
     port: target.port,
     servername: target.name,
@@ -38,7 +41,9 @@ export async function connect(
     ALPNProtocols: [...options.protocols],
     // The name is checked on every connection in requireTarget, exactly: Node's own check knows wildcards.
     checkServerIdentity: () => undefined,
-  });
+    onread: reads.onread,
+  };
+  const socket: tls.TLSSocket = tls.connect(settings);
   const deadline = setTimeout(() => {
     socket.destroy(new Unavailable('link.timeout', `${where}: no session in ${options.limits.connectMs} ms`));
   }, options.limits.connectMs);
@@ -49,7 +54,7 @@ export async function connect(
     await secured(socket, () => failure);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 30_000);
-    const facts = new TlsSession(options.nextId(), socket, 'client', options.requireHybrid);
+    const facts = new TlsSession(options.nextId(), socket, 'client', options.requireHybrid, reads);
     requireTarget(facts, target);
     if (options.clock.now() >= facts.expires) throw new Denied('peer.certificate', 'expired');
     options.verifyPeer(facts.peerCertificate, target);

@@ -1,5 +1,6 @@
 import { MalformedBytes } from '../core/errors.ts';
 import type { Clock } from '../core/clock.ts';
+import type { Lent } from '../core/lending.ts';
 import { broken } from './failures.ts';
 import type { HeadLimits } from './frame-head.ts';
 import { FrameOutput } from './frame-output.ts';
@@ -62,6 +63,8 @@ export class FrameConnection implements FrameEvents, StreamHost {
   #cause: Error | undefined;
   /** The stream whose DATA is coming. */
   #current: FrameStream | undefined;
+  /** What the bytes that are being read lie in. */
+  #lent: Lent | undefined;
   /** What is left to lend to streams above their first credit. */
   #window: number;
   #pong: (() => void) | undefined;
@@ -82,7 +85,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
     this.output = new FrameOutput(socket);
     this.#reader = new FrameReader(this, this.limits.headBytes);
     this.#pings = new Rate(clock, limits.resetsPerSecond, limits.resetsPerSecond);
-    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    facts.read((bytes, lent) => this.#received(bytes, lent));
     socket.on('end', () => this.#ended());
     socket.on('error', (cause) => this.#fail(broken('connection', cause)));
     socket.on('close', () => this.#closed());
@@ -180,9 +183,10 @@ export class FrameConnection implements FrameEvents, StreamHost {
     this.#role.closed();
   }
 
-  #received(chunk: Buffer): void {
+  #received(bytes: Buffer, lent: Lent): void {
+    this.#lent = lent;
     try {
-      this.#reader.push(chunk);
+      this.#reader.push(bytes);
     } catch (cause) {
       // Anything else is a fault of ours; this connection is in an unknown state then, the others are not.
       const code = cause instanceof MalformedBytes ? CODE.protocol : CODE.gone;
@@ -203,7 +207,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
   }
 
   part(bytes: Buffer): void {
-    this.#current?.part(bytes);
+    if (this.#lent !== undefined) this.#current?.part(bytes, this.#lent);
   }
 
   frame(

@@ -1,14 +1,18 @@
 import type { TLSSocket } from 'node:tls';
+import { Lending, type Lent } from '../core/lending.ts';
 import type { EncodedHead } from './frame-head.ts';
-import { HEADER_BYTES, KIND, writeHeader, type Kind } from './frames.ts';
+import { DATA_BYTES, HEADER_BYTES, KIND, writeHeader, type Kind } from './frames.ts';
 
-/** What fits is copied beside its header; what does not goes by reference. TLS copies small pieces together anyway. */
-const COPY_BYTES = 4 * 1024;
-const SLAB_BYTES = 64 * 1024;
 /** Bytes of bodies under way that go into one write, so that a small frame never waits behind more. */
 const WRITE_BYTES = 256 * 1024;
 /** Share of one body in it. */
 const TURN_BYTES = 64 * 1024;
+
+// Frames are written side by side into memory that all connections of a worker share in turns. TLS would copy pieces
+// together anyway, and it does not have to where there is one piece; and what the bytes came in is free at once.
+const SLAB_BYTES = DATA_BYTES + 4 * 1024;
+const SLABS = new Lending(SLAB_BYTES, 16);
+const LARGE_SLABS = new Lending(WRITE_BYTES + 4 * 1024, 4);
 
 /** A body that waits for its turn on the connection. */
 export interface Feeder {
@@ -32,12 +36,14 @@ export interface Written {
  */
 export class FrameOutput {
   readonly #socket: TLSSocket;
-  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  /** The part of the slab that is not queued yet. */
-  #from = 0;
+  /** What frames are being written into, as far as `#to`. */
+  #slab: Lent | undefined;
   #to = 0;
+  /** Pieces that are complete. */
   #queue: Buffer[] = [];
   #queued = 0;
+  /** The slabs they lie in. */
+  #full: Lent[] = [];
   #feeders: Feeder[] = [];
   #told: Written[] = [];
   #scheduled = false;
@@ -52,33 +58,28 @@ export class FrameOutput {
 
   /** Bytes that wait here because the connection takes no more: what a peer that does not read makes us keep. */
   get waiting(): number {
-    return this.#queued + this.#to - this.#from;
+    return this.#queued + this.#to;
   }
 
   head(kind: typeof KIND.head | typeof KIND.trailers, stream: number, head: EncodedHead): void {
-    const at = this.#room(HEADER_BYTES + head.bytes);
-    this.#to = head.write(this.#slab, writeHeader(this.#slab, at, kind, stream, head.bytes));
+    const into = this.#room(HEADER_BYTES + head.bytes);
+    this.#to = head.write(into, writeHeader(into, this.#to, kind, stream, head.bytes));
     this.#schedule();
   }
 
+  /** The bytes are copied: they may change when this returns. */
   data(stream: number, bytes: Buffer): void {
-    const copy = bytes.length <= COPY_BYTES;
-    const at = this.#room(HEADER_BYTES + (copy ? bytes.length : 0));
-    this.#to = writeHeader(this.#slab, at, KIND.data, stream, bytes.length);
-    if (copy) this.#to += bytes.copy(this.#slab, this.#to);
-    else {
-      this.#seal();
-      this.#queue.push(bytes);
-      this.#queued += bytes.length;
-    }
+    const into = this.#room(HEADER_BYTES + bytes.length);
+    const at = writeHeader(into, this.#to, KIND.data, stream, bytes.length);
+    this.#to = at + bytes.copy(into, at);
     this.#schedule();
   }
 
   /** A frame whose payload is numbers of 32 bits. */
   control(kind: Kind, stream: number, ...numbers: readonly number[]): void {
-    const at = this.#room(HEADER_BYTES + 4 * numbers.length);
-    this.#to = writeHeader(this.#slab, at, kind, stream, 4 * numbers.length);
-    for (const number of numbers) this.#to = this.#slab.writeUInt32BE(number, this.#to);
+    const into = this.#room(HEADER_BYTES + 4 * numbers.length);
+    this.#to = writeHeader(into, this.#to, kind, stream, 4 * numbers.length);
+    for (const number of numbers) this.#to = into.writeUInt32BE(number, this.#to);
     this.#schedule();
   }
 
@@ -96,6 +97,9 @@ export class FrameOutput {
   /** Sends nothing more; what waits is lost. */
   stop(): void {
     this.#stopped = true;
+    this.#slab = undefined;
+    this.#to = 0;
+    this.#full = [];
     this.#queue = [];
     this.#feeders = [];
     this.#told = [];
@@ -107,22 +111,26 @@ export class FrameOutput {
     this.#schedule();
   }
 
-  /** @returns where `bytes` fit into the slab */
-  #room(bytes: number): number {
-    if (this.#to + bytes > this.#slab.length) {
-      this.#seal();
-      // The old one is still referred to by what was not written yet.
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
-      this.#from = this.#to = 0;
-    }
-    return this.#to;
+  /** @returns memory in which `bytes` more fit at `#to` */
+  #room(bytes: number): Buffer {
+    const slab = this.#slab;
+    if (slab !== undefined && this.#to + bytes <= slab.bytes.length) return slab.bytes;
+    this.#seal();
+    const next = bytes <= SLAB_BYTES ? SLABS.take() : new Lending(bytes, 0).take();
+    this.#slab = next;
+    return next.bytes;
   }
 
+  /** What was written into the slab goes as it is; the next frame gets another. */
   #seal(): void {
-    if (this.#to === this.#from) return;
-    this.#queue.push(this.#slab.subarray(this.#from, this.#to));
-    this.#queued += this.#to - this.#from;
-    this.#from = this.#to;
+    const slab = this.#slab;
+    if (slab === undefined) return;
+    this.#slab = undefined;
+    if (this.#to === 0) return slab.done();
+    this.#queue.push(slab.bytes.subarray(0, this.#to));
+    this.#queued += this.#to;
+    this.#full.push(slab);
+    this.#to = 0;
   }
 
   #schedule(): void {
@@ -136,7 +144,7 @@ export class FrameOutput {
     this.#scheduled = false;
     if (this.#writing || this.#stopped || this.#socket.destroyed) return;
     this.#writing = true;
-    this.#feedBodies();
+    if (this.#feeders.length > 0) this.#feedBodies();
     this.#seal();
     const queue = this.#queue;
     const last = queue.pop();
@@ -147,8 +155,10 @@ export class FrameOutput {
   #write(first: readonly Buffer[], last: Buffer): void {
     const socket = this.#socket;
     const told = this.#told;
+    const slabs = this.#full;
     this.#queue = [];
     this.#queued = 0;
+    this.#full = [];
     this.#told = [];
     if (first.length > 0) {
       socket.cork();
@@ -156,6 +166,7 @@ export class FrameOutput {
     }
     socket.write(last, (failure) => {
       if (failure !== undefined && failure !== null) return; // told through the socket's `close`
+      for (const slab of slabs) slab.done();
       for (const who of told) who.written();
       this.#writing = false;
       if (this.waiting > 0 || this.#feeders.length > 0) this.flush();
@@ -164,20 +175,32 @@ export class FrameOutput {
     if (first.length > 0) socket.uncork();
   }
 
-  /** All was written, and nobody refers to the slab any more. */
+  /** All was written. */
   #rest(): void {
     this.#writing = false;
-    this.#from = this.#to = 0;
     if (this.#ending) this.#socket.end();
   }
 
   /** Round after round, each its share. Who stands in line sends at least a byte or leaves it, so this ends. */
   #feedBodies(): void {
+    this.#widen();
     let room = WRITE_BYTES - this.waiting;
     while (room > 0) {
       const feeder = this.#feeders.shift();
       if (feeder === undefined) return;
       room -= feeder.feed(Math.min(room, TURN_BYTES));
     }
+  }
+
+  /** Bodies get room to lie side by side, behind what small frames there are. */
+  #widen(): void {
+    const large = LARGE_SLABS.take();
+    const slab = this.#slab;
+    if (slab === undefined || this.#queue.length > 0) this.#seal();
+    else {
+      slab.bytes.copy(large.bytes, 0, 0, this.#to);
+      slab.done();
+    }
+    this.#slab = large;
   }
 }

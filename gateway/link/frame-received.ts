@@ -1,19 +1,29 @@
 import { MalformedBytes } from '../core/errors.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
+import type { Loan } from '../core/flow.ts';
+import type { Lent } from '../core/lending.ts';
 import { ReceivedBody } from './body.ts';
 import type { BodyHost } from './frame-host.ts';
 import { FIRST_CREDIT } from './frames.ts';
 
 /** Pieces below this are copied together while they wait: a byte must not keep the 16 KiB alive that it came in. */
-const SMALL_BYTES = 4 * 1024;
+const SMALL_BYTES = 8 * 1024;
 const TAIL_BYTES = 16 * 1024;
+
+/** Bytes that wait for the sink, and what they lie in when that is lent. */
+interface Waiting {
+  readonly bytes: Buffer;
+  readonly loan: Loan | undefined;
+}
 
 /** A body that comes on a stream. It is complete when its announced length came, or its trailers; by nothing else. */
 export class FrameReceived extends ReceivedBody {
   readonly #stream: BodyHost;
   readonly #length: number | undefined;
   readonly #refuse: (cause: Error) => void;
-  #waiting: Buffer[] = [];
+  #waiting: Waiting[] = [];
+  /** A short message is put together here and handed on in one piece, so that it keeps nothing else alive. */
+  #whole: Buffer | undefined;
   #tail: { readonly bytes: Buffer; used: number } | undefined;
   #paused = false;
   #delivering = false;
@@ -46,12 +56,17 @@ export class FrameReceived extends ReceivedBody {
     this.#credit -= bytes;
   }
 
-  /** @returns true when this was the last part of an announced length */
-  part(bytes: Buffer): boolean {
+  /**
+   * @param lent what the bytes lie in
+   * @returns true when this was the last part of an announced length
+   */
+  part(bytes: Buffer, lent: Lent): boolean {
+    const at = this.#came;
     this.#came += bytes.length;
     if (!this.settled) {
-      if (this.sink === undefined || this.#paused || this.#waiting.length > 0) this.#keep(bytes);
-      else this.#hand(bytes);
+      if (this.#isShort) this.#collect(bytes, at);
+      else if (this.sink === undefined || this.#paused || this.#waiting.length > 0) this.#keep(bytes, lent);
+      else this.#hand(bytes, lent.share());
     }
     if (this.#came !== this.#length) return false;
     this.ended(NO_FIELDS);
@@ -98,18 +113,31 @@ export class FrameReceived extends ReceivedBody {
 
   #giveUp(cause: Error): void {
     this.#waiting = [];
-    this.#tail = undefined;
+    this.#tail = this.#whole = undefined;
     this.#returnWindow();
     this.settle(cause);
   }
 
-  #hand(bytes: Buffer): void {
-    this.sink?.data(bytes);
-    if (this.#ending !== undefined || this.settled) return;
-    this.#taken += bytes.length;
-    // All of a short body is covered by the first credit.
-    if (this.#taken < this.#window / 2 || (this.#length !== undefined && this.#length <= FIRST_CREDIT))
-      return;
+  /** All of it is covered by the first credit. */
+  get #isShort(): boolean {
+    return this.#length !== undefined && this.#length <= FIRST_CREDIT;
+  }
+
+  #collect(bytes: Buffer, at: number): void {
+    const whole = (this.#whole ??= Buffer.allocUnsafe(this.#length ?? 0));
+    bytes.copy(whole, at);
+    if (this.#came !== this.#length) return;
+    this.#whole = undefined;
+    if (this.sink === undefined || this.#paused) this.#waiting.push({ bytes: whole, loan: undefined });
+    else this.#hand(whole, undefined);
+  }
+
+  #hand(bytes: Buffer, loan: Loan | undefined): void {
+    const { length } = bytes; // behind `data` they may be somebody else's
+    this.sink?.data(bytes, loan);
+    if (this.#ending !== undefined || this.settled || this.#isShort) return;
+    this.#taken += length;
+    if (this.#taken < this.#window / 2) return;
     const wider = this.#window === FIRST_CREDIT ? this.#stream.connection.borrow() : 0;
     this.#stream.grant(this.#taken + wider);
     this.#credit += this.#taken + wider;
@@ -122,10 +150,10 @@ export class FrameReceived extends ReceivedBody {
     this.#window = FIRST_CREDIT;
   }
 
-  #keep(bytes: Buffer): void {
+  #keep(bytes: Buffer, lent: Lent): void {
     if (bytes.length >= SMALL_BYTES) {
       this.#tail = undefined;
-      this.#waiting.push(bytes);
+      this.#waiting.push({ bytes, loan: lent.share() });
       return;
     }
     let tail = this.#tail;
@@ -133,17 +161,17 @@ export class FrameReceived extends ReceivedBody {
       this.#tail = tail = { bytes: Buffer.allocUnsafe(TAIL_BYTES), used: 0 };
     } else this.#waiting.pop(); // it is the beginning of this one
     tail.used += bytes.copy(tail.bytes, tail.used);
-    this.#waiting.push(tail.bytes.subarray(0, tail.used));
+    this.#waiting.push({ bytes: tail.bytes.subarray(0, tail.used), loan: undefined });
   }
 
   #deliver(): void {
     if (this.#delivering) return;
     this.#delivering = true;
     while (!this.#paused && !this.settled) {
-      const bytes = this.#waiting.shift();
-      if (bytes === undefined) break;
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
       if (this.#waiting.length === 0) this.#tail = undefined; // it is the receiver's now
-      this.#hand(bytes);
+      this.#hand(next.bytes, next.loan);
     }
     this.#delivering = false;
     if (this.#ending !== undefined && this.#waiting.length === 0) this.settle(this.#ending);

@@ -1,4 +1,5 @@
 import type { Fields } from '../core/fields.ts';
+import type { Loan } from '../core/flow.ts';
 import { requireClosing, SentBody } from './body.ts';
 import { EncodedHead } from './frame-head.ts';
 import type { BodyHost } from './frame-host.ts';
@@ -9,10 +10,15 @@ import { DATA_BYTES, KIND } from './frames.ts';
 const HIGH_WATER = 128 * 1024;
 const LOW_WATER = 64 * 1024;
 
+interface Pending {
+  bytes: Buffer;
+  readonly loan: Loan | undefined;
+}
+
 /** A body that goes out on a stream. */
 export class FrameSent extends SentBody implements Feeder, Written {
   readonly #stream: BodyHost;
-  #pending: Buffer[] = [];
+  #pending: Pending[] = [];
   #pendingBytes = 0;
   #trailers: EncodedHead | undefined;
   #ended = false;
@@ -37,13 +43,13 @@ export class FrameSent extends SentBody implements Feeder, Written {
       this.#close();
       return;
     }
-    this.#add(bytes);
+    this.#add(bytes, undefined);
   }
 
-  override write(chunk: Buffer): boolean {
+  override write(chunk: Buffer, loan?: Loan): boolean {
     if (this.#ended) throw new Error('write after the end');
     if (this.settled || !this.#stream.sending) return false;
-    if (chunk.length > 0) this.#add(chunk);
+    if (chunk.length > 0) this.#add(chunk, loan);
     this.#full = this.#pendingBytes >= HIGH_WATER;
     return !this.#full;
   }
@@ -55,7 +61,7 @@ export class FrameSent extends SentBody implements Feeder, Written {
     this.#trailers = encoded;
     this.#ended = true;
     if (this.settled || !this.#stream.sending) return;
-    if (last !== undefined && last.length > 0) this.#add(last);
+    if (last !== undefined && last.length > 0) this.#add(last, undefined);
     else this.wake();
   }
 
@@ -94,16 +100,20 @@ export class FrameSent extends SentBody implements Feeder, Written {
   }
 
   #sendSome(bytes: number): number {
-    const chunk = this.#pending[0];
-    if (chunk === undefined) return 0;
+    const next = this.#pending[0];
+    if (next === undefined) return 0;
     const stream = this.#stream;
+    const chunk = next.bytes;
     const length = Math.min(chunk.length, bytes, stream.credit, DATA_BYTES);
     if (length === 0) return 0;
-    if (length === chunk.length) this.#pending.shift();
-    else this.#pending[0] = chunk.subarray(length);
     this.#pendingBytes -= length;
     stream.credit -= length;
     stream.connection.output.data(stream.id, length === chunk.length ? chunk : chunk.subarray(0, length));
+    if (length < chunk.length) next.bytes = chunk.subarray(length);
+    else {
+      this.#pending.shift();
+      next.loan?.done(); // the output has a copy
+    }
     return length;
   }
 
@@ -112,8 +122,8 @@ export class FrameSent extends SentBody implements Feeder, Written {
     this.#stream.finished();
   }
 
-  #add(bytes: Buffer): void {
-    this.#pending.push(bytes);
+  #add(bytes: Buffer, loan: Loan | undefined): void {
+    this.#pending.push({ bytes, loan });
     this.#pendingBytes += bytes.length;
     this.wake();
   }

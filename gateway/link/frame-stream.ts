@@ -1,5 +1,6 @@
 import { MalformedBytes } from '../core/errors.ts';
 import type { Fields } from '../core/fields.ts';
+import type { Lent } from '../core/lending.ts';
 import { linkFields } from '../message/headers.ts';
 import { asBroken, broken } from './failures.ts';
 import { decodeTrailers, type HeadLimits } from './frame-head.ts';
@@ -104,8 +105,8 @@ export abstract class FrameStream implements BodyHost {
     this.received.expect(bytes);
   }
 
-  part(bytes: Buffer): void {
-    if (this.received?.part(bytes) === true) this.receivingEnded();
+  part(bytes: Buffer, lent: Lent): void {
+    if (this.received?.part(bytes, lent) === true) this.receivingEnded();
   }
 
   /** @throws MalformedBytes */

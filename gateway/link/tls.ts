@@ -2,6 +2,7 @@ import { constants, X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import { base64url, sha256 } from '../core/bytes.ts';
 import { Denied, quoted } from '../core/errors.ts';
+import { lentChunk } from '../core/lending.ts';
 import { broken } from './failures.ts';
 import {
   PROTOCOLS,
@@ -11,6 +12,7 @@ import {
   type LinkTarget,
   type LinkTls,
 } from './link.ts';
+import type { LentReads, TakeBytes } from './lent-reads.ts';
 
 const HYBRID = 'X25519MLKEM768';
 
@@ -54,9 +56,19 @@ export class TlsSession implements LinkSession {
   /** End of the leaf's validity, milliseconds since 1970. */
   readonly expires: number;
   readonly socket: tls.TLSSocket;
+  readonly #reads: LentReads | undefined;
 
-  /** @throws Denied `peer.certificate` */
-  constructor(id: string, socket: tls.TLSSocket, side: 'client' | 'server', requireHybrid: boolean) {
+  /**
+   * @param reads how a connection that we opened is read
+   * @throws Denied `peer.certificate`
+   */
+  constructor(
+    id: string,
+    socket: tls.TLSSocket,
+    side: 'client' | 'server',
+    requireHybrid: boolean,
+    reads?: LentReads,
+  ) {
     const certificate = socket.getPeerX509Certificate();
     const protocol = socket.alpnProtocol;
     if (!socket.authorized || certificate === undefined) {
@@ -70,6 +82,7 @@ export class TlsSession implements LinkSession {
     }
     this.id = id;
     this.socket = socket;
+    this.#reads = reads;
     this.protocol = protocol;
     this.peerCertificate = certificate.raw;
     this.spki = spkiOf(certificate);
@@ -86,6 +99,17 @@ export class TlsSession implements LinkSession {
   exportKeyingMaterial(label: string, length: number): Buffer {
     if (this.socket.destroyed) throw broken('the session is gone');
     return this.socket.exportKeyingMaterial(length, label, Buffer.alloc(0));
+  }
+
+  /** Hands over every byte that comes, in order, with the memory it lies in. Called once, in place of reading the socket. */
+  read(take: TakeBytes): void {
+    if (this.#reads !== undefined) return this.#reads.begin(this.socket, take);
+    // Of accepted connections the runtime takes no buffers of ours.
+    this.socket.on('data', (chunk: Buffer) => {
+      const lent = lentChunk(chunk);
+      take(chunk, lent);
+      lent.done();
+    });
   }
 
   end(cause: Error): void {

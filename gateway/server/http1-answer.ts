@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Fields } from '../core/fields.ts';
-import type { Outflow, OutflowEvents } from '../core/flow.ts';
+import type { Loan, Outflow, OutflowEvents } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { AnswerBody } from '../exchange/arrival.ts';
 
@@ -119,12 +119,12 @@ export class Http1Answer implements Outflow {
       queueMicrotask(() => source.error(this.#failure ?? new Error('answer broken off')));
   }
 
-  write(chunk: Buffer): boolean {
+  write(chunk: Buffer, loan?: Loan): boolean {
     if (this.#framing.kind === 'none') return true; // HEAD, 204, 304: dropped, the answer is over
     if (this.#state !== 'open') return false;
     if (chunk.length === 0) return !this.#socket.writableNeedDrain; // an empty chunk would be the end of a chunked body
     this.#cork();
-    return this.#content(chunk, undefined);
+    return this.#content(chunk, loan === undefined ? undefined : givingBack(loan));
   }
 
   end(last: Buffer | undefined, _trailers?: Fields): void {
@@ -176,7 +176,7 @@ export class Http1Answer implements Outflow {
   #content(chunk: Buffer, written: ((error?: Error | null) => void) | undefined): boolean {
     if (this.#framing.kind === 'chunked') {
       this.#socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1');
-      this.#socket.write(chunk);
+      this.#socket.write(chunk, written);
       return this.#socket.write('\r\n', 'latin1');
     }
     if (chunk.length > this.#owed) {
@@ -198,3 +198,10 @@ export class Http1Answer implements Outflow {
     });
   }
 }
+
+/** After a failure nobody can tell whether the system still reads the bytes. */
+const givingBack =
+  (loan: Loan) =>
+  (error?: Error | null): void => {
+    if (error === undefined || error === null) loan.done();
+  };

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
+import { lentChunk, type Lent } from '../core/lending.ts';
 import { Denied } from '../core/errors.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { RefusalCode } from '../core/refusals.ts';
@@ -46,6 +47,8 @@ export class Http1Connection implements ExchangeHost {
   readonly #reader: RequestReader;
   #exchange: Http1Exchange | undefined;
   #pumping = false;
+  /** What content that is being read lies in, as long as all of it is passed on in this turn. */
+  #lent: Lent | undefined;
   #state: 'open' | 'lingering' | 'broken' = 'open';
   #earlyBytes = false;
   #cause: Error | undefined;
@@ -149,8 +152,13 @@ export class Http1Connection implements ExchangeHost {
     if (this.#exchange === undefined) {
       if (this.#reader.idle) this.#deadline = clock.monotonic() + limits.headMs;
     } else if (this.#exchange.answerComplete) this.#deadline = clock.monotonic() + limits.idleMs;
+    // Of a chunk with a head in it somebody may keep a part.
+    const lent = this.#exchange?.flowing === true ? lentChunk(chunk) : undefined;
+    this.#lent = lent;
     this.#reader.feed(chunk);
     this.#pump();
+    this.#lent = undefined;
+    if (this.#reader.unread === 0) lent?.done();
   }
 
   /** Reads on as far as somebody takes what is read. */
@@ -168,7 +176,7 @@ export class Http1Connection implements ExchangeHost {
           if (event.head.length === 0 && this.#reader.next() !== undefined)
             this.#requestEnded(this.#exchange);
           this.#host.consume(this.#exchange);
-        } else if (event.kind === 'data') this.#exchange?.data(event.chunk);
+        } else if (event.kind === 'data') this.#exchange?.data(event.chunk, this.#lent?.share());
         else if (this.#exchange !== undefined) this.#requestEnded(this.#exchange);
       }
       if (this.#state === 'open') this.#hold();

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Denied } from '../core/errors.ts';
 import { NO_FIELDS } from '../core/fields.ts';
-import type { Inflow, Outflow, Sink } from '../core/flow.ts';
+import type { Inflow, Loan, Outflow, Sink } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { AnswerBody, Arrival, ClientConnection } from '../exchange/arrival.ts';
 import { formatHead, framingOf, Http1Answer } from './http1-answer.ts';
@@ -162,8 +162,8 @@ export class Http1Exchange implements Arrival, Inflow {
     this.#released = true;
   }
 
-  data(chunk: Buffer): void {
-    this.#sink?.data(chunk);
+  data(chunk: Buffer, loan: Loan | undefined): void {
+    this.#sink?.data(chunk, loan);
   }
 
   requestEnded(): void {
