@@ -10,16 +10,13 @@ import type { LinkArrival } from '../link/link.ts';
 import { DEVICE, parseRelayedDevice } from '../message/device-field.ts';
 import { answerOf } from './deadline.ts';
 import type { DeviceNews } from './device-checks.ts';
-import { gather } from './gather.ts';
+import { PATIENCE_MS, readNote } from './note.ts';
 import type { Gateway } from './gateway.ts';
 import { isCurrent } from './running-devices.ts';
 
 /** Where a consumer's gateway shows newer results of devices whose exchanges run at the provider. Nothing of an agency is carried. */
 export const DEVICE_PATH = '/.troad/device';
 
-/** Longest field: one result and one signature. */
-const MAX_BYTES = 16 * 1024;
-const PATIENCE_MS = 4_000;
 const AGAIN_MS = 1_000;
 
 type Verification = Pick<Gateway, 'devices' | 'clock' | 'registry'>;
@@ -82,7 +79,7 @@ async function show(peer: string, field: string, { registry, link }: Context): P
   const call = await link.call(target, head, { kind: 'whole', bytes: Buffer.from(field, 'latin1') });
   const late = (): Unavailable => new Unavailable('link.timeout', 'renewal');
   const answer = await answerOf(call, PATIENCE_MS, late);
-  const text = await read(answer.inflow);
+  const text = await readNote(answer.inflow, 'renewal');
   const { status } = answer.head;
   if (status >= 500) throw new Unavailable('link.broken', `answered ${status}`);
   if (status !== 200) throw new MalformedBytes(`answered ${status} ${text}`);
@@ -108,7 +105,7 @@ export async function takeNews(
     arrival.answer({ status, fields }, { kind: 'whole', bytes: Buffer.from(text, 'latin1') });
   };
   try {
-    relayedNews(await read(arrival.inflow), peer, gateway);
+    relayedNews(await readNote(arrival.inflow, 'renewal'), peer, gateway);
     answer(200, '');
   } catch (thrown) {
     if (!(thrown instanceof Denied || thrown instanceof MalformedBytes)) throw thrown;
@@ -131,16 +128,4 @@ export function relayedNews(field: string, peer: PeerGateway, gateway: Context):
   devices.relayed.keep(key, machine);
   spread(machine, news, gateway);
   return machine;
-}
-
-async function read(inflow: Parameters<typeof gather>[0]): Promise<string> {
-  const body = await gather(inflow, undefined, {
-    maxBytes: MAX_BYTES,
-    waitMs: PATIENCE_MS,
-    idleMs: PATIENCE_MS,
-    stalled: 'message.stalled',
-  });
-  if (body.kind === 'whole') return body.bytes.toString('latin1');
-  body.inflow.destroy(new Unavailable('link.broken', 'renewal too long'));
-  throw new MalformedBytes('renewal: too long');
 }

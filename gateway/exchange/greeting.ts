@@ -8,15 +8,12 @@ import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival, LinkClient, LinkConversation, LinkSession, LinkTarget } from '../link/link.ts';
 import type { AgreementTerms } from '../trust/input.ts';
 import { answerOf } from './deadline.ts';
-import { gather } from './gather.ts';
+import { PATIENCE_MS, readNote } from './note.ts';
 import type { PeerNodes } from './peer-nodes.ts';
 
 /** Gateways show each other here what was attested of their hosts: the first thing on a session, and again in time. */
 export const NODE_PATH = '/.troad/node';
 
-/** Longest greeting: one result and one signature. */
-const MAX_BYTES = 16 * 1024;
-const PATIENCE_MS = 4_000;
 /** Pause before somebody is asked again who had nothing to show. */
 const ASK_AGAIN_MS = 5_000;
 const LOOK_MS = 1_000;
@@ -96,7 +93,7 @@ export class Greetings {
       const call = entry.on.request(headFor(name), { kind: 'whole', bytes: format(own) });
       const late = (): Unavailable => new Unavailable('link.timeout', 'greeting');
       const answer = await answerOf(call, PATIENCE_MS, late);
-      const text = await read(answer.inflow);
+      const text = await readNote(answer.inflow, 'greeting');
       if (answer.head.status !== 200) throw new MalformedBytes(`answered ${answer.head.status}: ${text}`);
       const theirs = parse(text);
       if (theirs === undefined) return;
@@ -121,7 +118,7 @@ export class Greetings {
     };
     const peer = PeerGateway.identify(session.peerCertificate, 'client', directory, clock.now());
     try {
-      const theirs = parse(await read(arrival.inflow));
+      const theirs = parse(await readNote(arrival.inflow, 'greeting'));
       if (theirs !== undefined) nodes.take(session, peer, theirs);
     } catch (thrown) {
       // What we think of theirs does not change what ours is; why their messages will be refused, they are told.
@@ -168,7 +165,7 @@ export async function hostOf(
   if (known !== undefined || !wanted || greetings.hasMet(target.name)) return known;
   const call = await link.call(target, headFor(target.name), { kind: 'whole', bytes: format(undefined) });
   const late = (): Unavailable => new Unavailable('link.timeout', 'greeting');
-  await read((await answerOf(call, PATIENCE_MS, late)).inflow);
+  await readNote((await answerOf(call, PATIENCE_MS, late)).inflow, 'greeting');
   return nodes.latest(target.name);
 }
 
@@ -197,18 +194,6 @@ function parse(text: string): { readonly token: string; readonly binding: string
   if (typeof result !== 'string' || (binding !== undefined && typeof binding !== 'string'))
     throw new MalformedBytes('greeting: not {result, binding}');
   return { token: result, binding };
-}
-
-async function read(inflow: Parameters<typeof gather>[0]): Promise<string> {
-  const body = await gather(inflow, undefined, {
-    maxBytes: MAX_BYTES,
-    waitMs: PATIENCE_MS,
-    idleMs: PATIENCE_MS,
-    stalled: 'message.stalled',
-  });
-  if (body.kind === 'whole') return body.bytes.toString('utf8');
-  body.inflow.destroy(new Unavailable('link.broken', 'greeting too long'));
-  throw new MalformedBytes('greeting: too long');
 }
 
 /** When a result that the agent has just handed out is old enough to be asked for anew. */

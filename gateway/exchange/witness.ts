@@ -1,13 +1,12 @@
 import { MalformedBytes, Unavailable } from '../core/errors.ts';
 import type { LinkArrival, LinkTarget } from '../link/link.ts';
 import { answerOf } from './deadline.ts';
-import { gather, type Gathered } from './gather.ts';
 import type { Gateway } from './gateway.ts';
+import { readNote } from './note.ts';
 
 /** Peers show each other their newest checkpoint here. Not a service: nothing of an agency is carried. */
 export const CHECKPOINT_PATH = '/.troad/checkpoint';
 
-const MAX_NOTE_BYTES = 4096;
 const PATIENCE_MS = 10_000;
 
 /** Shows our checkpoint to a peer and keeps the one it shows in return. @throws Unavailable `link.*` */
@@ -23,8 +22,8 @@ export async function showCheckpoint(gateway: Gateway, target: LinkTarget): Prom
   const call = await gateway.link.call(target, head, { kind: 'whole', bytes: note });
   const late = (): Unavailable => new Unavailable('link.timeout', 'checkpoint');
   const answer = await answerOf(call, PATIENCE_MS, late);
-  const body = await readNote(answer.inflow);
-  if (answer.head.status === 200 && body !== undefined) await keep(gateway, target.name, body);
+  const body = await readNote(answer.inflow, 'checkpoint');
+  if (answer.head.status === 200) await keep(gateway, target.name, body);
 }
 
 /** Answers a peer that shows its checkpoint. The peer's name is the one its live connection proved. */
@@ -33,13 +32,12 @@ export async function keepCheckpoint(gateway: Gateway, arrival: LinkArrival, pee
     const fields = [['content-type', 'text/plain']] as const;
     arrival.answer({ status, fields }, { kind: 'whole', bytes: Buffer.from(text, 'utf8') });
   };
-  const note = arrival.rawHead.method === 'POST' ? await readNote(arrival.inflow) : undefined;
-  if (note === undefined) {
+  if (arrival.rawHead.method !== 'POST') {
     answer(400, 'expected one checkpoint\n');
     return;
   }
   try {
-    await keep(gateway, peer, note);
+    await keep(gateway, peer, await readNote(arrival.inflow, 'checkpoint'));
     answer(200, gateway.log.checkpoint());
   } catch (thrown) {
     if (!(thrown instanceof MalformedBytes)) throw thrown;
@@ -56,16 +54,4 @@ async function keep(gateway: Gateway, peer: string, note: string): Promise<void>
       ?.logs.map(({ vkey }) => vkey) ?? [];
   const observation = await gateway.log.observePeer({ peer, note, vkeys });
   if (observation === 'disputed') gateway.quarantine.add(peer);
-}
-
-async function readNote(inflow: Parameters<typeof gather>[0]): Promise<string | undefined> {
-  const body: Gathered = await gather(inflow, undefined, {
-    maxBytes: MAX_NOTE_BYTES,
-    waitMs: PATIENCE_MS,
-    idleMs: PATIENCE_MS,
-    stalled: 'message.stalled',
-  });
-  if (body.kind === 'whole') return body.bytes.toString('utf8');
-  body.inflow.destroy(new Unavailable('link.broken', 'note too long'));
-  return undefined;
 }
