@@ -13,6 +13,7 @@ import { openAdmin } from './node/admin.ts';
 import { highestPolicyInLogs, seenInFormerLogs } from './node/former-logs.ts';
 import { DeviceLists } from './node/device-lists.ts';
 import { KeptDeviceLists } from './node/kept-device-lists.ts';
+import { readPublicPem } from './node/key-files.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
@@ -57,7 +58,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const operatorLog = openOperatorLog(clock, 1);
   const { emit } = operatorLog;
   const made: { workers?: Workers } = {};
-  const rootKeys = config.registry.rootKeys.map((file) => readFileSync(file, 'utf8'));
+  const rootKeys = config.registry.rootKeys.map((file) => readPublicPem('/registry/rootKeys', file));
   const registryFile = await RegistryFile.open({
     file: config.registry.file,
     trust: { rootKeys: rootKeys.map((pem) => createPublicKey(pem)) },

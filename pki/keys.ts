@@ -1,6 +1,8 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { readFileSync, statSync } from 'node:fs';
+import { naming } from '../gateway/core/file-errors.ts';
+import { parsePrivateKey } from '../gateway/x509/key-file.ts';
 
 export interface KeyPair {
   readonly privateKey: KeyObject;
@@ -37,12 +39,12 @@ export async function writePrivateKey(path: string, key: KeyObject): Promise<voi
 
 /**
  * Reads a PKCS#8 private key.
- * @throws Error when the file is readable for others than its owner
+ * @throws Error when the file is readable for others than its owner; ConfigError when it holds no such key
  */
 export function readPrivateKey(path: string): KeyObject {
   const mode = statSync(path).mode & 0o777;
   if ((mode & 0o077) !== 0) {
     throw new Error(`${path}: private key has mode ${mode.toString(8)}, expected 600`);
   }
-  return createPrivateKey(readFileSync(path));
+  return naming(path, () => parsePrivateKey(readFileSync(path)));
 }

@@ -1,6 +1,8 @@
-import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { base64url, sha256, view } from '../core/bytes.ts';
 import { ConfigError, MalformedBytes } from '../core/errors.ts';
+import { naming } from '../core/file-errors.ts';
+import { parsePrivateKey } from '../x509/key-file.ts';
 import { parsePem } from '../x509/pem.ts';
 import type { DeviceCa } from './device-certificates.ts';
 import type { EkTrust } from './ek-chain.ts';
@@ -38,7 +40,7 @@ const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/;
 /**
  * Reads the configuration of the attestation service, and every file it names.
  * @param bytes JSON
- * @throws MalformedBytes, ConfigError
+ * @throws MalformedBytes, ConfigError; what is wrong with a file that it names has that file's name
  */
 export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): AttestorConfig {
   const file = parseObject(bytes, 'configuration');
@@ -87,16 +89,25 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
       wrong.map(({ name }) => `/expected: ${name}: a node, and only a node, has a gateway`),
     );
   }
+  const inFile = <T>(path: string, parse: (content: Buffer) => T): T => naming(path, () => parse(read(path)));
   const certificates = (paths: readonly string[]): readonly Buffer[] =>
-    paths.flatMap((path) => certificatesOf(path, read(path)));
-  const signingKey = signingKeyOf(read(parsed.signingKey));
+    paths.flatMap((path) => inFile(path, certificatesOf));
+  const certified = ({ cert, key }: Certified, at: string): DeviceCa => {
+    const [certificate] = inFile(cert, certificatesOf);
+    const privateKey = inFile(key, parsePrivateKey);
+    if (certificate === undefined || !new X509Certificate(certificate).checkPrivateKey(privateKey))
+      throw new ConfigError([`${at}: the certificate is not that of the key`]);
+    return { certificate, privateKey };
+  };
+  const signingKey = inFile(parsed.signingKey, signingKeyOf);
+  certified(parsed, '/cert'); // before a listener takes them: its words name no file
   return {
     ...parsed,
     cert: read(parsed.cert),
     key: read(parsed.key),
     signingKey,
     kid: base64url(sha256(createPublicKey(signingKey).export({ type: 'spki', format: 'der' }))),
-    deviceCa: parsed.deviceCa && deviceCaOf(parsed.deviceCa, read),
+    deviceCa: parsed.deviceCa && certified(parsed.deviceCa, '/deviceCa'),
     trust: {
       roots: certificates(trust.roots),
       intermediates: certificates(trust.intermediates),
@@ -106,21 +117,18 @@ export function parseAttestorConfig(bytes: Uint8Array, read: ReadFile): Attestor
       manufacturers: new Set(trust.manufacturers),
       revoked: new Set(trust.revoked),
     },
-    policy: parsePolicy(read(parsed.policy)),
+    policy: inFile(parsed.policy, parsePolicy),
   };
 }
 
-function deviceCaOf({ cert, key }: { cert: string; key: string }, read: ReadFile): DeviceCa {
-  const [certificate] = certificatesOf(cert, read(cert));
-  const privateKey = createPrivateKey(read(key));
-  if (certificate === undefined || !new X509Certificate(certificate).checkPrivateKey(privateKey)) {
-    throw new ConfigError(['/deviceCa: the certificate is not that of the key']);
-  }
-  return { certificate, privateKey };
+/** Paths of a certificate and its key. */
+interface Certified {
+  readonly cert: string;
+  readonly key: string;
 }
 
-/** A PEM file with one or more certificates, or one in DER as vendors publish them. */
-export function certificatesOf(path: string, bytes: Buffer): readonly Buffer[] {
+/** A PEM file with one or more certificates, or one in DER as vendors publish them. @throws ConfigError */
+export function certificatesOf(bytes: Buffer): readonly Buffer[] {
   if (bytes[0] === 0x30) return [bytes];
   try {
     const all = parsePem('CERTIFICATE', view(bytes).toString('latin1'));
@@ -128,11 +136,11 @@ export function certificatesOf(path: string, bytes: Buffer): readonly Buffer[] {
   } catch (cause) {
     if (!(cause instanceof MalformedBytes)) throw cause;
   }
-  throw new ConfigError([`${path}: no certificate in PEM or DER`]);
+  throw new ConfigError(['holds no certificate in PEM or DER  檔案中沒有憑證']);
 }
 
 function signingKeyOf(pem: Buffer): KeyObject {
-  const key = createPrivateKey(pem);
+  const key = parsePrivateKey(pem);
   if (key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return key;
-  throw new ConfigError(['/signingKey: not an ECDSA key on P-256']);
+  throw new ConfigError(['is not an ECDSA key on P-256  不是 P-256 的 ECDSA 金鑰']);
 }

@@ -1,3 +1,5 @@
+import { ConfigError } from '../core/errors.ts';
+import { inWords } from '../core/file-errors.ts';
 import { firstOfSegment } from '../evidence/segment.ts';
 import type { Storage } from '../evidence/storage.ts';
 
@@ -29,6 +31,31 @@ export async function findEpochs(storage: ReadStorage, path: string): Promise<Ep
   );
   return [...own, ...theirs.flat()];
 }
+
+/**
+ * As {@link findEpochs}, where there must be one: a path that was mistyped must not look like a log without a fault.
+ * @throws ConfigError what to give instead
+ */
+export async function requireEpochs(storage: ReadStorage, path: string): Promise<EpochFolder[]> {
+  let epochs: EpochFolder[];
+  try {
+    epochs = await findEpochs(storage, path);
+  } catch (cause) {
+    throw new ConfigError([`${path}: ${inWords(cause)}`]);
+  }
+  if (epochs.length > 0) return epochs;
+  const below: string[] = [];
+  for (const name of (await storage.list(path)).slice(0, MOST_NAMES)) {
+    const folder = `${path}/${name}`;
+    const has = await findEpochs(storage, folder).catch(() => []); // a file, for one
+    if (has.length > 0) below.push(folder);
+  }
+  const instead = below.length > 0 ? below.join(', ') : 'the folder that has epoch-1 in it';
+  throw new ConfigError([`${path}: holds no log; give ${instead}  此資料夾沒有日誌`]);
+}
+
+/** In a folder that is not a log's, how many names are looked at for one. */
+const MOST_NAMES = 200;
 
 async function epochsOf(
   storage: ReadStorage,

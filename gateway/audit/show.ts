@@ -4,7 +4,7 @@ import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { readExtra, type ShownExtra } from './extra.ts';
-import { findEpochs, type ReadStorage } from './folder.ts';
+import { requireEpochs, type ReadStorage } from './folder.ts';
 import {
   exchangeIdOf,
   exchangeRecord,
@@ -92,7 +92,7 @@ export async function showExchange(options: ShowOptions): Promise<ShowReport> {
   const { storage, trust, id, wait } = options;
   const logs: ShownLog[] = [];
   for (const path of options.logs) {
-    for (const epoch of await findEpochs(storage, path))
+    for (const epoch of await requireEpochs(storage, path))
       logs.push(await ShownLog.open(storage, epoch, trust, wait));
   }
   const exchangeId = exchangeIdOf(id);

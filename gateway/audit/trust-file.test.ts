@@ -20,7 +20,7 @@ void t.test('trust files are read strictly', async (t) => {
     return JSON.stringify(changed === undefined ? document : changed);
   };
   for (const [what, text, problem] of [
-    ['not JSON', '{', /trust file/],
+    ['not JSON', '{', /is not JSON/],
     ['a list', '[]', /not an object/],
     ['an unknown member', wrong((d) => ({ ...d, extra: 1 })), /extra.*not a member/],
     ['no gateways', wrong((d) => ({ instance: d.instance })), /gateways: not a list/],

@@ -54,7 +54,7 @@ export function parseTrustFile(text: string): Trust {
   try {
     root = JSON.parse(text);
   } catch (cause) {
-    throw new ConfigError([`trust file: ${describe(cause)}`]);
+    throw new ConfigError([`is not JSON: ${describe(cause)}  不是 JSON`]);
   }
   const gateways = new Map<string, TrustedGateway>();
   const logs = new Map<string, TrustedLog>();

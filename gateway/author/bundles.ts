@@ -1,4 +1,5 @@
-import { ConfigError, describe } from '../core/errors.ts';
+import { ConfigError } from '../core/errors.ts';
+import { inWords } from '../core/file-errors.ts';
 import { Bundle } from '../trust/bundle.ts';
 import type { ReadStorage } from '../audit/folder.ts';
 
@@ -9,7 +10,7 @@ export async function readBundle(storage: ReadStorage, folder: string): Promise<
     try {
       bytes = await storage.readFile(`${folder}/${name}`);
     } catch (cause) {
-      throw new ConfigError([`policy bundle ${folder}/${name}: ${describe(cause)}`]);
+      throw new ConfigError([`policy bundle ${folder}/${name}: ${inWords(cause)}`]);
     }
     if (bytes === undefined) throw new ConfigError([`policy bundle ${folder}/${name}: is not there`]);
     return bytes;

@@ -1,7 +1,7 @@
-import { findEpochs, type EpochFolder, type ReadStorage } from '../audit/folder.ts';
+import { requireEpochs, type ReadStorage } from '../audit/folder.ts';
 import { exchangeRecord, forEachRecord, readCore, type ExchangeRecord } from '../audit/records.ts';
 import { base64url, sha256 } from '../core/bytes.ts';
-import { ConfigError, MalformedBytes, describe } from '../core/errors.ts';
+import { MalformedBytes } from '../core/errors.ts';
 import { isObject } from '../trust/canonical.ts';
 import type { PolicyFacts } from '../evidence/record.ts';
 import { wordOf, type OutcomeWord } from './outcome.ts';
@@ -99,17 +99,4 @@ export async function bundlesCited(
     }
   }
   return cited;
-}
-
-/** A path that was mistyped must not look like a log without a fault. @throws ConfigError */
-async function requireEpochs(storage: ReadStorage, folder: string): Promise<readonly EpochFolder[]> {
-  let epochs: readonly EpochFolder[];
-  try {
-    epochs = await findEpochs(storage, folder);
-  } catch (cause) {
-    throw new ConfigError([`--log ${folder}: ${describe(cause)}`]);
-  }
-  if (epochs.length === 0)
-    throw new ConfigError([`--log ${folder}: holds no log; give the folder that has epoch-1 in it`]);
-  return epochs;
 }

@@ -22,7 +22,7 @@ export function parseVectors(file: string, text: string): GoldenVector[] {
   try {
     root = JSON.parse(text);
   } catch (cause) {
-    throw bad(describe(cause));
+    throw bad(`is not JSON: ${describe(cause)}  不是 JSON`);
   }
   if (!isObject(root) || !isObject(root['bases']) || !Array.isArray(root['vectors']))
     throw bad('no object of bases and vectors');

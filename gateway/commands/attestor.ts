@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import type { AttestorConfig } from '../attest/attestor-config.ts';
 import type { AdminAction } from '../attest/administration.ts';
 import type { AttestorEvents } from '../attest/attestor.ts';
+import { makeFolder } from '../evidence/make-folder.ts';
+import { readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
 /** `troad attestor`: verifier and enrolment service for devices, and its administration. */
@@ -83,12 +85,14 @@ async function runAttestor({ config: path, learn, json }: RunOptions): Promise<n
     import('../attest/devices.ts'),
   ]);
   const base = dirname(resolve(path));
-  const config = parseAttestorConfig(await readFile(path), (name) => readFileSync(resolve(base, name)));
+  const config = readInput('--config', path, (text) =>
+    parseAttestorConfig(text, (name) => readFileSync(resolve(base, name))),
+  );
   const stateDir = resolve(base, config.stateDir);
   const events = logged();
   warnOfLab(config, learn === true);
   const stopped = stopSignal();
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  makeFolder(stateDir);
   const devices = await Devices.open(join(stateDir, 'devices.journal'));
   const attestor = new Attestor({
     ...config,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Trust } from '../audit/trust-file.ts';
-import { ConfigError } from '../core/errors.ts';
+import { readInput } from './input.ts';
 
 /** Exit status: 0 good, 1 bad or not found; 2 (usage, trust file) is the command line's. */
 const exitOf = (result: string): number => (result === 'good' ? 0 : 1);
@@ -64,17 +64,8 @@ async function diskStorage() {
 
 /** @throws ConfigError */
 async function readTrust(path: string): Promise<Trust> {
-  const [{ readFile }, { parseTrustFile }] = await Promise.all([
-    import('node:fs/promises'),
-    import('../audit/trust-file.ts'),
-  ]);
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ConfigError([`--trust ${path}: ${String(cause)}`]);
-  }
-  return parseTrustFile(text);
+  const { parseTrustFile } = await import('../audit/trust-file.ts');
+  return readInput('--trust', path, (text) => parseTrustFile(text.toString('utf8')));
 }
 
 function print<T>(report: T, json: true | undefined, render: (report: T) => string): void {

@@ -7,6 +7,7 @@ import type { AgentOptions } from '../attest/agent.ts';
 import type { Host } from '../attest/collectors.ts';
 import type { HostClaims } from '../attest/health.ts';
 import { describe } from '../core/errors.ts';
+import { bytes, readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
 const FIRMWARE_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
@@ -36,7 +37,7 @@ export function registerDevice(program: Command): void {
     command
       .option('--tpm <address>', 'device:PATH, unix:PATH or tcp:HOST:PORT', 'device:/dev/tpmrm0')
       .requiredOption('--dir <dir>', 'folder of this agent')
-      .requiredOption('--attestor <url>', 'https URL of the attestation service')
+      .requiredOption('--attestor <url>', 'https URL of the attestation service', httpsUrl)
       .requiredOption('--ca <file>', "authorities that may have issued the service's certificate, PEM");
   const attesting = (command: Command): Command =>
     service(command)
@@ -58,10 +59,8 @@ export function registerDevice(program: Command): void {
             import('../attest/agent.ts'),
             import('../attest/attestor-config.ts'),
           ]);
-          const files = await Promise.all(
-            issuer.map(async (path) => certificatesOf(path, await readFile(path))),
-          );
-          print(await DeviceAgent.enrol(parts, name, files.flat()));
+          const issuers = issuer.flatMap((path) => readInput('--issuer', path, certificatesOf));
+          print(await DeviceAgent.enrol(parts, name, issuers));
         });
       },
     );
@@ -70,7 +69,7 @@ export function registerDevice(program: Command): void {
       process.exitCode = await withAgent(options, async (parts) => {
         const { DeviceAgent } = await import('../attest/agent.ts');
         const agent = await DeviceAgent.open(attester(parts, options));
-        print(await agent.attest(options.audience, await readFile(options.certificate)));
+        print(await agent.attest(options.audience, readInput('--certificate', options.certificate, bytes)));
         await agent.release();
       });
     },
@@ -88,7 +87,7 @@ export function registerDevice(program: Command): void {
       'plain HTTP on loopback for programs that know nothing of attestation, until SIGTERM or SIGINT',
     )
     .requiredOption('--dir <dir>', 'folder of the agent that runs on this machine')
-    .requiredOption('--gateway <url>', 'https URL of the gateway')
+    .requiredOption('--gateway <url>', 'https URL of the gateway', httpsUrl)
     .requiredOption('--ca <file>', "authorities that may have issued the gateway's certificate, PEM")
     .requiredOption('--certificate <file>', 'certificate that this machine shows there, PEM')
     .requiredOption('--key <file>', 'its private key, PEM')
@@ -117,7 +116,7 @@ async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise
     import('../attest/tpm.ts'),
     import('../attest/attestor-client.ts'),
   ]);
-  const client = new AttestorClient(options.attestor, await readFile(options.ca));
+  const client = new AttestorClient(options.attestor, readInput('--ca', options.ca, bytes));
   const tpm = await Tpm.open(options.tpm);
   try {
     await use({ tpm, dir: options.dir, client });
@@ -158,7 +157,7 @@ async function runAgent(options: AttestOptions & { json?: true }, parts: Parts):
   const service = new AgentService({
     agent,
     audience: options.audience,
-    certificate: await readFile(options.certificate),
+    certificate: readInput('--certificate', options.certificate, bytes),
     clock: { now: Date.now, monotonic: () => performance.now() },
     jitter: () => randomInt(1000) / 1000,
     events: {
@@ -197,9 +196,9 @@ async function runProxy({ dir, gateway, ca, certificate, key, port, json }: Prox
   const failed = (what: string) => (why: unknown) => log(what, { why: describe(why) });
   const proxy = await DeviceProxy.start({
     gateway,
-    ca: await readFile(ca),
-    cert: await readFile(certificate),
-    key: await readFile(key),
+    ca: readInput('--ca', ca, bytes),
+    cert: readInput('--certificate', certificate, bytes),
+    key: readInput('--key', key, bytes),
     host: '127.0.0.1',
     port,
     present: agentPresenter(join(dir, 'agent.sock'), () => performance.now(), failed('proxy.unattested')),
@@ -217,6 +216,12 @@ function portNumber(text: string): number {
   if (!/^\d{1,5}$/.test(text) || number > 65_535)
     throw new InvalidArgumentError('Expected a number from 0 to 65535');
   return number;
+}
+
+function httpsUrl(text: string): string {
+  if (!URL.canParse(text) || !text.startsWith('https:'))
+    throw new InvalidArgumentError('Expected an https URL, like https://attestor.a11.example:5443');
+  return text;
 }
 
 function log(event: string, fields: object): void {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SandboxOptions, SandboxReady } from '../sandbox/sandbox.ts';
+import { naming } from '../core/file-errors.ts';
+import { makeFolder } from '../evidence/make-folder.ts';
 import { registerSandboxAssertion } from './sandbox-assertion.ts';
 import { registerSandboxDevice } from './sandbox-device.ts';
 
@@ -94,7 +95,7 @@ export async function sandboxOptions(
   devices: boolean,
 ): Promise<Omit<SandboxOptions, 'extra' | 'onLine' | 'bodyIdleSeconds' | 'workers'>> {
   const absolute = resolve(dir);
-  await mkdir(absolute, { recursive: true, mode: 0o700 });
+  naming(`--dir ${dir}`, () => makeFolder(absolute));
   const cli = fileURLToPath(
     new URL(import.meta.url.endsWith('.ts') ? '../cli.ts' : '../cli.js', import.meta.url),
   );

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { X509Certificate, createHash } from 'node:crypto';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -32,12 +32,17 @@ function folder(t: Test, yaml: string): string {
 
 const load = (t: Test, yaml: string) => loadConfig(join(folder(t, yaml), 'gateway.yaml'));
 
+/** What is wrong with the file, without the name of the file, which each problem has. */
 function problemsOf(run: () => unknown): readonly string[] {
   try {
     run();
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
+    if (!(error instanceof ConfigError)) throw error;
+    return error.problems.map((problem) => {
+      const [, file, what = ''] = /^(\/[^:]*\.yaml): ([^]*)$/.exec(problem) ?? [];
+      if (file === undefined) throw new Error(`names no file: ${problem}`, { cause: error });
+      return what;
+    });
   }
   return [];
 }
@@ -277,6 +282,11 @@ const contradictions: readonly (readonly [what: string, yaml: string, problems: 
   ['an unknown tag', minimal.replace('dir: log', 'dir: !!js/function log'), [/tag/]],
   ['a second document', `${minimal}\n---\na: 1`, [/document/]],
   ['__proto__ as a key', `${minimal}\n__proto__: { admin: 1 }`, [/__proto__ .*unknown setting/]],
+  [
+    'what is not YAML',
+    `${minimal}\nlimits: 'open`,
+    [/^line \d+, column \d+: not YAML: .*; look at indentation/],
+  ],
   ['a list where a map belongs', '[]', [/expected object/]],
   ['nothing', '', [/expected object/]],
 ];
@@ -336,8 +346,30 @@ void t.test('files are looked at', async (t) => {
   }
   t.match(
     problemsOf(() => loadConfig('/nowhere/gateway.yaml')),
-    [/ENOENT/],
+    [/^there is no such file: check the path/],
   );
+  t.throws(() => loadConfig('/nowhere/gateway.yaml'), {
+    message: /^\/nowhere\/gateway\.yaml: /,
+  });
+  const dir = folder(t, minimal);
+  const folderForFile = join(dir, 'a.yaml');
+  mkdirSync(folderForFile);
+  t.match(
+    problemsOf(() => loadConfig(folderForFile)),
+    [/^is a folder: name a file in it/],
+  );
+  const latin = join(dir, 'latin.yaml');
+  writeFileSync(latin, Buffer.from([0x61, 0xe9]));
+  t.match(
+    problemsOf(() => loadConfig(latin)),
+    [/^is not text in UTF-8/],
+  );
+});
+
+void t.test('a text that is not YAML is not quoted: a secret may stand in it', async (t) => {
+  const [problem = ''] = problemsOf(() => load(t, `${minimal}\n  password: "hunter2\n`));
+  t.match(problem, /not YAML/);
+  t.notMatch(problem, /hunter2/);
 });
 
 void t.test('random text never throws anything but ConfigError', async () => {

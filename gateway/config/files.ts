@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { base64url, fromBase64url, sha256 } from '../core/bytes.ts';
 import { describe } from '../core/errors.ts';
+import { inWords } from '../core/file-errors.ts';
 
 /** The part of a file system that configuration needs; a test can bring its own. */
 export interface FileDoor {
@@ -75,15 +76,8 @@ export class ConfigFiles {
       }
       return kind === 'file' ? this.#door.read(full) : undefined;
     } catch (error) {
-      this.#report(setting, `${full}: ${reason(error)}`);
+      this.#report(setting, `${full}: ${inWords(error)}`);
       return undefined;
     }
   }
-}
-
-function reason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return 'there is no such file';
-  if (code === 'EACCES') return 'we may not read it';
-  return describe(error);
 }

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { ConfigError, describe } from '../core/errors.ts';
+import { ConfigError } from '../core/errors.ts';
+import { naming } from '../core/file-errors.ts';
 import type { GatewayConfig } from './config.ts';
 import type { FileDoor } from './files.ts';
 import { parseConfig } from './parse.ts';
@@ -16,15 +17,17 @@ export const disk: FileDoor = {
 
 /**
  * Reads, checks and freezes the configuration of a gateway. Paths in it are relative to its folder.
- * @throws ConfigError with every problem found
+ * @throws ConfigError with every problem found, each as `/path/of/file.yaml: /setting (line n): what is wrong`
  */
 export function loadConfig(file: string): GatewayConfig {
   const path = resolve(file);
-  let text: string;
+  return naming(path, () => parseConfig(textOf(disk.read(path)), dirname(path), disk));
+}
+
+function textOf(bytes: Buffer): string {
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(disk.read(path));
-  } catch (error) {
-    throw new ConfigError([`${path}: ${describe(error)}`]);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new ConfigError(['is not text in UTF-8: save it as UTF-8  不是 UTF-8 文字，請以 UTF-8 儲存']);
   }
-  return parseConfig(text, dirname(path), disk);
 }

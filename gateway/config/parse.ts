@@ -53,7 +53,7 @@ class Source {
       strict: true,
       uniqueKeys: true,
       lineCounter: this.#lines,
-      prettyErrors: true,
+      prettyErrors: false, // it would quote the lines around, and with them perhaps a secret
     });
     // Unknown tags and directives are warnings to the parser; here nothing is ignored.
     const faults = [...this.#document.errors, ...this.#document.warnings];
@@ -62,8 +62,13 @@ class Source {
       if (isAlias(node))
         throw new ConfigError([`*${node.source}: anchors and aliases are not used in this file`]);
     });
-    if (faults.length > 0) throw new ConfigError(faults.map(({ message }) => message.trim()));
+    if (faults.length > 0) throw new ConfigError(faults.map((fault) => this.#notYaml(fault)));
     this.value = this.#document.toJS({ maxAliasCount: 0 });
+  }
+
+  #notYaml({ message, pos }: { readonly message: string; readonly pos: readonly [number, number] }): string {
+    const { line, col } = this.#lines.linePos(pos[0]);
+    return `line ${line}, column ${col}: not YAML: ${message.trim()}; look at indentation and quotes there and in the line before  不是正確的 YAML，請檢查該處與前一行的縮排和引號`;
   }
 
   problem(path: readonly PropertyKey[], what: string): string {

@@ -13,10 +13,11 @@ import {
   unlink,
   write,
 } from 'node:fs';
-import { mkdir, readdir, rename, statfs } from 'node:fs/promises';
+import { readdir, rename, statfs } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { Fatal } from '../core/errors.ts';
+import { makeFolder } from './make-folder.ts';
 import { PRIVATE_FILE, type OpenMode, type Storage, type StorageFile } from './storage.ts';
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC } = constants;
@@ -36,8 +37,6 @@ const statFd = promisify(fstat);
 // A tree head is stored ten times a second: calls by descriptor or name cost half of what handles do.
 const readWhole = promisify(readFile);
 const removeFile = promisify(unlink);
-
-const PRIVATE_DIR = 0o700;
 
 /** The operating system's files. */
 export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
@@ -64,7 +63,7 @@ export function nodeStorage(method: SyncMethod = 'dsync'): Storage {
       return (await readdir(dir)).toSorted();
     },
     async makeDir(dir) {
-      await mkdir(dir, { recursive: true, mode: PRIVATE_DIR });
+      makeFolder(dir);
     },
     rename,
     async remove(path) {

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe } from '../core/errors.ts';
+import { inWords } from '../core/file-errors.ts';
 import type { BundleFiles } from '../trust/bundle.ts';
 import { BundleRefused, type BundleRefusalCode } from '../trust/bundle-refused.ts';
 
@@ -53,7 +53,7 @@ function attempt<T>(path: string, step: () => T): T {
   try {
     return step();
   } catch (thrown) {
-    throw refused('bundle.unreadable', path, describe(thrown));
+    throw refused('bundle.unreadable', path, inWords(thrown));
   }
 }
 

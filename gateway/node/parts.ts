@@ -1,15 +1,16 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { GatewayConfig, ServiceConfig } from '../config/config.ts';
 import type { Gateway, LocalService } from '../exchange/gateway.ts';
 import type { SigningKey } from '../message/signing-queue.ts';
 import { messageKeyRow } from '../registry/keys.ts';
 import { ServiceHop } from '../service/hop.ts';
+import { readPrivateKey } from './key-files.ts';
 
 // What a worker reads from the files that the configuration names.
 
 export function readSigningKey({ keys, node }: GatewayConfig): SigningKey {
-  const privateKey = createPrivateKey(readFileSync(keys.message.file));
+  const privateKey = readPrivateKey('/keys/message/file', keys.message.file);
   const row = messageKeyRow(node.name, createPublicKey(privateKey), { notBefore: 0, notAfter: 0 });
   return { kid: keys.message.kid ?? row.kid, algorithm: row.alg, privateKey };
 }

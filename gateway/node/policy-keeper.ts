@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Emit } from '../telemetry/events.ts';
@@ -6,6 +5,7 @@ import { BundleRefused } from '../trust/bundle-refused.ts';
 import type { ReleasedBundle } from '../trust/release.ts';
 import { readBundle } from './bundle-folder.ts';
 import type { PolicyFiles, ShadowFiles } from './messages.ts';
+import { readPublicPem } from './key-files.ts';
 import { Admission, describeRefusal, type Candidate, type PolicyFloor } from './policy-admission.ts';
 import type { SignerTexts } from './policy-files.ts';
 import { PolicyStore, type PolicyRequest } from './policy-store.ts';
@@ -57,7 +57,7 @@ export class PolicyKeeper {
    */
   static async open(options: PolicyKeeperOptions): Promise<PolicyKeeper> {
     const { policy, clock, emit, floor } = options;
-    const pems = policy.signers.map((file) => readFileSync(file, 'utf8'));
+    const pems = policy.signers.map((file) => readPublicPem('/policy/signers', file));
     const signers = { pems, threshold: policy.threshold };
     const store = PolicyStore.open(policy.store);
     const admission = new Admission(store, clock, signers);

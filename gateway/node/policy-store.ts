@@ -2,7 +2,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -13,6 +12,7 @@ import { join } from 'node:path';
 import { base64url, sha256 } from '../core/bytes.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { ConfigError, describe } from '../core/errors.ts';
+import { makeFolder } from '../evidence/make-folder.ts';
 import type { BundleFiles } from '../trust/bundle.ts';
 import { BundleRefused, type BundleRefusalCode } from '../trust/bundle-refused.ts';
 import { hasExactly, isObject } from '../trust/canonical.ts';
@@ -94,7 +94,7 @@ export class PolicyStore {
 
   /** @throws ConfigError when its state cannot be read: what must not come back would be forgotten */
   static open(dir: string): PolicyStore {
-    mkdirSync(join(dir, 'incoming'), { recursive: true, mode: 0o700 });
+    makeFolder(join(dir, 'incoming'));
     return new PolicyStore(dir, readState(dir) ?? EMPTY);
   }
 
@@ -197,7 +197,7 @@ export function writeBundle(
 ): void {
   const write = (name: string, content: Uint8Array): void =>
     writeFileSync(join(dir, name), content, { mode: 0o600, flush: durable });
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeFolder(dir);
   write('policy.wasm', wasm);
   write('data.json', data);
   if (release !== undefined) write('release.json', release);

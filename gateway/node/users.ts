@@ -1,5 +1,3 @@
-import { createPrivateKey } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '../config/config.ts';
 import { ConfigError, describe } from '../core/errors.ts';
 import { SharedTable } from '../core/shared-table.ts';
@@ -14,6 +12,7 @@ import { TokenCache } from '../identity/token-cache.ts';
 import type { JwksCache } from '../registry/jwks.ts';
 import type { Registry } from '../registry/registry.ts';
 import { clock } from './clock.ts';
+import { readPrivateKey } from './key-files.ts';
 import { onceOf, type SharedMemory } from './shared-memory.ts';
 
 /**
@@ -53,8 +52,9 @@ export function openUsers(
 }
 
 function decryptionKey(file: string): DecryptionKey {
+  const key = readPrivateKey('/keys/assertion', file);
   try {
-    return readDecryptionKey(createPrivateKey(readFileSync(file)));
+    return readDecryptionKey(key);
   } catch (cause) {
     throw new ConfigError([`/keys/assertion: ${file}: ${describe(cause)}`]);
   }

@@ -1,7 +1,7 @@
-import { createPrivateKey, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../evidence/make-folder.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { directoryOf } from '../exchange/admit.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
@@ -22,6 +22,7 @@ import { ThreatIntel } from '../trust/threat.ts';
 import { openDevices, withFarewell } from './devices.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
+import { readPrivateKey } from './key-files.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
 import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
@@ -100,7 +101,7 @@ export async function wire(
     counts: telemetry.shadows,
   });
   const spoolDir = join(config.log.dir, '..', 'spool');
-  await mkdir(spoolDir, { recursive: true, mode: 0o700 });
+  makeFolder(spoolDir);
 
   const met = new Set<string>();
   const observer: ExchangeObserver = {
@@ -206,7 +207,7 @@ function openWorkerLog(
   return openLog({
     dir,
     origin,
-    signingKey: createPrivateKey(readFileSync(keyFile)),
+    signingKey: readPrivateKey('/keys/log', keyFile),
     clock,
     random: randomBytes,
     software: SOFTWARE,

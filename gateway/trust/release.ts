@@ -2,6 +2,7 @@ import { createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
 import { base64, base64url, fromBase64, fromBase64url, sha256, utf8 } from '../core/bytes.ts';
 import type { EpochMs } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
+import { parsePublicKey } from '../x509/key-file.ts';
 import { Bundle, type BundleFiles } from './bundle.ts';
 import { BundleRefused, type BundleRefusalCode } from './bundle-refused.ts';
 import { hasExactly, isObject } from './canonical.ts';
@@ -47,7 +48,7 @@ export const keyIdOf = (key: KeyObject): string =>
 
 /** @param pems public keys. @throws Error saying what is wrong */
 export function signersOf(pems: readonly string[], threshold: number): Signers {
-  const keys = pems.map((pem) => createPublicKey(pem));
+  const keys = pems.map((pem) => parsePublicKey(Buffer.from(pem)));
   if (keys.some((key) => key.asymmetricKeyType !== 'ed25519')) throw new Error('a signer is no Ed25519 key');
   const byId = new Map(keys.map((key) => [keyIdOf(key), key]));
   // The same key twice would let one person sign for two.

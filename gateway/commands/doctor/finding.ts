@@ -1,4 +1,5 @@
-import { describe } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { inWordsWithPlace } from '../../core/file-errors.ts';
 
 /** One line of the report. `advice` says what to do about it. */
 export interface Finding {
@@ -29,7 +30,8 @@ export class Report {
     try {
       await look();
     } catch (thrown) {
-      this.bad(subject, describe(thrown), advice);
+      const problems = thrown instanceof ConfigError ? thrown.problems : [inWordsWithPlace(thrown)];
+      for (const problem of problems) this.bad(subject, problem, advice);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPublicKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { workerLogs } from '../../config/worker-logs.ts';
 import type { GatewayConfig } from '../../config/config.ts';
@@ -11,6 +11,7 @@ import type { Registry } from '../../registry/registry.ts';
 import { verifierKeyOf } from '../../tlog/note.ts';
 import { readCertificate } from '../../x509/certificate.ts';
 import { parsePem } from '../../x509/pem.ts';
+import { readPrivateKey, readPublicKey } from '../../node/key-files.ts';
 import type { Report } from './finding.ts';
 import { handshake } from './handshake.ts';
 
@@ -31,9 +32,7 @@ export async function checkRegistry(
     subject,
     'fetch the registry again; compare registry.rootKeys with what the operator published',
     async () => {
-      const rootKeys = await Promise.all(
-        config.registry.rootKeys.map(async (file) => createPublicKey(await readFile(file))),
-      );
+      const rootKeys = config.registry.rootKeys.map((file) => readPublicKey('/registry/rootKeys', file));
       registry = await openRegistry(await readFile(config.registry.file), { rootKeys });
       const { version, expiresAt, issuedAt } = registry;
       const facts = `version ${version}, signed, expires ${day(expiresAt)}`;
@@ -105,7 +104,7 @@ export async function checkKeys(
     });
   }
   await report.check('message key', 'register the key, or put the registered one here', async () => {
-    const publicKey = await publicKeyOf(config.keys.message.file);
+    const publicKey = createPublicKey(readPrivateKey('/keys/message/file', config.keys.message.file));
     const kid = config.keys.message.kid ?? messageKeyId(name, publicKey);
     const kind = publicKey.asymmetricKeyType ?? 'unknown';
     if (registry === undefined || row === undefined) report.ok('message key', `${kind}, id ${kid}`);
@@ -119,7 +118,7 @@ export async function checkKeys(
       );
   });
   await report.check('log key', 'troad init makes one', async () => {
-    const publicKey = await publicKeyOf(config.keys.log.file);
+    const publicKey = createPublicKey(readPrivateKey('/keys/log', config.keys.log.file));
     if (publicKey.asymmetricKeyType !== 'ed25519')
       throw new Error(`is ${publicKey.asymmetricKeyType ?? 'unknown'}, not Ed25519`);
     const logs = row?.logs ?? [];
@@ -174,7 +173,7 @@ async function certificate(
   const [leaf] = parsePem('CERTIFICATE', await readFile(certFile, 'utf8'));
   if (leaf === undefined) throw new Error(`${certFile} holds no certificate`);
   const facts = readCertificate(leaf);
-  if (!new X509Certificate(leaf).checkPrivateKey(createPrivateKey(await readFile(keyFile)))) {
+  if (!new X509Certificate(leaf).checkPrivateKey(readPrivateKey('/link/key', keyFile))) {
     throw new Error(`${keyFile} is not the key of ${certFile}`);
   }
   if (now < facts.notBefore) throw new Error(`is valid from ${new Date(facts.notBefore).toISOString()}`);
@@ -184,8 +183,4 @@ async function certificate(
   if (days < 14) report.warn(subject, what, 'renew it now');
   else report.ok(subject, what);
   return leaf;
-}
-
-async function publicKeyOf(file: string): Promise<KeyObject> {
-  return createPublicKey(createPrivateKey(await readFile(file)));
 }

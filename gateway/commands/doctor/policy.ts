@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '../../config/config.ts';
 import type { EpochMs } from '../../core/clock.ts';
 import { describe } from '../../core/errors.ts';
 import { readBundle } from '../../node/bundle-folder.ts';
+import { readPublicPem } from '../../node/key-files.ts';
 import { requireAdmissible } from '../../node/policy-admission.ts';
 import { signersFrom, verifiedBundle } from '../../node/policy-files.ts';
 import { readState, type StoreState } from '../../node/policy-store.ts';
@@ -23,7 +23,7 @@ export async function checkPolicy(
   let texts: Parameters<typeof signersFrom>[0] | undefined;
   await report.check('policy signers', 'correct policy.signers: Ed25519 public keys, each once', () => {
     const given = {
-      pems: policy.signers.map((file) => readFileSync(file, 'utf8')),
+      pems: policy.signers.map((file) => readPublicPem('/policy/signers', file)),
       threshold: policy.threshold,
     };
     tellSigners(report, signersFrom(given));

@@ -1,10 +1,12 @@
-import { access, mkdir, open } from 'node:fs/promises';
+import { access, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requestLink } from '../../../pki/authority.ts';
 import { generateKeyPair, writePrivateKey, type KeyPair } from '../../../pki/keys.ts';
 import { workerLogs } from '../../config/worker-logs.ts';
 import { ConfigError } from '../../core/errors.ts';
+import { naming } from '../../core/file-errors.ts';
 import { parseMemberId } from '../../core/ids.ts';
+import { makeFolder } from '../../evidence/make-folder.ts';
 import { messageKeyRow, spkiSha256 } from '../../registry/keys.ts';
 import type { LogRow } from '../../registry/document.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
@@ -49,7 +51,7 @@ export async function initGateway({
     if (await exists(join(dir, file))) problems.push(`${join(dir, file)} is there already`);
   if (problems.length > 0) throw new ConfigError(problems);
 
-  await mkdir(dir, { recursive: true, mode: 0o700 });
+  naming(`--dir ${dir}`, () => makeFolder(dir));
   const link = generateKeyPair('p256');
   const message = generateKeyPair('ed25519');
   const log = generateKeyPair('ed25519');

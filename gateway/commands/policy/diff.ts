@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { bytes, readInput } from '../input.ts';
 import { exitOf, printReport } from './report.ts';
 
 interface DiffFlags {
@@ -30,7 +30,9 @@ export function registerDiff(policy: Command): void {
       const [before, after] = await Promise.all([readBundle(storage, a), readBundle(storage, b)]);
       const report = await diffBundles(before, after, {
         storage,
-        vectors: vectors.flatMap((file) => parseVectors(file, readFileSync(file, 'utf8'))),
+        vectors: vectors.flatMap((file) =>
+          parseVectors(file, readInput('--vectors', file, bytes).toString('utf8')),
+        ),
         logs: log,
       });
       printReport(report, json, renderDiff);

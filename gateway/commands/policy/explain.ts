@@ -5,9 +5,10 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import type { FiredRule } from '../../author/explain.ts';
 import type { RecordedDecision } from '../../author/recorded.ts';
-import { ConfigError, describe } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import type { Bundle } from '../../trust/bundle.ts';
+import { json as jsonOf, readInput } from '../input.ts';
 import { exitOf, printReport } from './report.ts';
 
 interface ExplainFlags {
@@ -29,7 +30,7 @@ export function registerExplain(policy: Command): void {
     .action(async (file: string, { policy: folder, json }: { policy?: string; json?: true }) => {
       const { bundle, explain, installed } = await tools(folder);
       const { renderOutcome } = await import('../../author/render-explain.ts');
-      const bytes = await readInput(file);
+      const bytes = await inputAt(file);
       const used = bundle ?? (await installed());
       // Without a schema nothing but the outcome is worth the search.
       const report = explain(used, bytes, undefined);
@@ -63,21 +64,17 @@ export function registerExplain(policy: Command): void {
 }
 
 /** @throws ConfigError what is in the file asks nothing */
-async function readInput(file: string): Promise<Buffer> {
+async function inputAt(path: string): Promise<Buffer> {
   const { canonicalJson, isObject } = await import('../../trust/canonical.ts');
-  let input: unknown;
-  let text: string;
-  try {
-    input = JSON.parse(readFileSync(file, 'utf8'));
-    text = canonicalJson(input);
-  } catch (cause) {
-    throw new ConfigError([`${file}: ${describe(cause)}`]);
-  }
-  if (!isObject(input) || typeof input['decision_id'] !== 'string' || input['decision_id'] === '')
-    throw new ConfigError([
-      `${file}: is no input document: expected an object with a text "decision_id", which the decision repeats (docs/policy-input.md)`,
-    ]);
-  return Buffer.from(text);
+  return readInput('', path, (content) => {
+    const input = jsonOf(content);
+    const text = canonicalJson(input);
+    if (!isObject(input) || typeof input['decision_id'] !== 'string' || input['decision_id'] === '')
+      throw new ConfigError([
+        'is no input document: expected an object with a text "decision_id", which the decision repeats (docs/policy-input.md)',
+      ]);
+    return Buffer.from(text);
+  });
 }
 
 async function tools(folder: string | undefined, bundles: readonly string[] = []) {

@@ -1,8 +1,9 @@
-import { createPrivateKey } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { ConfigError, describe } from '../../core/errors.ts';
+import { ConfigError, MalformedBytes } from '../../core/errors.ts';
+import { parsePrivateKey } from '../../x509/key-file.ts';
+import { readInput } from '../input.ts';
 
 interface SignFlags {
   readonly key: string;
@@ -32,7 +33,7 @@ export function registerSign(policy: Command): void {
       ]);
       const path = join(dir, 'release.json');
       const before =
-        existsSync(path) && flags.fresh !== true ? release.parseRelease(readFileSync(path)) : undefined;
+        existsSync(path) && flags.fresh !== true ? readInput('', path, release.parseRelease) : undefined;
       const { digest } = Bundle.parse(readBundle(dir)); // nobody should sign what no gateway would run
       const time = (flag: string, text: string): number =>
         release.timeOf(text) ?? usage(`${flag} ${text}: write it like 2026-01-31T00:00:00Z`);
@@ -60,13 +61,14 @@ export function registerSign(policy: Command): void {
 }
 
 function privateKeyOf(path: string) {
-  try {
-    const key = createPrivateKey(readFileSync(path));
-    if (key.asymmetricKeyType !== 'ed25519') throw new Error('is not an Ed25519 key');
+  return readInput('--key', path, (pem) => {
+    const key = parsePrivateKey(pem);
+    if (key.asymmetricKeyType !== 'ed25519')
+      throw new MalformedBytes(
+        'is not an Ed25519 key: make one with openssl genpkey -algorithm ed25519  不是 Ed25519 金鑰',
+      );
     return key;
-  } catch (thrown) {
-    return usage(`--key ${path}: ${describe(thrown)}`);
-  }
+  });
 }
 
 function usage(problem: string): never {

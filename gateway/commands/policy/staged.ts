@@ -49,6 +49,8 @@ export async function withSources<T>(
   use: (staged: Staged) => Promise<T> | T,
   defaults = dirname(bundleDir()),
 ): Promise<T> {
+  if (!existsSync(dir))
+    throw new ConfigError([`${dir}: there is no such folder: check the path  沒有這個資料夾`]);
   if (!existsSync(join(dir, 'policy.json'))) return use({ dir: resolve(dir), own: undefined });
   const stage = mkdtempSync(join(tmpdir(), 'troad-sources-'));
   try {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { Option, type Command } from 'commander';
 
 interface VerifyFlags {
@@ -67,12 +66,21 @@ export function registerVerify(policy: Command): void {
 }
 
 async function trustOf({ config, signer = [], threshold }: VerifyFlags) {
-  const read = (path: string): string => readFileSync(path, 'utf8');
+  const { readPublicPem } = await import('../../node/key-files.ts');
   if (config === undefined) {
-    const signers = { pems: signer.map(read), threshold: Number(threshold ?? signer.length) };
+    const signers = {
+      pems: signer.map((path) => readPublicPem('--signer', path)),
+      threshold: Number(threshold ?? signer.length),
+    };
     return { signers, store: undefined };
   }
   const { loadConfig } = await import('../../config/load.ts');
   const { policy } = loadConfig(config);
-  return { signers: { pems: policy.signers.map(read), threshold: policy.threshold }, store: policy.store };
+  return {
+    signers: {
+      pems: policy.signers.map((path) => readPublicPem('/policy/signers', path)),
+      threshold: policy.threshold,
+    },
+    store: policy.store,
+  };
 }

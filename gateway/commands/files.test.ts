@@ -1,0 +1,124 @@
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
+import { bundleDir } from '../sandbox/bundle.ts';
+import { main } from './program.ts';
+
+const dir = t.testdir({
+  'broken.json': '{',
+  'broken.yaml': 'node: [',
+  empty: {},
+  agency: { log: { 'epoch-1': {} } },
+});
+const at = (name: string): string => join(dir, name);
+const [gone, folder, broken] = [at('gone'), at('empty'), at('broken.json')];
+const { privateKey, publicKey } = generateKeyPair('ed25519');
+writeFileSync(at('private.pem'), privateKeyPem(privateKey), { mode: 0o600 });
+writeFileSync(at('public.pem'), publicKey.export({ type: 'spki', format: 'pem' }));
+writeFileSync(at('trust.json'), JSON.stringify({ instance: 'TW', gateways: [] }));
+writeFileSync(at('p256.pem'), privateKeyPem(generateKeyPair('p256').privateKey), { mode: 0o600 });
+cpSync(bundleDir(), at('bundle'), { recursive: true });
+mkdirSync(at('agency/log/epoch-1'), { recursive: true });
+
+const init = ['--member', 'TW/GOV/A11', '--name', 'gw.a11.tw.example', '--address', 'gw.a11.tw.example:1'];
+const release = ['--release', '1', '--expires', '2999-01-01T00:00:00Z'];
+const service = ['--dir', folder, '--attestor', 'https://a.example'];
+const proxy = ['device', 'proxy', '--dir', folder, '--gateway', 'https://a.example'];
+const NO_FILE = 'there is no such file: check the path  沒有這個檔案';
+const NO_FOLDER = 'there is no such folder: check the path';
+const A_FOLDER = 'is a folder: name a file in it';
+
+/** What is typed, and what must be said: which file, what is wrong with it, and what to do. */
+const slips: readonly (readonly [args: readonly string[], says: string])[] = [
+  [['run', '--config', gone], `${gone}: ${NO_FILE}`],
+  [['run', '--config', folder], `${folder}: ${A_FOLDER}`],
+  [['run', '--config', at('broken.yaml')], `${at('broken.yaml')}: line 1, column 8: not YAML: `],
+  [['config', 'check', gone], `${gone}: ${NO_FILE}`],
+  [['policy', 'status', '--config', gone], `${gone}: ${NO_FILE}`],
+  [['policy', 'activate', at('bundle'), '--config', gone], `${gone}: ${NO_FILE}`],
+  [
+    ['init', '--dir', join(broken, 'x'), ...init],
+    `--dir ${broken}/x: there is no such file: a part of the path`,
+  ],
+  [['audit', 'verify', folder, '--trust', gone], `--trust ${gone}: ${NO_FILE}`],
+  [['audit', 'verify', folder, '--trust', folder], `--trust ${folder}: ${A_FOLDER}`],
+  [['audit', 'verify', folder, '--trust', broken], `--trust ${broken}: is not JSON: `],
+  [['audit', 'show', 'x', '--log', folder, '--trust', gone], `--trust ${gone}: ${NO_FILE}`],
+  [['audit', 'show', 'x', '--log', gone, '--trust', at('trust.json')], `${gone}: ${NO_FOLDER}`],
+  [
+    ['audit', 'show', 'x', '--log', at('agency'), '--trust', at('trust.json')],
+    `${at('agency')}: holds no log; give ${at('agency/log')}`,
+  ],
+  [
+    ['audit', 'show', 'x', '--log', folder, '--trust', at('trust.json')],
+    `${folder}: holds no log; give the folder that has epoch-1 in it`,
+  ],
+  [['attestor', 'run', '--config', gone], `--config ${gone}: ${NO_FILE}`],
+  [['attestor', 'run', '--config', broken], `--config ${broken}: configuration: not JSON`],
+  [['policy', 'sign', at('bundle'), '--key', gone, ...release], `--key ${gone}: ${NO_FILE}`],
+  [
+    ['policy', 'sign', at('bundle'), '--key', at('public.pem'), ...release],
+    `--key ${at('public.pem')}: expected a private key, found PUBLIC KEY  檔案內容不是所需的金鑰`,
+  ],
+  [
+    ['policy', 'sign', at('bundle'), '--key', at('p256.pem'), ...release],
+    `--key ${at('p256.pem')}: is not an Ed25519 key: make one with`,
+  ],
+  [['policy', 'sign', gone, '--key', at('private.pem'), ...release], `${gone}: ${NO_FOLDER}`],
+  [['policy', 'verify', at('bundle'), '--signer', gone], `--signer: ${gone}: ${NO_FILE}`],
+  [
+    ['policy', 'verify', at('bundle'), '--signer', at('private.pem')],
+    `--signer: ${at('private.pem')}: expected a public key, found PRIVATE KEY`,
+  ],
+  [['policy', 'eval', gone], `${gone}: ${NO_FILE}`],
+  [['policy', 'eval', broken], `${broken}: is not JSON in UTF-8: `],
+  [['policy', 'explain', 'x', '--log', gone], `${gone}: ${NO_FOLDER}`],
+  [['policy', 'replay', '--log', at('agency')], `${at('agency')}: holds no log; give ${at('agency/log')}`],
+  [['policy', 'diff', gone, gone], `${gone}/manifest.json: is not there`],
+  [['policy', 'diff', at('bundle'), at('bundle'), '--vectors', gone], `--vectors ${gone}: ${NO_FILE}`],
+  [['policy', 'diff', at('bundle'), at('bundle'), '--vectors', broken], `${broken}: is not JSON: `],
+  [['policy', 'test', gone], `${gone}: ${NO_FOLDER}`],
+  [['policy', 'build', gone, '--out', at('out')], `${gone}: ${NO_FOLDER}`],
+  [['device', 'enroll', ...service, '--name', 'x', '--ca', gone], `--ca ${gone}: ${NO_FILE}`],
+  [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca ${gone}: ${NO_FILE}`],
+  [
+    [...proxy, '--ca', at('public.pem'), '--certificate', at('public.pem'), '--key', folder],
+    `--key ${folder}: ${A_FOLDER}`,
+  ],
+];
+for (const [args, says] of slips) {
+  void t.test(`troad ${args.join(' ').replaceAll(`${dir}/`, '')}`, async (t) => {
+    const said = t.capture(console, 'error');
+    t.equal(await main(['node', 'troad', ...args]), 2);
+    const lines = said().map((call) => String(call.args[0]));
+    said.restore();
+    t.ok(
+      lines.some((line) => line.includes(says)),
+      lines.join('\n'),
+    );
+  });
+}
+
+void t.test('an address that is none', async (t) => {
+  const said = t.capture(process.stderr, 'write', () => true);
+  const status = await main(['node', 'troad', ...proxy.slice(0, -1), 'a.example', '--ca', gone]);
+  const text = said()
+    .map(({ args }) => String(args[0]))
+    .join('');
+  said.restore();
+  t.equal(status, 2);
+  t.match(text, /--gateway.*Expected an https URL/);
+});
+
+void t.test('audit verify tells where the log is', async (t) => {
+  const said = t.capture(process.stdout, 'write', () => true);
+  const status = await main(['node', 'troad', 'audit', 'verify', at('agency'), '--trust', at('trust.json')]);
+  const text = said()
+    .map(({ args }) => String(args[0]))
+    .join('');
+  said.restore();
+  t.equal(status, 1);
+  process.exitCode = 0;
+  t.match(text, `holds no log; give ${at('agency/log')}`);
+});

@@ -1,0 +1,69 @@
+import { ConfigError, describe, MalformedBytes } from './errors.ts';
+
+/** What the operating system refused, by its code: what it means and what to do about it. */
+const REFUSED: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file: check the path  沒有這個檔案，請檢查路徑',
+  'scandir ENOENT': 'there is no such folder: check the path  沒有這個資料夾，請檢查路徑',
+  'scandir ENOTDIR': 'is a file: name the folder  這是檔案，請指定資料夾',
+  'mkdir ENOENT': 'no folder can be made there: check the path  無法在此建立資料夾，請檢查路徑',
+  ENOTDIR: 'there is no such file: a part of the path is a file  路徑中有一段是檔案，不是資料夾',
+  EISDIR: 'is a folder: name a file in it  這是資料夾，請指定其中的檔案',
+  EEXIST: 'is there already  已存在',
+  EACCES: 'may not be opened by this user: look at its owner and mode (ls -ld)  目前使用者無權開啟',
+  EPERM: 'this user may not do that: look at its owner and mode (ls -ld)  目前使用者無權執行',
+  EROFS: 'the file system is read-only  檔案系統為唯讀',
+  ENOSPC: 'the disk is full  磁碟已滿',
+  'connect ENOENT': 'there is no such socket: is the program that listens there running?  沒有程式在此聆聽',
+  'connect ECONNREFUSED': 'nobody listens there: is the program running?  沒有程式在此聆聽',
+  'connect EINVAL': 'is too long for a socket: 107 bytes at most  路徑太長，最多 107 位元組',
+  'connect EACCES': 'may not be used by this user  目前使用者無權使用',
+  'listen EADDRINUSE': 'another program listens there already  已有其他程式在此聆聽',
+  'listen EACCES': 'this user may not listen there: ports below 1024 are protected  目前使用者無權在此聆聽',
+};
+
+interface Refused {
+  readonly what: string;
+  /** Where, when the error says it: reading a folder, for one, does not. */
+  readonly place: string | undefined;
+}
+
+/** @returns undefined when it is not an error of the operating system that is known here */
+function refusedBySystem(thrown: unknown): Refused | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown) || !('syscall' in thrown)) return undefined;
+  const [call, code] = [String(thrown.syscall), String(thrown.code)];
+  // The same code means another thing for a socket.
+  const ofFile = call === 'connect' || call === 'listen' ? undefined : REFUSED[code];
+  const what = REFUSED[`${call} ${code}`] ?? ofFile;
+  if (what === undefined) return undefined;
+  const place = 'path' in thrown ? thrown.path : 'address' in thrown ? thrown.address : undefined;
+  const port = 'port' in thrown && typeof thrown.port === 'number' ? `:${thrown.port}` : '';
+  return { what, place: typeof place === 'string' ? `${place}${port}` : undefined };
+}
+
+/** What is wrong, for people, where they know which file it is about. */
+export const inWords = (thrown: unknown): string => refusedBySystem(thrown)?.what ?? describe(thrown);
+
+/** What is wrong and where, for people. */
+export function inWordsWithPlace(thrown: unknown): string {
+  const refused = refusedBySystem(thrown);
+  if (refused?.place === undefined) return describe(thrown);
+  return `${refused.place}: ${refused.what}`;
+}
+
+/**
+ * Runs what reads a file, and lets what is wrong with the file say which one it is.
+ * @param file its path as people know it, perhaps with the option that named it before it
+ * @throws ConfigError
+ */
+export function naming<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (thrown instanceof ConfigError)
+      throw new ConfigError(thrown.problems.map((problem) => `${file}: ${problem}`));
+    // What it quotes of the file, it has made safe to show.
+    const what = thrown instanceof MalformedBytes ? thrown.message : refusedBySystem(thrown)?.what;
+    if (what !== undefined) throw new ConfigError([`${file}: ${what}`]);
+    throw thrown;
+  }
+}
