@@ -55,7 +55,7 @@ function round(
   decide: (facts: ReturnType<typeof ask>, now: number) => PolicyInput,
 ): Work {
   const signals = settled(norm);
-  const questions = new Set<string>();
+  const questions = new Set<PolicyInput['question']>();
   const before = process.cpuUsage();
   for (let i = 0; i < REQUESTS; i++) {
     const now = NOW + Math.floor((i * 1000) / aSecond);

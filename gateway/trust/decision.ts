@@ -52,14 +52,11 @@ export class Answer {
     this.#around = [`{"allow":${String(allow)},"decision_id":`, `,${behind.slice(1)}`];
   }
 
-  /** Of its text, in UTF-16 units: about what it takes. */
-  get units(): number {
-    return this.#around[0].length + this.#around[1].length;
-  }
-
   verdict(decisionId: string): Verdict {
     const [before, behind] = this.#around;
-    return { ...this.#verdict, resultDigest: sha256Text(before + JSON.stringify(decisionId) + behind) };
+    const { allow, reasons, obligations, tier, score, threshold } = this.#verdict;
+    const resultDigest = sha256Text(before + JSON.stringify(decisionId) + behind);
+    return { allow, reasons, obligations, tier, score, threshold, resultDigest };
   }
 
   /**

@@ -5,8 +5,6 @@ import * as sdk from '@open-policy-agent/opa-wasm';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { Denied, MalformedBytes } from '../core/errors.ts';
 import type { ExchangeId, SubsystemId } from '../core/ids.ts';
-import { Answers } from './answers.ts';
-import { Answer } from './decision.ts';
 import { canonicalJson } from './canonical.ts';
 import { MAX_INPUT_BYTES, PolicyEngine } from './engine.ts';
 import { Grant, PolicyDenied } from './grant.ts';
@@ -334,21 +332,6 @@ void t.test('denials are remembered too, each with the digest of its own result'
     ['A', 'Q', 'g'].map((id) => denial(id, PolicyEngine.load(shippedBundle())).resultDigest),
     'as engines that remember nothing say',
   );
-});
-
-void t.test('what is kept is bounded', async (t) => {
-  const answers = new Answers();
-  const result = { ...EMPTY, decision_id: ID('A'), allow: true };
-  const answer = Answer.read([{ result }], ID('A'), new Map());
-  const first = asked('A');
-  answers.keep(first, answer);
-  t.equal(answers.recall(first), answer);
-  for (let i = 0; i < 4000; i += 1) {
-    const other = asked('A', { now: consumerFacts().now + i * 1000 + 1000 });
-    answers.keep(other, answer);
-    if (i === 0) t.ok(answers.recall(first), 'room for several');
-  }
-  t.equal(answers.recall(first), undefined);
 });
 
 // --- Properties of the policy, on the compiled module

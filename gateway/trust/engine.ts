@@ -1,6 +1,5 @@
 import { view } from '../core/bytes.ts';
 import { MalformedBytes, Unavailable, describe } from '../core/errors.ts';
-import { Answers } from './answers.ts';
 import type { Bundle, ReasonTexts } from './bundle.ts';
 import { BundleFault, BundleRefused } from './bundle-refused.ts';
 import { isObject, parseCanonicalJson } from './canonical.ts';
@@ -8,6 +7,7 @@ import { Answer, type Decision } from './decision.ts';
 import { decisionOf, Grant } from './grant.ts';
 import type { PolicyInput } from './input.ts';
 import { PolicyInstance } from './policy-instance.ts';
+import type { Question } from './question.ts';
 
 /** A policy is asked with at most this many bytes; a path has 8,000 and an agreement names a few hundred paths. */
 export const MAX_INPUT_BYTES = 256 << 10;
@@ -21,7 +21,13 @@ export class PolicyEngine {
   readonly #bundle: Bundle;
   /** Undefined after a failure: a broken-off evaluation may have left anything in the instance's memory. */
   #instance: PolicyInstance | undefined;
-  readonly #answers = new Answers();
+  /**
+   * What it said before. A policy computes from its input alone (module-abi.ts: it can ask for neither time nor chance), and
+   * the input names the second; so exchanges of one second that differ in nothing but their id get the same answer, with
+   * their own id in it. A policy that makes more of the id than an echo is answered by a replay of the log: the digest of what
+   * it would have said differs.
+   */
+  readonly #answers = new WeakMap<Question, Answer>();
 
   private constructor(bundle: Bundle) {
     this.#bundle = bundle;
@@ -85,7 +91,7 @@ export class PolicyEngine {
    * @throws Unavailable `policy.failed`
    */
   evaluate(text: string, asked?: PolicyInput): unknown {
-    const known = asked && this.#answers.recall(asked);
+    const known = asked && this.#answers.get(asked.question);
     if (known !== undefined) return known;
     return this.#evaluate(() => {
       // Of UTF-16 units; JSON text of ours is at least that long in bytes, and no input comes near.
@@ -111,7 +117,7 @@ export class PolicyEngine {
   #remember(results: unknown, asked: PolicyInput): unknown {
     try {
       const answer = Answer.read(results, asked.decisionId, this.reasons);
-      this.#answers.keep(asked, answer);
+      this.#answers.set(asked.question, answer);
       return answer;
     } catch (cause) {
       if (cause instanceof MalformedBytes) return results; // whoever reads it says what is wrong with it

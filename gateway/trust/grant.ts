@@ -111,8 +111,17 @@ export function decisionOf(results: unknown, asked: Asked, engine: Evaluator): D
   try {
     const answer =
       results instanceof Answer ? results : Answer.read(results, asked.decisionId, engine.reasons);
+    const { allow, reasons, obligations, tier, score, threshold, resultDigest } = answer.verdict(
+      asked.decisionId,
+    );
     return {
-      ...answer.verdict(asked.decisionId),
+      allow,
+      reasons,
+      obligations,
+      tier,
+      score,
+      threshold,
+      resultDigest,
       decisionId: asked.decisionId,
       agreementId: asked.agreementId,
       bundleDigest: engine.bundleDigest,

@@ -1,18 +1,17 @@
 import type { EpochMs } from '../core/clock.ts';
-import { utf8 } from '../core/bytes.ts';
 import { fieldValue } from '../core/fields.ts';
-import { memberOf, type ExchangeId, type MemberId, type ServiceId, type SubsystemId } from '../core/ids.ts';
+import type { ExchangeId, ServiceId, SubsystemId } from '../core/ids.ts';
 import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
-import type { DeviceDemand, DeviceMinimum } from '../device/demand.ts';
+import type { DeviceDemand } from '../device/demand.ts';
 import type { ClientSystem } from '../identity/client-system.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
-import { attested, known } from './machine-facts.ts';
+import { momentOf, Question, type Asked } from './question.ts';
 import type { SignalFacts } from './signals.ts';
-import type { ThreatFacts, ThreatIntel } from './threat.ts';
+import type { ThreatIntel } from './threat.ts';
 
 /** The terms of one agreement, as the registry has them. */
 export interface AgreementTerms {
@@ -46,14 +45,7 @@ export interface ConsumerFacts {
   readonly endpoint: EndpointDevice | undefined;
   /** Proof of the host of the provider's gateway; undefined when it presented none. */
   readonly node: NodeDevice | undefined;
-  readonly request: {
-    readonly method: string;
-    readonly route: Route;
-    /** What X-Road-Client claims; the policy compares it with the proof. */
-    readonly client: SubsystemId;
-    /** Bytes announced; undefined when the end is marked in the stream. */
-    readonly length: number | undefined;
-  };
+  readonly request: Asked['request'];
   readonly agreement: AgreementTerms | undefined;
   /** What is unusual about the request: our own observations, no proofs. */
   readonly signals: SignalFacts;
@@ -92,49 +84,39 @@ export class PolicyInput {
   declare protected readonly nominal: never;
   readonly decisionId: ExchangeId;
   readonly agreementId: string | undefined;
-  /** RFC 8785. */
-  readonly text: string;
-  /** {@link text} without the decision's id. */
-  readonly question: string;
+  readonly question: Question;
   #bytes: Buffer | undefined;
 
-  private constructor(
-    exchange: ExchangeId,
-    now: EpochMs,
-    agreement: AgreementTerms | undefined,
-    facts: Facts,
-  ) {
-    for (const time of [now, agreement?.fromMs, agreement?.untilMs]) {
-      if (time !== undefined && !Number.isSafeInteger(time))
-        throw new Error('policy input: a time is no integer');
-    }
-    const { assertion, clientSystem, device, node, peer, request, role, signals, threat } = facts;
-    // In alphabetical order, which is RFC 8785 without sorting; what is the same for many requests was written before.
-    const before = `{"agreement":${termsText(agreement)},"assertion":${text(assertion)},"client_system":${text(clientSystem)},"decision_id":"`;
-    const behind = `","device":${text(device)},"node":${text(node)},"now_ms":${moment(now, agreement)},"peer":${text(peer)},"request":${requestText(request)},"role":"${role}","signals":${text(signals)},"threat":${text(threat)}}`;
+  private constructor(exchange: ExchangeId, asked: Asked) {
     this.decisionId = exchange;
-    this.agreementId = agreement?.id;
-    this.question = before + behind;
-    this.text = before + exchange + behind;
+    this.agreementId = asked.agreement?.id;
+    this.question = Question.of(asked);
+  }
+
+  /** RFC 8785. */
+  get text(): string {
+    return this.question.text(this.decisionId);
   }
 
   /** {@link text} in UTF-8: what the log keeps and a replay evaluates. */
   get bytes(): Buffer {
-    return (this.#bytes ??= utf8(this.text));
+    return (this.#bytes ??= this.question.bytes(this.decisionId));
   }
 
   static forConsumer(facts: ConsumerFacts): PolicyInput {
     const { exchange, now, client, user, endpoint, node, request, agreement, signals, threat } = facts;
-    return new PolicyInput(exchange, now, agreement, {
-      assertion: shown(user),
-      clientSystem: { method: client.method, subsystem: client.subsystem },
-      device: attested(endpoint, threat),
-      node: attested(node, threat),
-      peer: null,
-      request,
+    return new PolicyInput(exchange, {
       role: 'consumer',
+      agreement,
+      moment: momentOf(now, agreement),
+      client,
+      peer: undefined,
+      user,
+      endpoint,
+      node,
+      request,
       signals,
-      threat: known(threat, [endpoint, node], now),
+      threat,
     });
   }
 
@@ -165,118 +147,21 @@ export class PolicyInput {
     const machine = renewed ?? endpoint;
     if (machine !== undefined && (endpoint === undefined || !isSameMachine(machine, endpoint)))
       throw new Error('policy input: renewed by another device');
-    return new PolicyInput(exchange.id, now, agreement, {
-      assertion: shown(user),
-      clientSystem: null,
-      device: attested(machine, threat),
-      node: attested(node, threat),
-      peer: { gateway: peer.name, member: peer.member },
-      request: { client, length: exchange.length, method: view.method, route },
+    return new PolicyInput(exchange.id, {
       role: 'provider',
+      agreement,
+      moment: momentOf(now, agreement),
+      client: undefined,
+      peer,
+      user,
+      endpoint: machine,
+      node,
+      request: { client, length: exchange.length, method: view.method, route },
       signals,
-      threat: known(threat, [machine, node], now),
+      threat,
     });
   }
 }
 
 const isSameMachine = (a: EndpointDevice, b: EndpointDevice): boolean =>
   a.issuer === b.issuer && a.device === b.device && a.certificate === b.certificate;
-
-/**
- * The time as a policy sees it: the last whole second, or the agreement's own bound if that was passed since. So the
- * exchanges of one second ask the same question, and none of them finds an agreement open that has ended.
- */
-function moment(now: EpochMs, agreement: AgreementTerms | undefined): EpochMs {
-  let time = now - (now % 1000);
-  if (agreement === undefined) return time;
-  const { fromMs, untilMs } = agreement;
-  if (fromMs <= now) time = Math.max(time, fromMs);
-  if (untilMs <= now) time = Math.max(time, untilMs);
-  return time;
-}
-
-/**
- * The members of policies/schemas/input.json that differ between exchanges of one agreement. Wherever one of these is
- * written the members stand in alphabetical order, so that JSON.stringify writes RFC 8785 (a test holds it to that).
- */
-interface Facts {
-  readonly assertion: ReturnType<typeof shown>;
-  readonly clientSystem: { readonly method: ClientSystem['method']; readonly subsystem: SubsystemId } | null;
-  /** The endpoint's attestation result and that of the peer's host. null: nothing presented. */
-  readonly device: ReturnType<typeof attested>;
-  readonly node: ReturnType<typeof attested>;
-  readonly peer: { readonly gateway: string; readonly member: MemberId } | null;
-  readonly request: ConsumerFacts['request'];
-  readonly role: 'consumer' | 'provider';
-  readonly signals: SignalFacts;
-  readonly threat: ThreatFacts | null;
-}
-
-const text = (facts: object | string | number | null): string =>
-  facts === null ? 'null' : JSON.stringify(facts);
-
-function requestText({ client, length, method, route }: ConsumerFacts['request']): string {
-  return `{"client":${text(client)},"content_length":${text(length ?? null)},"method":${text(method)},"path":${text(route.rest)},"provider_member":${text(memberOf(route.service))},"service":${text(route.service)}}`;
-}
-
-/** By agreement: the registry makes new ones when it changes, and nobody changes one. */
-const termsTexts = new WeakMap<AgreementTerms, string>();
-
-function termsText(agreement: AgreementTerms | undefined): string {
-  if (agreement === undefined) return 'null';
-  let written = termsTexts.get(agreement);
-  if (written === undefined) termsTexts.set(agreement, (written = JSON.stringify(terms(agreement))));
-  return written;
-}
-
-function terms(agreement: AgreementTerms) {
-  return {
-    assertion: demanded(agreement.assertion),
-    class: agreement.class ?? 'general',
-    consumer: agreement.consumer,
-    device: demandedOfDevices(agreement.device),
-    enabled_by_consumer: agreement.enabledByConsumer,
-    enabled_by_provider: agreement.enabledByProvider,
-    from_ms: agreement.fromMs,
-    id: agreement.id,
-    methods: agreement.methods,
-    paths: agreement.paths,
-    service: agreement.service,
-    until_ms: agreement.untilMs,
-  };
-}
-
-function demanded(assertion: 'none' | AssertionDemand) {
-  if (assertion === 'none') return assertion;
-  const { aal, fal, ial, maxAgeSeconds, proof } = assertion;
-  return { aal, fal, ial, max_age_seconds: maxAgeSeconds, proof };
-}
-
-function demandedOfDevices(device: 'none' | DeviceDemand) {
-  if (device === 'none') return device;
-  const { endpoint, node } = device;
-  return { endpoint: minimum(endpoint), node: minimum(node) };
-}
-
-function minimum(least: DeviceMinimum | undefined) {
-  if (least === undefined) return null;
-  const { health, residency, tpm } = least;
-  return { health, residency, tpm };
-}
-
-/** What is known about the user's authentication; who it is does not matter here, and does not go into the log this way. */
-function shown(user: UserAssertion | undefined) {
-  if (user === undefined) return null;
-  const { level, acr, amr, authTime, boundBy, issuer, member } = user;
-  return {
-    aal: level.aal,
-    acr,
-    amr,
-    auth_time_ms: authTime * 1000,
-    bound_by: boundBy,
-    fal: level.fal,
-    ial: level.ial,
-    issuer,
-    member,
-  };
-}

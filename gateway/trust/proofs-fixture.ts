@@ -44,6 +44,8 @@ export const USUAL: SignalFacts = {
   volume_percent: 0,
 };
 
+const NO_INTEL = new ThreatIntel();
+
 export const AGREEMENT: AgreementTerms = {
   id: 'TW-2026-0001',
   consumer: CLIENT,
@@ -130,7 +132,7 @@ export function consumerFacts(changes: Partial<ConsumerFacts> = {}): ConsumerFac
     request: { method: 'GET', route, client: CLIENT, length: undefined },
     agreement: AGREEMENT,
     signals: USUAL,
-    threat: new ThreatIntel(),
+    threat: NO_INTEL,
     ...changes,
   };
 }
@@ -147,7 +149,7 @@ export function providerFacts(changes: Partial<ProviderFacts> = {}): ProviderFac
     node: undefined,
     agreement: AGREEMENT,
     signals: USUAL,
-    threat: new ThreatIntel(),
+    threat: NO_INTEL,
     ...changes,
   };
 }
