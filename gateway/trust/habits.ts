@@ -114,6 +114,7 @@ export class Habits {
 /** A few values and when each was last seen, the least recent first. */
 class Familiar {
   readonly #seen = new Map<string, EpochMs>();
+  #newest: string | undefined;
 
   has(value: string, now: EpochMs): boolean {
     const at = this.#seen.get(value);
@@ -121,7 +122,8 @@ class Familiar {
   }
 
   add(value: string, now: EpochMs): void {
-    this.#seen.delete(value);
+    if (value !== this.#newest) this.#seen.delete(value);
+    this.#newest = value;
     this.#seen.set(value, now);
     if (this.#seen.size <= FAMILIAR) return;
     const [oldest] = this.#seen.keys();

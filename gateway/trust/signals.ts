@@ -43,6 +43,8 @@ export class CallerSignals {
   readonly #max: number;
   /** Least recent first. */
   readonly #habits = new Map<string, Habits>();
+  /** Which of them is the last already. */
+  #newest: Habits | undefined;
 
   constructor(max = MAX_CALLERS) {
     this.#max = max;
@@ -57,21 +59,23 @@ export class CallerSignals {
    * @param address of whoever connects to us: the client system, or the peer gateway
    */
   visit(address: string, now: EpochMs): Visit {
-    return new Visit(address, now, (name) => this.#of(name));
+    return new Visit(address, now, this.#of);
   }
 
-  #of(name: string): Habits {
+  readonly #of = (name: string): Habits => {
     const key = name.length > MAX_KEY ? base64url(sha256(name)) : name;
     const known = this.#habits.get(key);
+    if (known !== undefined && known === this.#newest) return known;
     if (known !== undefined) this.#habits.delete(key);
     const habits = known ?? new Habits();
+    this.#newest = habits;
     this.#habits.set(key, habits);
     if (this.#habits.size > this.#max) {
       const [oldest] = this.#habits.keys();
       if (oldest !== undefined) this.#habits.delete(oldest);
     }
     return habits;
-  }
+  };
 }
 
 /** One request in the history of those who send it. Each is named as soon as it is proved, so that what fails later counts. */
@@ -104,16 +108,25 @@ export class Visit {
 
   /** What is unusual, as far as the policy needs to know. @param now when it is asked again later */
   facts(now: EpochMs = this.#now): SignalFacts {
-    const own = this.#own;
     const device = this.#device;
-    const known = (is: boolean): 'known' | 'new' => (is ? 'known' : 'new');
+    let [knowsAddress, knowsDevice, refusals] = [true, true, 0];
+    let hour: SignalFacts['hour'] = 'usual';
+    let [rate, volume]: [number | null, number | null] = [0, 0];
+    for (const habits of this.#own) {
+      knowsAddress &&= habits.knowsAddress(this.#address, now);
+      if (device !== undefined) knowsDevice &&= habits.knowsDevice(device, now);
+      hour = worseHour(hour, habits.hour(now));
+      rate = higher(rate, habits.ratePercent(now));
+      volume = higher(volume, habits.volumePercent(now));
+      refusals = Math.max(refusals, habits.refusals(now));
+    }
     return {
-      address: known(own.every((habits) => habits.knowsAddress(this.#address, now))),
-      device: device === undefined ? null : known(own.every((habits) => habits.knowsDevice(device, now))),
-      hour: worstHour(own, now),
-      rate_percent: highest(own.map((habits) => habits.ratePercent(now))),
-      refusals: Math.max(0, ...own.map((habits) => habits.refusals(now))),
-      volume_percent: highest(own.map((habits) => habits.volumePercent(now))),
+      address: knowsAddress ? 'known' : 'new',
+      device: device === undefined ? null : knowsDevice ? 'known' : 'new',
+      hour,
+      rate_percent: rate,
+      refusals,
+      volume_percent: volume,
     };
   }
 
@@ -132,18 +145,9 @@ export class Visit {
   }
 }
 
-function worstHour(own: readonly Habits[], now: EpochMs): SignalFacts['hour'] {
-  const hours = own.map((habits) => habits.hour(now));
-  if (hours.includes(null)) return null;
-  return hours.includes('unusual') ? 'unusual' : 'usual';
-}
+/** Not knowing is worse than anything known. */
+const worseHour = (a: SignalFacts['hour'], b: SignalFacts['hour']): SignalFacts['hour'] =>
+  a === null || b === null ? null : a === 'unusual' ? a : b;
 
-/** Not knowing is worse than any number. */
-function highest(percents: readonly (number | null)[]): number | null {
-  let worst = 0;
-  for (const percent of percents) {
-    if (percent === null) return null;
-    worst = Math.max(worst, percent);
-  }
-  return worst;
-}
+const higher = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? null : Math.max(a, b);
