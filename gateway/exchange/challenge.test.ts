@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { MemberId } from '../core/ids.ts';
-import type { AgreementTerms } from '../trust/input.ts';
+import type { AgreementTerms } from '../trust/agreement.ts';
 import { PolicyDenied } from '../trust/grant.ts';
 import type { StepUp } from '../trust/obligations.ts';
 import { AGREEMENT } from '../trust/proofs-fixture.ts';

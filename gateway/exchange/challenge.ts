@@ -3,7 +3,7 @@ import type { MemberId } from '../core/ids.ts';
 import { challengeFields } from '../identity/challenge.ts';
 import type { AssertionDemand } from '../identity/levels.ts';
 import type { PolicyDenied } from '../trust/grant.ts';
-import type { AgreementTerms } from '../trust/input.ts';
+import type { AgreementTerms } from '../trust/agreement.ts';
 import type { StepUp } from '../trust/obligations.ts';
 import type { Gateway } from './gateway.ts';
 

@@ -6,7 +6,7 @@ import { EXPORTER_BYTES, EXPORTER_LABEL } from '../device/binding.ts';
 import { MAX_RESULT_SECONDS } from '../device/revocations.ts';
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival, LinkClient, LinkConversation, LinkSession, LinkTarget } from '../link/link.ts';
-import type { AgreementTerms } from '../trust/input.ts';
+import type { AgreementTerms } from '../trust/agreement.ts';
 import { answerOf } from './deadline.ts';
 import { PATIENCE_MS, readNote } from './note.ts';
 import type { PeerNodes } from './peer-nodes.ts';

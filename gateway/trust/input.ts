@@ -1,37 +1,16 @@
 import type { EpochMs } from '../core/clock.ts';
 import { fieldValue } from '../core/fields.ts';
-import type { ExchangeId, ServiceId, SubsystemId } from '../core/ids.ts';
+import type { ExchangeId, SubsystemId } from '../core/ids.ts';
 import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
-import type { DeviceDemand } from '../device/demand.ts';
 import type { ClientSystem } from '../identity/client-system.ts';
-import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
 import type { SignedHead } from '../message/signed-head.ts';
+import type { AgreementTerms } from './agreement.ts';
 import { momentOf, Question, type Asked } from './question.ts';
 import type { SignalFacts } from './signals.ts';
 import type { ThreatIntel } from './threat.ts';
-
-/** The terms of one agreement, as the registry has them. */
-export interface AgreementTerms {
-  readonly id: string;
-  /** How much is at stake, in a word of the policy's data, which has a threshold for each. Absent: `general`. */
-  readonly class?: string;
-  readonly consumer: SubsystemId;
-  readonly service: ServiceId;
-  /** HTTP methods; `*` is any. */
-  readonly methods: readonly string[];
-  /** Path patterns (policies/troad/path.rego). */
-  readonly paths: readonly string[];
-  readonly fromMs: EpochMs;
-  readonly untilMs: EpochMs;
-  readonly enabledByProvider: boolean;
-  readonly enabledByConsumer: boolean;
-  /** What is demanded of the user assertion, and of the machines; `none` if nothing. */
-  readonly assertion: 'none' | AssertionDemand;
-  readonly device: 'none' | DeviceDemand;
-}
 
 /** What the consumer's gateway knows of a request, in the words of the canonical request. */
 export interface ConsumerFacts {

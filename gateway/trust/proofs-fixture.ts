@@ -16,7 +16,8 @@ import { requestComponents, TAG } from '../message/profile.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { readCertificate } from '../x509/certificate.ts';
 import { Bundle } from './bundle.ts';
-import type { AgreementTerms, ConsumerFacts, ProviderFacts } from './input.ts';
+import type { AgreementTerms } from './agreement.ts';
+import type { ConsumerFacts, ProviderFacts } from './input.ts';
 import type { SignalFacts } from './signals.ts';
 import { ThreatIntel } from './threat.ts';
 

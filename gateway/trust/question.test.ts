@@ -46,10 +46,10 @@ async function verified(claims: object = {}, issuer = tokens.issuerWith()): Prom
   const expected = { ...tokens.EXPECTED, member: issuer.member };
   return VerifiedToken.verify(jws, expected, tokens.directoryOf(issuer));
 }
-function proved(token: VerifiedToken, encrypted = false): UserAssertion {
+function proved(verifiedToken: VerifiedToken, encrypted = false): UserAssertion {
   const once = { claim: () => undefined };
   return UserAssertion.prove(
-    token,
+    verifiedToken,
     { proof: undefined, certificate, encrypted },
     {
       request: {

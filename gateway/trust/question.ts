@@ -2,13 +2,11 @@
 import type { EpochMs } from '../core/clock.ts';
 import { memberOf, type SubsystemId } from '../core/ids.ts';
 import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
-import type { DeviceDemand, DeviceMinimum } from '../device/demand.ts';
 import type { ClientSystem } from '../identity/client-system.ts';
-import type { AssertionDemand } from '../identity/levels.ts';
 import type { PeerGateway } from '../identity/peer.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { Route } from '../message/target.ts';
-import type { AgreementTerms } from './input.ts';
+import { termsText, type AgreementTerms } from './agreement.ts';
 import { attested, known } from './machine-facts.ts';
 import type { SignalFacts } from './signals.ts';
 import type { ThreatIntel } from './threat.ts';
@@ -172,50 +170,6 @@ const text = (facts: object | string | number | null | undefined): string =>
 
 function requestText({ client, length, method, route }: Asked['request']): string {
   return `{"client":${text(client)},"content_length":${text(length)},"method":${text(method)},"path":${text(route.rest)},"provider_member":${text(memberOf(route.service))},"service":${text(route.service)}}`;
-}
-
-/** By agreement: the registry makes new ones when it changes, and nobody changes one. */
-const termsTexts = new WeakMap<AgreementTerms, string>();
-
-function termsText(agreement: AgreementTerms): string {
-  let written = termsTexts.get(agreement);
-  if (written === undefined) termsTexts.set(agreement, (written = JSON.stringify(terms(agreement))));
-  return written;
-}
-
-function terms(agreement: AgreementTerms) {
-  return {
-    assertion: demanded(agreement.assertion),
-    class: agreement.class ?? 'general',
-    consumer: agreement.consumer,
-    device: demandedOfDevices(agreement.device),
-    enabled_by_consumer: agreement.enabledByConsumer,
-    enabled_by_provider: agreement.enabledByProvider,
-    from_ms: agreement.fromMs,
-    id: agreement.id,
-    methods: agreement.methods,
-    paths: agreement.paths,
-    service: agreement.service,
-    until_ms: agreement.untilMs,
-  };
-}
-
-function demanded(assertion: 'none' | AssertionDemand) {
-  if (assertion === 'none') return assertion;
-  const { aal, fal, ial, maxAgeSeconds, proof } = assertion;
-  return { aal, fal, ial, max_age_seconds: maxAgeSeconds, proof };
-}
-
-function demandedOfDevices(device: 'none' | DeviceDemand) {
-  if (device === 'none') return device;
-  const { endpoint, node } = device;
-  return { endpoint: minimum(endpoint), node: minimum(node) };
-}
-
-function minimum(least: DeviceMinimum | undefined) {
-  if (least === undefined) return null;
-  const { health, residency, tpm } = least;
-  return { health, residency, tpm };
 }
 
 /** What is known about the user's authentication; who it is does not matter here, and does not go into the log this way. */
