@@ -67,4 +67,3 @@ function minimum(least: DeviceMinimum | undefined) {
   const { health, residency, tpm } = least;
   return { health, residency, tpm };
 }
-
