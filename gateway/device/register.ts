@@ -1,5 +1,6 @@
 import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
+import { Roster } from '../core/passing.ts';
 import type { EarContent } from './ear.ts';
 import { MAX_RESULT_SECONDS, type Revocations } from './revocations.ts';
 import { compareAge, isWorse, type Standing } from './worse.ts';
@@ -36,7 +37,7 @@ const MAX_DEVICES = 100_000;
 export class DeviceRegister {
   readonly #seen = new Map<string, Seen>();
   readonly #revocations = new Map<string, Revocations>();
-  readonly #connections = new Map<string, Set<Bound>>();
+  readonly #connections = new Map<string, Roster<Bound>>();
   /** What others than the attestation services have taken back, by service and device: the first number that counts. */
   readonly #takenBack = new Map<string, EpochMs>();
   #policies: ReadonlySet<string> | undefined;
@@ -128,7 +129,7 @@ export class DeviceRegister {
   }
 
   #closeEnded(key: string, now: EpochMs): void {
-    for (const { proof, close } of this.#connections.get(key) ?? []) {
+    for (const { proof, close } of this.#connections.get(key)?.list() ?? []) {
       try {
         proof.requireCurrent(now);
       } catch (thrown) {
@@ -146,11 +147,12 @@ export class DeviceRegister {
     const key = machineOf(proof);
     const bound = { proof, close };
     let all = this.#connections.get(key);
-    if (all === undefined) this.#connections.set(key, (all = new Set()));
-    const set = all.add(bound);
+    if (all === undefined) this.#connections.set(key, (all = new Roster()));
+    const roster = all;
+    const place = roster.add(bound);
     return () => {
-      set.delete(bound);
-      if (set.size === 0 && this.#connections.get(key) === set) this.#connections.delete(key);
+      place.leave();
+      if (roster.size === 0 && this.#connections.get(key) === roster) this.#connections.delete(key);
     };
   }
 

@@ -1,3 +1,4 @@
+import { PassingMap } from '../core/passing.ts';
 import type { RecordDraft } from './record.ts';
 import type { RunningExchange } from './segment.ts';
 
@@ -6,7 +7,7 @@ const MAX_RUNNING = 65_536;
 
 /** Which exchanges have begun in the log and not ended. Their records are taken even when no new ones are. */
 export class RunningExchanges {
-  readonly #byKey = new Map<string, RunningExchange>();
+  readonly #byKey = new PassingMap<string, RunningExchange>();
 
   constructor(running: Iterable<RunningExchange> = []) {
     for (const exchange of running) this.#byKey.set(keyOf(exchange), exchange);
@@ -42,11 +43,11 @@ export class RunningExchanges {
   }
 
   list(): RunningExchange[] {
-    return [...this.#byKey.values()];
+    return this.#byKey.values();
   }
 
   #dropOldest(): void {
-    const [oldest] = this.#byKey.keys();
+    const oldest = this.#byKey.oldest;
     if (oldest !== undefined) this.#byKey.delete(oldest);
   }
 }

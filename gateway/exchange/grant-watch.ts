@@ -7,7 +7,7 @@ import { challenged as deviceChallenged, type PresentedDevice } from './devices.
 import type { Dossier } from './dossier.ts';
 import type { Duties } from './duties.ts';
 import type { Gateway } from './gateway.ts';
-import type { Running } from './running-grants.ts';
+import type { Entry, Running } from './running-grants.ts';
 import { challenged, type PresentedUser } from './users.ts';
 
 /** What one exchange was granted on and would not have been granted without. */
@@ -49,6 +49,7 @@ export class GrantWatch implements Running {
   #node: NodeDevice | undefined;
   #revoked: Cause | undefined;
   #over = false;
+  #entry: Entry | undefined;
   dueAt = Infinity;
 
   /** @param abort breaks off what runs; where nothing runs yet, {@link revoked} is looked at before it begins */
@@ -84,15 +85,15 @@ export class GrantWatch implements Running {
       this.#releases.push(running.register(endpoint.machine, demanded.endpoint, end, { at, renewed }));
     if (node !== undefined) this.#releases.push(running.register(node, demanded.node, end, { renewed }));
     this.dueAt = this.#nextLook(this.#dossier.startedAt);
-    grants.add(this);
+    this.#entry = grants.add(this);
     // It was decided before others were asked for a while: perhaps by a policy that is none any more.
-    if (lease.question.asOf !== grants.changes) grants.hasten(this);
+    if (lease.question.asOf !== grants.changes) grants.hasten(this.#entry);
   }
 
   /** The exchange is over. */
   end(): void {
     this.#over = true;
-    this.#gateway.grants.delete(this);
+    if (this.#entry !== undefined) this.#gateway.grants.delete(this.#entry);
     for (const release of this.#releases) release();
   }
 
@@ -136,7 +137,7 @@ export class GrantWatch implements Running {
     if (machine instanceof NodeDevice) this.#node = machine;
     else this.#endpoint = machine;
     this.#dossier.renewed(machine);
-    this.#gateway.grants.hasten(this);
+    if (this.#entry !== undefined) this.#gateway.grants.hasten(this.#entry);
   }
 
   #end(cause: Cause): void {

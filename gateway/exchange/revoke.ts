@@ -1,10 +1,16 @@
 import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
+import { Roster } from '../core/passing.ts';
 import type { NamedDevice, SecurityEvent } from '../identity/security-event.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { DeviceTrust } from './device-checks.ts';
 
 type End = (cause: Denied) => void;
+
+interface Running {
+  readonly user: UserAssertion;
+  readonly end: End;
+}
 
 /** What a verified event ends: plain values, which reach the workers of a gateway by message. */
 export type Ending = Pick<
@@ -30,16 +36,16 @@ export function endResults(
  * granted can be taken back while it runs.
  */
 export class RunningUsers {
-  readonly #byUser = new Map<string, Map<End, UserAssertion>>();
+  readonly #byUser = new Map<string, Roster<Running>>();
 
   /** @param end breaks the exchange off; called at most once. @returns to be called when the exchange is over */
   register(user: UserAssertion, end: End): () => void {
     const key = keyOf(user.issuer, user.subject);
-    const running = this.#byUser.get(key) ?? new Map<End, UserAssertion>();
+    const running = this.#byUser.get(key) ?? new Roster<Running>();
     this.#byUser.set(key, running);
-    running.set(end, user);
+    const place = running.add({ user, end });
     return () => {
-      running.delete(end);
+      place.leave();
       if (running.size === 0 && this.#byUser.get(key) === running) this.#byUser.delete(key);
     };
   }
@@ -56,10 +62,10 @@ export class RunningUsers {
     const candidates =
       event.subject === undefined
         ? [...this.#byUser.values()] // a session alone: seldom, and every exchange knows its session
-        : [this.#byUser.get(keyOf(event.issuer, event.subject)) ?? []];
+        : [this.#byUser.get(keyOf(event.issuer, event.subject))];
     const ending: End[] = [];
     for (const running of candidates) {
-      for (const [end, user] of running) {
+      for (const { user, end } of running?.list() ?? []) {
         if (user.issuer !== event.issuer || user.authTime > event.at) continue;
         if (event.session === undefined || event.session === user.session) ending.push(end);
       }

@@ -1,5 +1,6 @@
 import type { Clock, EpochMs } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
+import { Roster } from '../core/passing.ts';
 import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
 import type { DeviceMinimum } from '../device/demand.ts';
 import type { DeviceRegister } from '../device/register.ts';
@@ -35,7 +36,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 export class RunningDevices {
   readonly #register: DeviceRegister;
   readonly #clock: Clock;
-  readonly #byMachine = new Map<string, Set<Running>>();
+  readonly #byMachine = new Map<string, Roster<Running>>();
 
   constructor(register: DeviceRegister, clock: Clock) {
     this.#register = register;
@@ -53,14 +54,14 @@ export class RunningDevices {
     options: RunningOptions = {},
   ): () => void {
     const key = keyOf(machine);
-    const all = this.#byMachine.get(key) ?? new Set<Running>();
+    const all = this.#byMachine.get(key) ?? new Roster<Running>();
     this.#byMachine.set(key, all);
     let over = false;
     const finish = (): void => {
       over = true;
       clearTimeout(running.timer);
       running.unwatch();
-      all.delete(running);
+      place.leave();
       if (all.size === 0 && this.#byMachine.get(key) === all) this.#byMachine.delete(key);
     };
     const running: Running = {
@@ -74,7 +75,7 @@ export class RunningDevices {
       },
       ...this.#lease(machine, (cause) => running.end(cause)),
     };
-    all.add(running);
+    const place = all.add(running);
     return finish;
   }
 
@@ -86,8 +87,12 @@ export class RunningDevices {
 
   /** Does anything run on that machine at that gateway? */
   runsAt(peer: string, machine: Machine): boolean {
-    for (const { options } of this.#byMachine.get(keyOf(machine)) ?? []) if (options.at === peer) return true;
-    return false;
+    return (
+      this.#byMachine
+        .get(keyOf(machine))
+        ?.list()
+        .some(({ options }) => options.at === peer) ?? false
+    );
   }
 
   /**
@@ -97,7 +102,7 @@ export class RunningDevices {
   renewed(machine: Machine): ReadonlySet<string> {
     const peers = new Set<string>();
     if (!isCurrent(machine, this.#clock.now())) return peers;
-    for (const running of [...(this.#byMachine.get(keyOf(machine)) ?? [])]) {
+    for (const running of this.#byMachine.get(keyOf(machine))?.list() ?? []) {
       if (!machine.isNewerThan(running.machine)) continue;
       try {
         if (running.minimum !== undefined) machine.requireAtLeast(running.minimum);

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts';
+import { Roster, type Place } from '../core/passing.ts';
 
 /** Something that runs on a Grant and is looked at from time to time. */
 export interface Running {
@@ -14,17 +15,26 @@ const TICK_MS = 50;
 const TURN_MS = 2;
 const REST_MS = 8;
 
+/** One that runs, until it is deleted. */
+export interface Entry {
+  readonly running: Running;
+  /** Undefined when it is over. */
+  among: Place | undefined;
+  /** Its place in the queue, or in the wheel's slot of that tick. */
+  awaited: Place | undefined;
+  tick: number;
+}
+
 /**
  * Exchanges under way, and when each has to be looked at: one timer for all of them, however many. One that is never
  * due costs an entry in a map; a thousand that are due at once are spread over time, so that no message waits for them.
  */
 export class RunningGrants {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  /** With the tick it is due at. */
-  readonly #all = new Map<Running, number>();
-  readonly #wheel = new Map<number, Set<Running>>();
+  readonly #all = new Roster<Entry>();
+  readonly #wheel = new Map<number, Roster<Entry>>();
   /** Due, the longest waiting first. */
-  readonly #due = new Set<Running>();
+  readonly #due = new Roster<Entry>();
   #timer: NodeJS.Timeout | undefined;
   #turn: NodeJS.Timeout | undefined;
   /** What is due up to here was moved to the queue. */
@@ -44,73 +54,71 @@ export class RunningGrants {
     return this.#changes;
   }
 
-  add(running: Running): void {
-    if (running.dueAt === Infinity) this.#all.set(running, Infinity);
-    else this.#schedule(running);
+  add(running: Running): Entry {
+    const entry: Entry = { running, among: undefined, awaited: undefined, tick: Infinity };
+    entry.among = this.#all.add(entry);
+    if (running.dueAt !== Infinity) this.#schedule(entry);
+    return entry;
   }
 
-  delete(running: Running): void {
-    this.#leave(running);
-    this.#all.delete(running);
-    this.#due.delete(running);
+  delete(entry: Entry): void {
+    this.#leave(entry);
+    entry.among?.leave();
+    entry.among = undefined;
   }
 
   /** Something has changed that its decision rests on: looks at it as soon as it can. */
-  hasten(running: Running): void {
-    if (!this.#all.has(running)) return;
-    this.#leave(running);
-    this.#due.add(running);
+  hasten(entry: Entry): void {
+    if (entry.among === undefined) return;
+    this.#await(entry);
     this.#soon(0);
   }
 
   /** The same with all of them: another policy, another registry. */
   hastenAll(): void {
     this.#changes += 1;
-    for (const running of this.#all.keys()) this.hasten(running);
+    for (const entry of this.#all.list()) this.hasten(entry);
   }
 
   close(): void {
     clearInterval(this.#timer);
     clearTimeout(this.#turn);
-    this.#all.clear();
-    this.#wheel.clear();
-    this.#due.clear();
+    for (const entry of this.#all.list()) this.delete(entry);
   }
 
-  #schedule(running: Running): void {
+  #schedule(entry: Entry): void {
     if (this.#timer === undefined) {
       this.#tick = Math.floor(this.#clock.monotonic() / TICK_MS);
       this.#timer = setInterval(() => this.#turnWheel(), TICK_MS);
       this.#timer.unref();
     }
     // Never early; never in a tick that is over.
-    const tick = Math.max(this.#tick + 1, Math.ceil(running.dueAt / TICK_MS));
-    const slot = this.#wheel.get(tick);
-    if (slot === undefined) this.#wheel.set(tick, new Set([running]));
-    else slot.add(running);
-    this.#all.set(running, tick);
+    const tick = Math.max(this.#tick + 1, Math.ceil(entry.running.dueAt / TICK_MS));
+    let slot = this.#wheel.get(tick);
+    if (slot === undefined) this.#wheel.set(tick, (slot = new Roster()));
+    entry.awaited = slot.add(entry);
+    entry.tick = tick;
   }
 
-  #leave(running: Running): void {
-    const tick = this.#all.get(running) ?? Infinity;
-    if (tick === Infinity) return;
-    const slot = this.#wheel.get(tick);
-    slot?.delete(running);
-    if (slot?.size === 0) this.#wheel.delete(tick);
-    this.#all.set(running, Infinity);
+  /** To the end of the queue, unless it is there. */
+  #await(entry: Entry): void {
+    if (entry.awaited !== undefined && entry.tick === Infinity) return;
+    this.#leave(entry);
+    entry.awaited = this.#due.add(entry);
+  }
+
+  #leave(entry: Entry): void {
+    entry.awaited?.leave();
+    entry.awaited = undefined;
+    if (this.#wheel.get(entry.tick)?.size === 0) this.#wheel.delete(entry.tick);
+    entry.tick = Infinity;
   }
 
   #turnWheel(): void {
     const now = Math.floor(this.#clock.monotonic() / TICK_MS);
     while (this.#tick < now && this.#wheel.size > 0) {
       this.#tick += 1;
-      const slot = this.#wheel.get(this.#tick);
-      if (slot === undefined) continue;
-      this.#wheel.delete(this.#tick);
-      for (const running of slot) {
-        this.#all.set(running, Infinity);
-        this.#due.add(running);
-      }
+      for (const entry of this.#wheel.get(this.#tick)?.list() ?? []) this.#await(entry);
     }
     this.#tick = now;
     if (this.#due.size > 0) this.#look();
@@ -128,10 +136,11 @@ export class RunningGrants {
     clearTimeout(this.#turn);
     this.#turn = undefined;
     const until = this.#clock.monotonic() + TURN_MS;
-    for (const running of this.#due) {
-      this.#due.delete(running);
-      running.look();
-      if (this.#all.has(running) && running.dueAt !== Infinity) this.#schedule(running);
+    for (let entry = this.#due.first; entry !== undefined; entry = this.#due.first) {
+      this.#leave(entry);
+      entry.running.look();
+      const { among, awaited, running } = entry;
+      if (among !== undefined && awaited === undefined && running.dueAt !== Infinity) this.#schedule(entry);
       if (this.#clock.monotonic() >= until) break;
     }
     if (this.#due.size > 0) this.#soon(REST_MS);

@@ -1,6 +1,7 @@
 import { MalformedBytes } from '../core/errors.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Lent } from '../core/lending.ts';
+import { PassingMap } from '../core/passing.ts';
 import { broken } from './failures.ts';
 import type { HeadLimits } from './frame-head.ts';
 import { FrameOutput } from './frame-output.ts';
@@ -53,7 +54,7 @@ export class FrameConnection implements FrameEvents, StreamHost {
   /** The highest stream that was opened. */
   last = 0;
   heavy = 0;
-  readonly #streams = new Map<number, FrameStream>();
+  readonly #streams = new PassingMap<number, FrameStream>();
   readonly #role: FrameRole;
   readonly #link: LinkLimits;
   readonly #reader: FrameReader;
@@ -167,8 +168,8 @@ export class FrameConnection implements FrameEvents, StreamHost {
   }
 
   #loseStreams(cause: Error): void {
-    const streams = [...this.#streams.values()];
-    this.#streams.clear();
+    const streams = this.#streams.values();
+    for (const { id } of streams) this.#streams.delete(id);
     for (const stream of streams) stream.lost(cause);
   }
 
