@@ -47,6 +47,8 @@ const FIELD_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:/;
 
 const END = Object.freeze({ kind: 'end' as const });
 
+const NOTHING = Buffer.alloc(0);
+
 type State =
   | 'start-line'
   | 'fields'
@@ -65,7 +67,7 @@ type State =
  */
 export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>> {
   readonly #dialect: Dialect<Lines>;
-  #input: Buffer = Buffer.alloc(0);
+  #input: Buffer = NOTHING;
   #offset = 0;
   #state: State = 'start-line';
   #lines: Lines;
@@ -95,6 +97,17 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
   /** Of the head being read. */
   protected get lines(): Lines {
     return this.#lines;
+  }
+
+  /**
+   * Nothing of what was fed is looked at any more, if all of it was read: its memory may become something else.
+   * @returns whether it was
+   */
+  letGo(): boolean {
+    if (this.unread > 0) return false;
+    this.#input = NOTHING;
+    this.#offset = 0;
+    return true;
   }
 
   feed(chunk: Buffer): void {

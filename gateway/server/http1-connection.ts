@@ -158,7 +158,7 @@ export class Http1Connection implements ExchangeHost {
     this.#reader.feed(chunk);
     this.#pump();
     this.#lent = undefined;
-    if (this.#reader.unread === 0) lent?.done();
+    if (lent !== undefined && this.#reader.letGo()) lent.done();
   }
 
   /** Reads on as far as somebody takes what is read. */
