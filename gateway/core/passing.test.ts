@@ -75,7 +75,9 @@ function promoted(step: (n: number) => void): number {
   return old() - before;
 }
 
-const member = (): object => Array.from({ length: 500 }, () => 1);
+/** 4 KB. */
+const pattern = Array.from({ length: 500 }, (_, i) => i);
+const member = (): object => pattern.slice();
 const LIVE = 50;
 
 await t.test('whoever left is young garbage, although the register is old', async (t) => {
