@@ -112,6 +112,7 @@ function metrics(): string {
     build: () => ({}),
     policy: () => ({}),
     feedSilence: () => 0,
+    threatAge: () => 0,
   });
   const page = renderPage(mergeSnapshots([ofWorkers.snapshot(), ofProcess.snapshot()]));
   const types = new Map(

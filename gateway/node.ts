@@ -154,7 +154,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   ];
   const closers: (() => Promise<unknown>)[] = [async () => relay?.close()];
   try {
-    const admin = await openAdmin(config, { workers, reasons, registryFile, policy, lists });
+    const admin = await openAdmin(config, { workers, reasons, registryFile, policy, lists, threat });
     closers.push(() => admin.close());
     closers.push(await openSignals(config, takeSignal, emit));
   } catch (thrown) {

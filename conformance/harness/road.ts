@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import type { CoreRecord } from '../../gateway/evidence/record.ts';
 import { bundleDir } from '../../gateway/sandbox/bundle.ts';
-import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
+import { Sandbox, type SandboxOptions, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
 import { LogTail } from './log-tail.ts';
 import { PLAIN_NODE } from './plain-node.ts';
 
@@ -27,7 +27,12 @@ export interface Line {
  * @param dir one of {@link newFolder}
  * @param bundle taken as it is, unsigned; without it the policy is released as in every sandbox
  */
-export async function startRoad(dir: string, workers: number, bundle?: string) {
+export async function startRoad(
+  dir: string,
+  workers: number,
+  bundle?: string,
+  more: Partial<SandboxOptions> = {},
+) {
   const lines: { readonly agency: string; readonly line: Line }[] = [];
   const sandbox = await Sandbox.start({
     dir,
@@ -37,6 +42,7 @@ export async function startRoad(dir: string, workers: number, bundle?: string) {
     now: Date.now,
     workers,
     // Every line is one line of JSON, or this throws.
+    ...more,
     onLine: (agency, line) => void lines.push({ agency, line: JSON.parse(line) as Line }),
   });
   return { sandbox, lines, ready: sandbox.ready };
@@ -81,7 +87,7 @@ export function requireGoodLogs(t: Test, { consumer, provider, trust }: SandboxR
 export async function metric(admin: string, series: string): Promise<number> {
   const { body } = await ask(`${admin}/metrics`);
   const line = body.split('\n').find((each) => each.startsWith(`${series} `));
-  return Number(line?.slice(series.length + 1));
+  return Number(line?.slice(series.length + 1).replace('+Inf', 'Infinity'));
 }
 
 /** Not tap's own folder: that may be gone before the gateways have closed their logs in it. */

@@ -9,6 +9,7 @@ import { SOFTWARE } from './clock.ts';
 import type { DeviceLists } from './device-lists.ts';
 import { processFacts, threadFacts } from './health.ts';
 import type { PolicyKeeper } from './policy-keeper.ts';
+import type { ThreatKeeper } from './threat-keeper.ts';
 import type { Workers } from './workers.ts';
 
 export interface AdminParts {
@@ -18,11 +19,12 @@ export interface AdminParts {
   readonly registryFile: RegistryFile;
   readonly policy: PolicyKeeper;
   readonly lists: Pick<DeviceLists, 'silenceMs'>;
+  readonly threat: Pick<ThreatKeeper, 'ageMs'>;
 }
 
 /** The operator's listener, for all workers together. @throws ConfigError, the system's error for the address */
 export function openAdmin(config: GatewayConfig, parts: AdminParts): Promise<AdminListener> {
-  const { workers, reasons, registryFile, policy, lists } = parts;
+  const { workers, reasons, registryFile, policy, lists, threat } = parts;
   const { host, port, tokenFile } = config.admin;
   let ready = true;
   const page = processMetrics({
@@ -34,6 +36,7 @@ export function openAdmin(config: GatewayConfig, parts: AdminParts): Promise<Adm
     build: () => ({ software: SOFTWARE, node: process.version, openssl: process.versions.openssl }),
     policy: () => policy.facts,
     feedSilence: () => lists.silenceMs / 1000,
+    threatAge: () => (threat.ageMs === undefined ? undefined : threat.ageMs / 1000),
   });
   return AdminListener.listen({
     host,

@@ -43,6 +43,7 @@ void t.test('a feed appears, is replaced, breaks and grows old', async (t) => {
     'a missing feed does not stop anything',
   );
   t.match(facts(keeper), { age_hours: null, kev: 0 }, 'and is seen in the decision');
+  t.equal(keeper.ageMs, Infinity);
   t.equal(await keeper.refresh(), false);
   t.equal(events.length, 1, 'told once');
 
@@ -50,6 +51,7 @@ void t.test('a feed appears, is replaced, breaks and grows old', async (t) => {
   t.equal(await keeper.refresh(), true);
   t.match(events[1], ['threat.loaded', { file, entries: 1 }]);
   t.match(facts(keeper), { age_hours: 5, kev: 1 });
+  t.equal(keeper.ageMs, 5 * HOUR);
   t.equal(await keeper.refresh(), false, 'unchanged: not read again');
 
   await replace('{"dateReleased":');
@@ -90,6 +92,7 @@ void t.test('without feeds nothing is watched, and decisions say so', async (t) 
   const keeper = await ThreatKeeper.open(none, clock, emit);
   keeper.watch(() => t.fail('nothing changes'));
   t.equal(facts(keeper), null);
+  t.equal(keeper.ageMs, undefined);
   t.strictSame(events, []);
   await keeper.close();
 });

@@ -51,6 +51,13 @@ export class ThreatKeeper {
     return this.#tables;
   }
 
+  /** Of the oldest feed. Infinity while a configured one could never be read; undefined where none is configured. */
+  get ageMs(): number | undefined {
+    const { configured, publishedAt } = this.#tables;
+    if (!configured) return undefined;
+    return publishedAt === undefined ? Infinity : Math.max(0, this.#clock.now() - publishedAt);
+  }
+
   /** Looks at the files every so often, until {@link close}. */
   watch(onChange: (tables: ThreatTables) => void): void {
     if (this.#sources.length === 0) return;
@@ -101,8 +108,7 @@ export class ThreatKeeper {
 
   /** Once, each time it happens. */
   #tellStale(): void {
-    const { publishedAt } = this.#tables;
-    const age = publishedAt === undefined ? 0 : this.#clock.now() - publishedAt;
+    const age = this.#tables.publishedAt === undefined ? 0 : (this.ageMs ?? 0); // one that is missing was told
     const stale = age > this.#config.maxAgeMs;
     if (stale && !this.#stale)
       this.#emit('threat.problem', { detail: `the oldest feed is ${Math.floor(age / 3_600_000)} hours old` });

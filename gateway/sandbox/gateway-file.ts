@@ -15,6 +15,8 @@ export interface SandboxSettings {
   readonly policy: PolicySettings;
   readonly bodyIdleSeconds?: number;
   readonly workers?: number;
+  /** Threat feeds, by their names in the folder of each gateway's file. */
+  readonly threatIntel?: object;
   /** Socket of the agent on the gateway's host. Default: a name in its folder, where nobody need listen. */
   readonly agent?: string;
 }
@@ -25,7 +27,13 @@ export async function writeGatewayFile(
   agency: Agency,
   ports: Ports,
   services: readonly OfferedService[],
-  { policy, bodyIdleSeconds = 60, workers = 1, agent = 'device-agent.sock' }: SandboxSettings,
+  {
+    policy,
+    bodyIdleSeconds = 60,
+    workers = 1,
+    threatIntel = {},
+    agent = 'device-agent.sock',
+  }: SandboxSettings,
 ): Promise<string> {
   const file = join(agency.dir, 'gateway.yaml');
   const offered = services.map(
@@ -48,6 +56,7 @@ subsystems:
   - { id: ${agency.subsystem}, access: loopback, certificates: [client.pem] }
 ${offered.length === 0 ? 'services: []' : `services:\n${offered.join('\n')}`}
 devices: { agent: "${agent}", ca: ca.pem }
+threatIntel: ${JSON.stringify(threatIntel)}
 signals: { push: { host: 127.0.0.1, port: ${ports.signals} } }
 limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
 `;

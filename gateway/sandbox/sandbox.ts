@@ -55,6 +55,8 @@ export interface SandboxOptions {
   readonly bodyIdleSeconds?: number;
   /** Threads of each gateway, at most four. Default 1. */
   readonly workers?: number;
+  /** `threatIntel` of both gateways' files. */
+  readonly threatIntel?: object;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
   readonly linkVia?: (port: number) => Promise<number>;
   /** Offer the services of the scenario policies; they want their bundle. */

@@ -61,6 +61,8 @@ export interface ProcessSources {
   policy(): Readonly<Record<string, string>>;
   /** Longest time since an attestation service was heard, seconds. */
   feedSilence(): number;
+  /** Age of the oldest threat feed, seconds. Infinity: one could never be read. Undefined: none is configured. */
+  threatAge(): number | undefined;
 }
 
 /** What a worker counts. A test keeps this list, the one below and the operator's manual together. */
@@ -176,6 +178,12 @@ export function processMetrics(sources: ProcessSources): MetricsPage {
     'troad_device_feed_silence_seconds',
     'Longest time since an attestation service that is asked for revocations was heard; 0 without one.',
     () => sources.feedSilence(),
+  );
+  observed(
+    'gauge',
+    'troad_threat_feed_age_seconds',
+    'Age of the oldest threat feed; +Inf while a configured one could never be read, absent without feeds.',
+    () => sources.threatAge(),
   );
   page.info('troad_build_info', 'Versions.', () => sources.build());
   page.info('troad_policy_info', 'Policy bundle in use.', () => sources.policy());

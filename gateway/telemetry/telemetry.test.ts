@@ -191,6 +191,7 @@ void t.test('metrics of the process, and of several threads as those of one', as
     build: () => ({ version: '0.1.0' }),
     policy: () => ({ revision: 'abc' }),
     feedSilence: () => 7,
+    threatAge: () => Infinity,
   });
   const one = setUp().telemetry;
   const other = setUp().telemetry;
@@ -213,6 +214,7 @@ void t.test('metrics of the process, and of several threads as those of one', as
     'nodejs_eventloop_lag_p99_seconds 5',
     'process_cpu_seconds_total 1.5',
     'troad_registry_expires_seconds 5',
+    'troad_threat_feed_age_seconds +Inf',
     'troad_device_feed_silence_seconds 7',
     'troad_build_info{version="0.1.0"} 1',
     'troad_workers 2',
