@@ -79,6 +79,21 @@ void t.test('token stream: an allotment of rate and time', async (t) => {
   t.equal(answer.status, 200);
   t.equal(answer.body.match(/event: token/g)?.length, 3);
   t.match(await lastDuties(), { max_bytes_per_second: 65_536, max_seconds: 120, recheck_seconds: 15 });
+
+  // The service says 65,000 bytes in 25 ms; the allotment is 65,536 a second, of which a quarter may come at once.
+  const words = Array.from({ length: 5 }, (_, i) => String(i).repeat(13_000));
+  const began = performance.now();
+  const held = await call('POST', '/tokens/taiwania/taide-8b', words.join(' '));
+  const elapsedMs = performance.now() - began;
+  t.ok(elapsedMs > 600, `held back to the allotted rate: ${Math.round(elapsedMs)} ms`);
+  for (const word of words) t.ok(held.body.includes(word), 'and all of it comes');
+  const chunked = await ask(`${consumer.url}${HOUSING}/tokens/taiwania/taide-8b`, {
+    method: 'POST',
+    headers: { ...headers, 'transfer-encoding': 'chunked' },
+    body: 'x '.repeat(40_000),
+  });
+  t.equal(chunked.status, 413, 'a prompt whose length nobody announced ends at the allotted one');
+
   await refused(t, 'tokens.not_allotted', () => call('POST', '/tokens/research/taide-70b', 'x'));
   const long = 'x'.repeat(65_537);
   await refused(t, 'tokens.prompt_too_long', () => call('POST', '/tokens/taiwania/taide-8b', long));

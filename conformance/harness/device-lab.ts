@@ -102,6 +102,12 @@ export interface Answer {
   readonly body: string;
 }
 
+/** Of a request that is not a GET without a user. */
+interface More {
+  readonly method?: string;
+  readonly assertion?: string;
+}
+
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
@@ -147,8 +153,8 @@ export class DeviceConnection {
     return `result="${token}", binding="${this.binding}"`;
   }
 
-  async get(path: string, device?: string): Promise<Answer> {
-    const response = await this.begin(path, device);
+  async get(path: string, device?: string, more?: More): Promise<Answer> {
+    const response = await this.begin(path, device, more);
     const body = (await buffer(response)).toString();
     const json = response.headers['content-type'] === 'application/problem+json';
     return {
@@ -160,18 +166,24 @@ export class DeviceConnection {
   }
 
   /** The head of the answer, its body still to be read. */
-  begin(path: string, device?: string): Promise<http.IncomingMessage> {
+  begin(
+    path: string,
+    device?: string,
+    { method = 'GET', assertion }: More = {},
+  ): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
       http
         .request(
           {
             agent: this.#agent,
             host: this.#url.hostname,
+            method,
             path,
             headers: {
               'x-road-client': 'TW/GOV/A11/welfare',
               accept: 'application/problem+json',
               ...(device === undefined ? {} : { 't-road-device': device }),
+              ...(assertion === undefined ? {} : { 't-road-assertion': assertion }),
             },
           },
           resolve,
