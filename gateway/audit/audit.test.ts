@@ -446,6 +446,7 @@ void t.test(
       1e300,
       '\u202e\u001b[2J',
       '__proto__',
+      JSON.parse(`${'['.repeat(1000)}${']'.repeat(1000)}`),
     ];
     const good = (await ExchangePair.sign(1, clock)).record('res.final', 'c');
     let written = 1;
@@ -518,6 +519,14 @@ void t.test('L15: a record in another spelling is refused', async (t) => {
     t.ok(seen.length > 0, what);
     for (const text of seen) t.throws(() => readCore(Buffer.from(text)), { name: 'MalformedBytes' }, what);
   }
+});
+
+void t.test('a record nested without end is malformed, and ends no audit', async (t) => {
+  const nested = (levels: number): Buffer =>
+    Buffer.from(`{"v":1,"k":"mark","at":1,"x":${'['.repeat(levels)}${']'.repeat(levels)}}`);
+  t.match(readCore(nested(30)), { v: 1 });
+  for (const levels of [32, 5_000, 100_000])
+    t.throws(() => readCore(nested(levels)), { name: 'MalformedBytes', message: /nested deeper than 32/ });
 });
 
 const treeFindings = (report: AuditReport): readonly Finding[] =>

@@ -59,10 +59,19 @@ export async function forEachRecord(
  */
 export function readCore(bytes: Buffer): CoreRecord {
   const core = decodeCore(bytes);
+  if (!isShallow(core)) throw new MalformedBytes(`record is nested deeper than ${MAX_DEPTH} levels`);
   if (!equalBytes(Buffer.from(JSON.stringify(core)), bytes))
     throw new MalformedBytes('record has another spelling');
   return core;
 }
+
+/** Levels of a record's nesting. Ours have five. JSON.parse takes any number; what follows it would exhaust the stack. */
+const MAX_DEPTH = 32;
+
+const isShallow = (value: unknown, depth = MAX_DEPTH): boolean =>
+  typeof value !== 'object' ||
+  value === null ||
+  (depth > 0 && Object.values(value).every((member) => isShallow(member, depth - 1)));
 
 export type ExchangeRecord = Extract<CoreRecord, ExchangeFacts>;
 

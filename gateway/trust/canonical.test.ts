@@ -82,6 +82,20 @@ void t.test('reads exactly what it writes', async (t) => {
   t.throws(() => parseCanonicalJson(Buffer.from([0x22, 0xc3, 0x28, 0x22])), MalformedBytes, 'broken UTF-8');
 });
 
+void t.test('nesting without end is refused before the stack ends', async (t) => {
+  const nested = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
+  t.equal(parseCanonicalJson(utf8(nested(100))).text, nested(100));
+  for (const levels of [101, 5_000, 100_000]) {
+    const text = nested(levels);
+    t.throws(() => parseCanonicalJson(utf8(text)), {
+      name: 'MalformedBytes',
+      message: /deeper than 100 levels/,
+    });
+    const members = `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`;
+    t.throws(() => canonicalJson(JSON.parse(members)), { name: 'MalformedBytes' });
+  }
+});
+
 void t.test('an array and null are no objects', async (t) => {
   t.strictSame([{}, [], null, 'x', undefined].map(isObject), [true, false, false, false, false]);
 });

@@ -5,7 +5,12 @@ import { MalformedBytes } from '../core/errors.ts';
  * integers of at most 2^53 - 1, so that JavaScript, the policy's arithmetic and a replay years later read the same.
  * @throws MalformedBytes for anything that is not such a value
  */
-export function canonicalJson(value: unknown): string {
+export const canonicalJson = (value: unknown): string => written(value, 0);
+
+/** Levels of nesting. A policy input has six; what somebody else wrote must not be able to exhaust the stack. */
+const MAX_DEPTH = 100;
+
+function written(value: unknown, depth: number): string {
   if (value === null || value === true || value === false) return String(value);
   if (typeof value === 'string') {
     // JSON.stringify would write a lone surrogate as an escape; RFC 8785 §3.2.2.2 wants an error.
@@ -16,11 +21,13 @@ export function canonicalJson(value: unknown): string {
     if (!Number.isSafeInteger(value) || Object.is(value, -0)) throw new MalformedBytes(`number ${value}`);
     return String(value);
   }
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (depth === MAX_DEPTH) throw new MalformedBytes(`nested deeper than ${MAX_DEPTH} levels`);
+  const inner = depth + 1;
+  if (Array.isArray(value)) return `[${value.map((item) => written(item, inner)).join(',')}]`;
   if (typeof value !== 'object') throw new MalformedBytes(`a ${typeof value} is not JSON`);
   const members = Object.entries(value);
   members.sort(([a], [b]) => (a < b ? -1 : 1)); // keys of one object differ
-  return `{${members.map(([key, member]) => `${canonicalJson(key)}:${canonicalJson(member)}`).join(',')}}`;
+  return `{${members.map(([key, member]) => `${written(key, inner)}:${written(member, inner)}`).join(',')}}`;
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -36,20 +43,26 @@ export function parseCanonicalJson(bytes: Uint8Array): { readonly text: string; 
     throw new MalformedBytes('not JSON in UTF-8', { cause });
   }
   // A duplicate member, a float, a spare blank: each would be a second spelling of the same value.
-  if (!(JSON.stringify(value) === text && isInOrder(value)) && canonicalJson(value) !== text)
+  if (!(isInOrder(value, 0) && JSON.stringify(value) === text) && canonicalJson(value) !== text)
     throw new MalformedBytes('not canonical JSON');
   return { text, value };
 }
 
-/** Would {@link canonicalJson} write what JSON.stringify does? No for numeric names too, which objects list by value. */
-function isInOrder(value: unknown): boolean {
+/**
+ * Would {@link canonicalJson} write what JSON.stringify does? No for numeric names too, which objects list by value, and
+ * for what is nested too deeply.
+ */
+function isInOrder(value: unknown, depth: number): boolean {
   if (typeof value === 'string') return value.isWellFormed();
   if (typeof value === 'number') return Number.isSafeInteger(value);
-  if (Array.isArray(value)) return value.every(isInOrder);
+  if (typeof value !== 'object' || value === null) return true;
+  if (depth === MAX_DEPTH) return false;
+  if (Array.isArray(value)) return value.every((item) => isInOrder(item, depth + 1));
   if (!isObject(value)) return true;
   let last: string | undefined;
   for (const name in value) {
-    if ((last !== undefined && name < last) || !name.isWellFormed() || !isInOrder(value[name])) return false;
+    if ((last !== undefined && name < last) || !name.isWellFormed() || !isInOrder(value[name], depth + 1))
+      return false;
     last = name;
   }
   return true;
