@@ -286,6 +286,45 @@ void t.test('41 a clone is found when one of the two falls behind', { skip: swtp
 });
 
 void t.test(
+  '41 a clone is found when the clock of one of the two is behind',
+  { skip: swtpmMissing },
+  async (t) => {
+    const pc = vendors.make('pc4');
+    t.teardown(() => pc.stop());
+    const made = await powerOn(pc);
+    const { connect, admin, refusals } = await service(t, vendors);
+    const folder = join(dir, 'pc4-agent');
+    await DeviceAgent.enrol({ tpm: made, dir: folder, client: connect() }, 'pc-4');
+    await admin('/devices/pc-4/approve', {});
+    await made.close({ shutdown: true });
+    await pc.stop();
+    const copy = vendors.clone(pc, 'pc4x');
+    t.teardown(() => copy.stop());
+    const agentOn = (tpm: Tpm): Promise<DeviceAgent> =>
+      DeviceAgent.open({ tpm, dir: folder, client: connect(), ...evidenceOf() });
+
+    const ahead = await powerOn(copy);
+    const onCopy = await agentOn(ahead);
+    const began = performance.now();
+    t.ok(await onCopy.attest(GATEWAY, client.pem));
+    const takesMs = performance.now() - began;
+    await pause(2000 + 8 * takesMs); // by so much is the original behind: longer than the next two take together
+    const behind = await powerOn(pc);
+    const onOriginal = await agentOn(behind);
+    t.ok(await onCopy.attest(GATEWAY, client.pem));
+    await t.rejects(
+      onOriginal.attest(GATEWAY, client.pem),
+      denied('evidence.clock_rollback'),
+      'started as often as the copy, and its clock has not come as far',
+    );
+    t.strictSame(refusals, ['evidence.clock_rollback']);
+    t.ok(await onCopy.attest(GATEWAY, client.pem), 'the one that is ahead is taken for the device');
+    await ahead.close({ shutdown: true });
+    await behind.close({ shutdown: true });
+  },
+);
+
+void t.test(
   '12 a software TPM is refused unless the laboratory setting is on',
   { skip: swtpmMissing },
   async (t) => {
