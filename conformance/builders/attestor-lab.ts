@@ -19,7 +19,8 @@ import { parseEventLog, type ReplayedPcr, replay } from '../../gateway/tpm/event
 import { initialPcr } from '../../gateway/tpm/pcr.ts';
 import { canonicalJson } from '../../gateway/trust/canonical.ts';
 import { EkAuthority } from './ek-ca.ts';
-import { agileLog, type BuiltEvent, EV, eventDigest, healthyBoot } from './event-log.ts';
+import { agileLog, type BuiltEvent, eventDigest, healthyBoot } from './event-log.ts';
+import { EV } from '../../gateway/tpm/event-log.ts';
 import type { AttestFields, LyingTpm } from './lying-tpm.ts';
 
 export const GATEWAY = 'gw.a11.tw.troad.example';

@@ -1,15 +1,6 @@
 // Event logs of machines that never were, in both formats, with every field free to be wrong.
 import { HASH, type HashAlgorithm, digest } from '../../gateway/tpm/algorithm.ts';
-
-export const EV = {
-  noAction: 3,
-  separator: 4,
-  scrtmVersion: 8,
-  ipl: 0xd,
-  variable: 0x8000_0001,
-  bootApplication: 0x8000_0003,
-  authority: 0x8000_00e0,
-} as const;
+import { EV } from '../../gateway/tpm/event-log.ts';
 
 /** Written by hand into a log: what is hashed is `measured`, what stands there is `data`. */
 export interface BuiltEvent {

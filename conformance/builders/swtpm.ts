@@ -1,10 +1,11 @@
 // A real TPM 2.0 in software: swtpm processes with EK certificates of a CA of our own (swtpm_localca).
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { copyState, spawnSwtpm, TpmVendor } from '../../gateway/sandbox/devices/soft-tpm.ts';
 import { parsePem } from '../../gateway/x509/pem.ts';
 
 const found = (command: string): boolean => spawnSync(command, ['--version']).error === undefined;
@@ -24,23 +25,9 @@ export const tpm2ToolsMissing: false | string =
 /** Folder of several virtual devices whose EK certificates one CA signs. Keep its path short: sockets are below. */
 export class SwtpmLab {
   readonly dir: string;
+  #vendor: Promise<TpmVendor> | undefined;
   constructor(dir: string) {
     this.dir = dir;
-    const ca = join(dir, 'ca');
-    mkdirSync(ca, { recursive: true });
-    const at = (name: string): string => join(ca, name);
-    writeFileSync(
-      at('localca.conf'),
-      `statedir = ${ca}\nsigningkey = ${at('key.pem')}\nissuercert = ${at('issuer.pem')}\ncertserial = ${at('serial')}\n`,
-    );
-    writeFileSync(
-      at('localca.options'),
-      '--platform-manufacturer Test\n--platform-version 1.0\n--platform-model Device\n',
-    );
-    writeFileSync(
-      at('setup.conf'),
-      `create_certs_tool = /usr/bin/swtpm_localca\ncreate_certs_tool_config = ${at('localca.conf')}\ncreate_certs_tool_options = ${at('localca.options')}\nactive_pcr_banks = sha256\n`,
-    );
   }
 
   /** The CA's certificates, DER: after the first device was made. */
@@ -59,25 +46,15 @@ export class SwtpmLab {
   }
 
   /** Manufactures one TPM: endorsement keys, and their certificates in its NV memory. */
-  make(name: string): Swtpm {
-    const state = join(this.dir, name);
-    mkdirSync(state);
-    const ca = join(this.dir, 'ca');
-    const { status, stdout, stderr } = spawnSync(
-      'swtpm_setup',
-      // prettier-ignore
-      ['--tpm2', '--tpmstate', state, '--create-ek-cert', '--create-platform-cert', '--lock-nvram',
-        '--pcr-banks', 'sha256', '--config', join(ca, 'setup.conf'), '--vmid', name, '--overwrite'],
-      { encoding: 'utf8', timeout: 60_000 },
-    );
-    if (status !== 0) throw new Error(`swtpm_setup: ${stdout}${stderr}`);
+  async make(name: string): Promise<Swtpm> {
+    this.#vendor ??= TpmVendor.open(join(this.dir, 'ca'));
+    await (await this.#vendor).make(name, join(this.dir, name));
     return new Swtpm(this.dir, name);
   }
 
   /** What a thief with a copy of the state has: the same TPM, twice. */
-  clone(of: Swtpm, name: string): Swtpm {
-    cpSync(join(this.dir, of.name), join(this.dir, name), { recursive: true });
-    rmSync(join(this.dir, name, '.lock'), { force: true });
+  async clone(of: Swtpm, name: string): Promise<Swtpm> {
+    await copyState(join(this.dir, of.name), join(this.dir, name));
     return new Swtpm(this.dir, name);
   }
 }
@@ -120,13 +97,7 @@ export class Swtpm {
 
   async #start(args: readonly string[]): Promise<void> {
     if (this.#process !== undefined) throw new Error('is running');
-    const state = join(this.#dir, this.name);
-    this.#process = spawn(
-      'swtpm',
-      ['socket', '--tpm2', '--tpmstate', `dir=${state}`, ...args, '--flags', 'not-need-init,startup-clear'],
-      { stdio: 'ignore' }, // it tells of every client that leaves
-    );
-    await once(this.#process, 'spawn');
+    this.#process = await spawnSwtpm(join(this.#dir, this.name), args);
   }
 
   /** Power off. Without a TPM2_Shutdown before it, an unclean one. */

@@ -129,7 +129,7 @@ const verify = (token: string, binding: string | undefined, register = new Devic
   );
 
 void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
-  const pc = vendors.make('pc1');
+  const pc = await vendors.make('pc1');
   t.teardown(() => pc.stop());
   let tpm = await powerOn(pc);
   const { connect, admin, attestor, refusals } = await service(t, vendors);
@@ -257,7 +257,7 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
 });
 
 void t.test('41 a clone is found when one of the two falls behind', { skip: swtpmMissing }, async (t) => {
-  const pc = vendors.make('pc2');
+  const pc = await vendors.make('pc2');
   t.teardown(() => pc.stop());
   let tpm = await powerOn(pc);
   const { connect, admin } = await service(t, vendors);
@@ -266,7 +266,7 @@ void t.test('41 a clone is found when one of the two falls behind', { skip: swtp
   await admin('/devices/pc-2/approve', {});
   await tpm.close({ shutdown: true });
   await pc.stop();
-  const copy = vendors.clone(pc, 'pc2x');
+  const copy = await vendors.clone(pc, 'pc2x');
   t.teardown(() => copy.stop());
 
   const attest = async (on: Tpm): Promise<unknown> => {
@@ -289,7 +289,7 @@ void t.test(
   '41 a clone is found when the clock of one of the two is behind',
   { skip: swtpmMissing },
   async (t) => {
-    const pc = vendors.make('pc4');
+    const pc = await vendors.make('pc4');
     t.teardown(() => pc.stop());
     const made = await powerOn(pc);
     const { connect, admin, refusals } = await service(t, vendors);
@@ -298,7 +298,7 @@ void t.test(
     await admin('/devices/pc-4/approve', {});
     await made.close({ shutdown: true });
     await pc.stop();
-    const copy = vendors.clone(pc, 'pc4x');
+    const copy = await vendors.clone(pc, 'pc4x');
     t.teardown(() => copy.stop());
     const agentOn = (tpm: Tpm): Promise<DeviceAgent> =>
       DeviceAgent.open({ tpm, dir: folder, client: connect(), ...evidenceOf() });
@@ -328,7 +328,7 @@ void t.test(
   '12 a software TPM is refused unless the laboratory setting is on',
   { skip: swtpmMissing },
   async (t) => {
-    const pc = vendors.make('pc3');
+    const pc = await vendors.make('pc3');
     t.teardown(() => pc.stop());
     const tpm = await powerOn(pc);
     const { connect } = await service(t, vendors, false);

@@ -15,13 +15,13 @@ import {
 } from '../../conformance/builders/attestor-lab.ts';
 import {
   agileLog,
-  EV,
   event,
   healthyBoot,
   sha1Record,
   specIdRecord,
   startupLocality,
 } from '../../conformance/builders/event-log.ts';
+import { EV } from '../tpm/event-log.ts';
 import { LyingTpm } from '../../conformance/builders/lying-tpm.ts';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
 import { type EarContent, parseEar } from '../device/ear.ts';

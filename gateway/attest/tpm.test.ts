@@ -5,7 +5,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { agileLog, EV, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
+import { agileLog, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
+import { EV } from '../tpm/event-log.ts';
 import { AKS } from '../../conformance/builders/lying-tpm.ts';
 import { SwtpmLab, swtpmMissing, tpm2ToolsMissing } from '../../conformance/builders/swtpm.ts';
 import { HASH } from '../tpm/algorithm.ts';
@@ -37,7 +38,7 @@ const record = (name: string, parts: Record<string, Uint8Array>): void => {
 };
 
 void t.test('one device from its endorsement key to a quote', { skip }, async (t) => {
-  const device = lab.make('d1');
+  const device = await lab.make('d1');
   await device.start();
   t.teardown(() => device.stop());
   const tpm = await Tpm.open(device.address);
@@ -177,7 +178,7 @@ void t.test('one device from its endorsement key to a quote', { skip }, async (t
 });
 
 void t.test('kill -9 six times: no lock-out, and the reset count tells', { skip }, async (t) => {
-  const device = lab.make('d2');
+  const device = await lab.make('d2');
   await device.start();
   t.teardown(() => device.stop());
   let tpm = await Tpm.open(device.address);
@@ -259,7 +260,7 @@ void t.test(
   'cross-check: tpm2-tools open our credential and make our quote',
   { skip: tpm2ToolsMissing },
   async (t) => {
-    const device = lab.make('d3');
+    const device = await lab.make('d3');
     const port = 20_000 + 2 * (process.pid % 10_000);
     await device.startTcp(port);
     t.teardown(() => device.stop());

@@ -52,7 +52,7 @@ const file = (name: string, content: string | Uint8Array): string => {
 
 void t.test('enroll, approve, attest, run, status, revoke', { skip: swtpmMissing }, async (t) => {
   const vendors = new SwtpmLab(dir);
-  const pc = vendors.make('pc');
+  const pc = await vendors.make('pc');
   await pc.start();
   t.teardown(() => pc.stop());
   const tpm = await Tpm.open(pc.address);

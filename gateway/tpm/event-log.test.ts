@@ -4,7 +4,6 @@ import t from 'tap';
 import {
   agileLog,
   agileRecord,
-  EV,
   event,
   eventDigest,
   healthyBoot,
@@ -14,7 +13,7 @@ import {
   startupLocality,
 } from '../../conformance/builders/event-log.ts';
 import { HASH } from './algorithm.ts';
-import { MAX_LOG_BYTES, parseEventLog, replay } from './event-log.ts';
+import { EV, MAX_LOG_BYTES, parseEventLog, replay } from './event-log.ts';
 
 const malformed = { name: 'MalformedBytes' };
 const boot = healthyBoot();

@@ -20,7 +20,7 @@ export interface EventLog {
   readonly banks: readonly number[];
   /** Start value of PCR 0: the locality that the TPM was started from. */
   readonly startupLocality: number;
-  /** Events that were extended, in order. EV_NO_ACTION entries are not here. */
+  /** Events that were extended, in order. EV.noAction entries are not here. */
   readonly events: readonly LogEvent[];
 }
 
@@ -29,7 +29,16 @@ export const MAX_LOG_BYTES = 1024 * 1024;
 const MAX_EVENTS = 5000;
 const MAX_BANKS = 8;
 const SHA1 = 0x0004;
-const EV_NO_ACTION = 3;
+/** Types of events that are known here by name, PC Client PFP §10.4.1. */
+export const EV = {
+  noAction: 3,
+  separator: 4,
+  scrtmVersion: 8,
+  ipl: 0xd,
+  variable: 0x8000_0001,
+  bootApplication: 0x8000_0003,
+  authority: 0x8000_00e0,
+} as const;
 const SPEC_ID = Buffer.from('Spec ID Event03\0', 'latin1');
 const STARTUP_LOCALITY = Buffer.from('StartupLocality\0', 'latin1');
 
@@ -43,7 +52,7 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
   const r = new ByteReader(bytes, 'event log');
   if (bytes.length > MAX_LOG_BYTES) throw r.malformed(`${bytes.length} bytes`);
   const first = readSha1Event(r);
-  const agile = first.type === EV_NO_ACTION && Buffer.from(first.data).subarray(0, 16).equals(SPEC_ID);
+  const agile = first.type === EV.noAction && Buffer.from(first.data).subarray(0, 16).equals(SPEC_ID);
   const banks = agile ? readSpecId(first) : [{ alg: SHA1, bytes: 20 }];
   const events: LogEvent[] = agile ? [] : [first];
   while (!r.atEnd) {
@@ -83,8 +92,8 @@ function readEvent(r: ByteReader, banks: readonly Bank[]): LogEvent {
 }
 
 function requirePcr(r: ByteReader, pcr: number, type: number): void {
-  // Windows ends its log with EV_NO_ACTION entries of PCR ffffffff; they extend nothing.
-  if (pcr >= PCR_COUNT && !(type === EV_NO_ACTION && pcr === 0xffffffff)) throw r.malformed(`PCR ${pcr}`);
+  // Windows ends its log with EV.noAction entries of PCR ffffffff; they extend nothing.
+  if (pcr >= PCR_COUNT && !(type === EV.noAction && pcr === 0xffffffff)) throw r.malformed(`PCR ${pcr}`);
 }
 
 /** TCG_EfiSpecIDEvent: which banks follow and how long their digests are. */
@@ -114,7 +123,7 @@ function sortOut(r: ByteReader, all: readonly LogEvent[]): Pick<EventLog, 'event
   const events: LogEvent[] = [];
   let startupLocality: number | undefined;
   for (const event of all) {
-    if (event.type !== EV_NO_ACTION) {
+    if (event.type !== EV.noAction) {
       events.push(event);
       continue;
     }

@@ -1,6 +1,7 @@
 // The firmware that the sandbox's machines do not have: what they measure when they start, and the log of it.
 import { sha256, utf8 } from '../../core/bytes.ts';
 import { HASH } from '../../tpm/algorithm.ts';
+import { EV } from '../../tpm/event-log.ts';
 
 /** One measured step of a start. */
 export interface BootEvent {
@@ -11,17 +12,6 @@ export interface BootEvent {
   /** Of what was measured: the digest alone counts. */
   readonly digest: Buffer;
 }
-
-/** PC Client PFP §10.4.1. */
-const EV = {
-  noAction: 3,
-  separator: 4,
-  scrtmVersion: 8,
-  ipl: 0xd,
-  variable: 0x8000_0001,
-  bootApplication: 0x8000_0003,
-  authority: 0x8000_00e0,
-} as const;
 
 /** PCRs that the sandbox's policy wants to see. 14 (shim's own) has no log here: its value is compared. */
 export const QUOTED_PCRS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14] as const;

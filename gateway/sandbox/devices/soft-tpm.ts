@@ -72,7 +72,9 @@ export class TpmVendor {
 
   /** Endorsement key, its certificate in the TPM's own memory: about a second. */
   async make(name: string, state: string): Promise<void> {
-    const args = ['--tpm2', '--tpmstate', state, '--create-ek-cert', '--lock-nvram', '--pcr-banks', 'sha256'];
+    // prettier-ignore
+    const args = ['--tpm2', '--tpmstate', state, '--create-ek-cert', '--create-platform-cert', '--lock-nvram',
+      '--pcr-banks', 'sha256'];
     const config = ['--config', join(this.#dir, 'setup.conf'), '--vmid', name, '--overwrite'];
     await rm(state, { recursive: true, force: true }); // of a first start that was interrupted
     await mkdir(state, { recursive: true, mode: 0o700 });
@@ -110,15 +112,8 @@ export class SoftTpm {
     if (this.#tpm !== undefined) throw new Error(`${this.#state}: is on`);
     await rm(this.#socket, { force: true });
     const server = `type=unixio,path=${this.#socket},mode=0600`;
-    const child = spawn(
-      'swtpm',
-      // prettier-ignore
-      ['socket', '--tpm2', '--tpmstate', `dir=${this.#state}`, '--server', server, '--terminate',
-        '--flags', 'not-need-init,startup-clear'],
-      { stdio: 'ignore' },
-    );
+    const child = await spawnSwtpm(this.#state, ['--server', server, '--terminate']);
     this.#process = child;
-    await once(child, 'spawn');
     this.#tpm = await opened(`unix:${this.#socket}`, child);
     return this.#tpm;
   }
@@ -138,11 +133,26 @@ export class SoftTpm {
 
   /** What a thief with a copy of the memory has: the same TPM, twice. */
   async copyTo(state: string, socket: string): Promise<SoftTpm> {
-    await rm(state, { recursive: true, force: true });
-    await cp(this.#state, state, { recursive: true });
-    await rm(join(state, '.lock'), { force: true });
+    await copyState(this.#state, state);
     return new SoftTpm(state, socket);
   }
+}
+
+/** The memory of a TPM a second time, in place of what is there. */
+export async function copyState(from: string, to: string): Promise<void> {
+  await rm(to, { recursive: true, force: true });
+  await cp(from, to, { recursive: true });
+  await rm(join(to, '.lock'), { force: true });
+}
+
+/** @param listen options that say where it takes commands */
+export async function spawnSwtpm(state: string, listen: readonly string[]): Promise<ChildProcess> {
+  const args = ['socket', '--tpm2', '--tpmstate', `dir=${state}`, ...listen];
+  const child = spawn('swtpm', [...args, '--flags', 'not-need-init,startup-clear'], {
+    stdio: 'ignore', // it tells of every client that leaves
+  });
+  await once(child, 'spawn');
+  return child;
 }
 
 /** The process opens its socket when it is ready; until then nobody answers. */
