@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { base64, base64url, sha256, utf8 } from '../../gateway/core/bytes.ts';
 import type { Clock } from '../../gateway/core/clock.ts';
 import type { EvidenceLog } from '../../gateway/evidence/log.ts';
+import { formatMeta } from '../../gateway/evidence/meta-part.ts';
 import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.ts';
 import { MessageSigner, type Signed } from '../../gateway/message/signer.ts';
 import { SigningQueue, type SigningKey } from '../../gateway/message/signing-queue.ts';
@@ -106,9 +107,7 @@ export class ExchangePair {
   /** What the `meta` part holds. */
   meta(k: 'req.final' | 'res.final'): Buffer {
     const { evidence } = k === 'req.final' ? this.#request : this.#answer;
-    return utf8(
-      JSON.stringify({ path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '', base: evidence.base }),
-    );
+    return utf8(formatMeta({ path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '' }, evidence.base));
   }
 
   async write(

@@ -1,4 +1,5 @@
 import { quoted } from '../core/errors.ts';
+import { readMeta } from '../evidence/meta-part.ts';
 
 const TEXTS = ['address', 'userAgent'] as const;
 const NUMBERS = ['requestBytes', 'answerBytes', 'requestMs', 'answerMs'] as const;
@@ -36,7 +37,7 @@ export function renderExtra(extra: ShownExtra): string[] {
 
 function parsed(part: Buffer): unknown {
   try {
-    return JSON.parse(part.toString('utf8'));
+    return JSON.parse(readMeta(part).told);
   } catch {
     return undefined; // whoever needs the signed text says so
   }

@@ -1,6 +1,7 @@
 // The deep pass: each message signature again, from the text that was signed and the registered key.
 import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
+import { readMeta } from '../evidence/meta-part.ts';
 import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
@@ -23,15 +24,16 @@ export const isSigned = ({ k, sig }: ExchangeRecord): boolean =>
 
 /** @throws MalformedBytes */
 export function readSignedText(part: Buffer): SignedText {
-  let value: Partial<Record<'base' | 'path' | 'query', unknown>>;
+  const { told, base } = readMeta(part);
+  let value: Partial<Record<'path' | 'query', unknown>>;
   try {
-    const parsed: unknown = JSON.parse(part.toString('utf8'));
+    const parsed: unknown = JSON.parse(told);
     value = typeof parsed === 'object' && parsed !== null ? parsed : {};
   } catch (cause) {
     throw new MalformedBytes(`meta part is not JSON: ${describe(cause)}`);
   }
-  const { base, path, query } = value;
-  if (typeof base !== 'string') throw new MalformedBytes('meta part has no signature base');
+  if (base === undefined) throw new MalformedBytes('meta part has no signature base');
+  const { path, query } = value;
   return {
     base,
     path: typeof path === 'string' ? path : undefined,

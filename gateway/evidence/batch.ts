@@ -12,6 +12,7 @@ import {
   PART_CLASSES,
 } from './codec.ts';
 import type { RecordParts } from './contract.ts';
+import type { ExchangeRecord } from './exchange-facts.ts';
 import { entryBytes, NONCE_BYTES, PlainSection, SECTION_OVERHEAD, type SectionPlace } from './parts.ts';
 import type { RandomPool } from './random-pool.ts';
 import type { Receipt } from './receipt.ts';
@@ -24,7 +25,7 @@ const BLOCK_OVERHEAD = blockBytes(0, PART_CLASSES.length * SECTION_OVERHEAD);
 
 /** A record that waits for the disk. */
 export interface Waiting {
-  readonly draft: RecordDraft;
+  readonly record: RecordDraft | ExchangeRecord;
   readonly leaf: Buffer;
   readonly resolve: (receipt: Receipt) => void;
   readonly reject: (cause: Error) => void;
@@ -83,7 +84,7 @@ export class Batch {
 
   /** @throws RangeError larger than a record may be; nothing was added */
   add(
-    draft: RecordDraft,
+    record: RecordDraft | ExchangeRecord,
     members: string,
     parts: RecordParts,
     resolve: Waiting['resolve'],
@@ -111,7 +112,7 @@ export class Batch {
       throw new RangeError(`record of ${bytes} bytes with its parts: too large for these segments`);
     this.#block.keep();
     for (const section of put) section.keep();
-    this.#waiting.push({ draft, leaf: leafHashInPlace(prefixed), resolve, reject });
+    this.#waiting.push({ record, leaf: leafHashInPlace(prefixed), resolve, reject });
   }
 
   /**

@@ -6,6 +6,7 @@ import { Batch } from './batch.ts';
 import { dayOf, type ClassKeys } from './class-keys.ts';
 import { membersOf } from './codec.ts';
 import type { RecordParts } from './contract.ts';
+import { ExchangeRecord } from './exchange-facts.ts';
 import { RandomPool } from './random-pool.ts';
 import { issueReceipt, type Receipt } from './receipt.ts';
 import type { PartClass, RecordDraft } from './record.ts';
@@ -78,19 +79,19 @@ export class GroupCommit {
 
   /** @throws RangeError larger than a record may be */
   add(
-    draft: RecordDraft,
+    record: RecordDraft | ExchangeRecord,
     parts: RecordParts,
     resolve: (receipt: Receipt) => void,
     reject: (cause: Error) => void,
   ): void {
-    const members = membersOf(draft);
+    const members = record instanceof ExchangeRecord ? record.members : membersOf(record);
     let batch = this.#queue.at(-1);
     if (batch?.hasRoomFor(members, parts) !== true) {
       batch = this.#spares.pop() ?? new Batch(this.#maxBatchBytes, this.#random);
       this.#queue.push(batch);
     }
     const before = batch.contentBytes;
-    batch.add(draft, members, parts, resolve, reject);
+    batch.add(record, members, parts, resolve, reject);
     this.#queuedBytes += batch.contentBytes - before;
     this.#queuedRecords += 1;
     this.#loop ??= this.#run();
@@ -157,8 +158,8 @@ export class GroupCommit {
     this.#durableSize = frontier.size;
     this.#durableHashes = frontier.hashes();
     let index = first;
-    for (const { draft, leaf, resolve } of batch.waiting) {
-      running.note(draft);
+    for (const { record, leaf, resolve } of batch.waiting) {
+      running.note(record);
       resolve(issueReceipt(origin, index, leaf));
       index += 1n;
     }

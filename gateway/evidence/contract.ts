@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
+import type { ExchangeRecord } from './exchange-facts.ts';
 import type { Receipt } from './receipt.ts';
 import type { PartClass, RecordDraft } from './record.ts';
 import type { Storage } from './storage.ts';
@@ -80,7 +81,7 @@ export interface EvidenceLog {
    * Resolves once the record is on disk. Refuses at once when the log cannot take it.
    * @throws Unavailable `evidence.unavailable`; RangeError the record is larger than a record may be
    */
-  append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt>;
+  append(record: RecordDraft | ExchangeRecord, parts?: RecordParts): Promise<Receipt>;
   /**
    * Calls once, at the end of this turn of the event loop when nothing is being written or about to be, and else just before the next
    * batch is: a record that is made then goes to disk as soon as one that waits already. For work that is better done for

@@ -157,13 +157,15 @@ export interface ShadowDecision {
   readonly reasons: readonly string[];
 }
 
+/** Kinds of the records of an exchange. */
+export type ExchangeKind = Extract<
+  RecordKind,
+  'open' | 'req.final' | 'res.final' | 'recheck' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen'
+>;
+
 /** A record as its author hands it over; the log adds `v` and the commitments of the parts. */
 export type RecordDraft =
-  | ({
-      readonly k:
-        'open' | 'req.final' | 'res.final' | 'recheck' | 'deny' | 'abort' | 'sig.bad' | 'replay.seen';
-      readonly at: EpochMs;
-    } & ExchangeFacts)
+  | ({ readonly k: ExchangeKind; readonly at: EpochMs } & ExchangeFacts)
   | {
       readonly k: 'peer.cp';
       readonly at: EpochMs;

@@ -1,4 +1,5 @@
 import { PassingMap } from '../core/passing.ts';
+import type { ExchangeRecord } from './exchange-facts.ts';
 import type { RecordDraft } from './record.ts';
 import type { RunningExchange } from './segment.ts';
 
@@ -14,7 +15,7 @@ export class RunningExchanges {
   }
 
   /** To be told every record in the order of the log. */
-  note(record: RecordDraft): void {
+  note(record: RecordDraft | ExchangeRecord): void {
     switch (record.k) {
       case 'open':
       case 'req.final': {
@@ -38,7 +39,7 @@ export class RunningExchanges {
   }
 
   /** True when the record belongs to an exchange that has begun. */
-  covers(record: RecordDraft): boolean {
+  covers(record: RecordDraft | ExchangeRecord): boolean {
     return 'x' in record && record.k !== 'replay.seen' && this.#byKey.has(keyOf(record));
   }
 

@@ -13,6 +13,7 @@ import type {
   RecordParts,
   SeenExchange,
 } from './contract.ts';
+import type { ExchangeRecord } from './exchange-facts.ts';
 import { Peers } from './peers.ts';
 import type { Receipt } from './receipt.ts';
 import { recentExchanges } from './recent.ts';
@@ -138,17 +139,17 @@ export class SegmentedLog implements EvidenceLog {
     this.#commit.whenFree(caller);
   }
 
-  append(draft: RecordDraft, parts?: RecordParts): Promise<Receipt> {
-    const refusal = this.#refusalOf(draft);
+  append(record: RecordDraft | ExchangeRecord, parts?: RecordParts): Promise<Receipt> {
+    const refusal = this.#refusalOf(record);
     if (refusal !== undefined) return Promise.reject(new Unavailable('evidence.unavailable', refusal));
-    return this.#enqueue(draft, parts);
+    return this.#enqueue(record, parts);
   }
 
-  #refusalOf(draft: RecordDraft): string | undefined {
+  #refusalOf(record: RecordDraft | ExchangeRecord): string | undefined {
     const final = this.#finalReason;
     if (final !== undefined) return final;
     const shortage = this.#shortageReason;
-    if (shortage !== undefined && !this.#found.recovered.running.covers(draft)) return shortage;
+    if (shortage !== undefined && !this.#found.recovered.running.covers(record)) return shortage;
     const { queuedRecords, queuedBytes } = this.#commit;
     // A slow disk pushes back here: better to refuse an exchange than to carry it with its record still in memory.
     if (queuedRecords >= this.#maxQueued || queuedBytes >= MAX_QUEUED_BYTES)
@@ -156,9 +157,9 @@ export class SegmentedLog implements EvidenceLog {
     return undefined;
   }
 
-  #enqueue(draft: RecordDraft, parts: RecordParts = {}): Promise<Receipt> {
+  #enqueue(record: RecordDraft | ExchangeRecord, parts: RecordParts = {}): Promise<Receipt> {
     return new Promise((resolve, reject) => {
-      this.#commit.add(draft, parts, resolve, reject);
+      this.#commit.add(record, parts, resolve, reject);
     });
   }
 

@@ -23,15 +23,24 @@ export function factsOfUser({ assertion }: PresentedUser): UserFacts {
   return { iss: issuer, ...level, acr, amr, at: authTime, by: boundBy, once: Object.values(used) };
 }
 
-/** What the result says of a machine. */
-export const factsOfMachine = (machine: EndpointDevice | NodeDevice): DeviceFacts => ({
-  r: machine.resultSha256,
-  iss: machine.issuer,
-  id: machine.device,
-  tpm: machine.tpmTier,
-  health: machine.healthTier,
-  by: machine.residency,
-});
+/** What the result says of a machine: the same object as long as the machine is the same. */
+export function factsOfMachine(machine: EndpointDevice | NodeDevice): DeviceFacts {
+  let facts = machines.get(machine);
+  if (facts === undefined) {
+    facts = {
+      r: machine.resultSha256,
+      iss: machine.issuer,
+      id: machine.device,
+      tpm: machine.tpmTier,
+      health: machine.healthTier,
+      by: machine.residency,
+    };
+    machines.set(machine, facts);
+  }
+  return facts;
+}
+
+const machines = new WeakMap<EndpointDevice | NodeDevice, DeviceFacts>();
 
 /** A decision, by the digests of what it was made of. */
 export const factsOfDecision = (decision: Decision, inputDigest: Uint8Array): PolicyFacts => ({

@@ -3,8 +3,11 @@ import { base64, sha256 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
 import { type EndpointDevice, NodeDevice } from '../device/attested-device.ts';
+import { KnownFacts, type ExchangeRecord, type OwnFacts } from '../evidence/exchange-facts.ts';
+import type { RecordParts } from '../evidence/log.ts';
+import { formatMeta } from '../evidence/meta-part.ts';
 import type { Receipt } from '../evidence/receipt.ts';
-import type { ExchangeFacts, PartClass, TlsFacts } from '../evidence/record.ts';
+import type { ExchangeFacts, ExchangeKind, TlsFacts } from '../evidence/record.ts';
 import type { Decision } from '../trust/decision.ts';
 import type { Visit } from '../trust/signals.ts';
 import type { PresentedDevice } from './devices.ts';
@@ -12,11 +15,6 @@ import { factsOfMachine, factsOfDecision, factsOfUser, type MessageFacts } from 
 import { addressOf, ExtraLog, type ExtraFacts, type Incoming } from './extra-log.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
-
-type Named = 'x' | 'role' | 'me';
-type Facts = Pick<ExchangeFacts, Named> & {
-  -readonly [K in Exclude<keyof ExchangeFacts, Named | 'out'>]?: ExchangeFacts[K];
-};
 
 /**
  * What this gateway has learnt about one exchange so far. Every record of the exchange is written from it, so no
@@ -26,7 +24,7 @@ export class Dossier {
   readonly id: ExchangeId;
   readonly #gateway: Gateway;
   readonly #incoming: Incoming;
-  readonly #facts: Facts;
+  readonly #facts: KnownFacts;
   /** Monotonic, milliseconds. */
   readonly startedAt: number;
   /** Path and query: may be personal, go into the sealed part. */
@@ -37,6 +35,8 @@ export class Dossier {
   /** In whose habits this exchange counts. */
   visit: Visit | undefined;
   #userField: Uint8Array | undefined;
+  /** Of the answer. */
+  #status: number | undefined;
   /** Results that no record has sealed yet. */
   #results: { readonly endpoint?: string; readonly node?: string } | undefined;
   /** Undefined unless a decision demanded `extra_logging`. */
@@ -50,7 +50,7 @@ export class Dossier {
     this.#gateway = gateway;
     this.#incoming = incoming;
     this.id = id;
-    this.#facts = { x: id, role, me: gateway.name };
+    this.#facts = new KnownFacts(id, role, gateway.name);
     this.startedAt = gateway.clock.monotonic();
     gateway.observer.started(role);
   }
@@ -77,20 +77,20 @@ export class Dossier {
     op?: string;
     tls?: TlsFacts;
   }): void {
-    Object.assign(this.#facts, facts);
+    this.#facts.learn(facts);
   }
 
   /** Who the user is: what was shown goes into a sealed part; how it was shown, into the record. */
   user(user: PresentedUser | undefined): void {
     if (user === undefined) return;
-    this.#facts.usr = factsOfUser(user);
+    this.#facts.learn({ usr: factsOfUser(user) });
     this.#userField = Buffer.from(user.field, 'latin1');
   }
 
   /** Which machines take part: the results go into a sealed part; what they say, into the record. */
   devices(endpoint: PresentedDevice | undefined, node: NodeDevice | undefined): void {
-    if (endpoint !== undefined) this.#facts.dev = factsOfMachine(endpoint.machine);
-    if (node !== undefined) this.#facts.node = factsOfMachine(node);
+    if (endpoint !== undefined) this.#facts.learn({ dev: factsOfMachine(endpoint.machine) });
+    if (node !== undefined) this.#facts.learn({ node: factsOfMachine(node) });
     if (endpoint === undefined && node === undefined) return;
     this.#results = {
       ...(endpoint === undefined ? {} : { endpoint: endpoint.field }),
@@ -101,7 +101,7 @@ export class Dossier {
   /** The exchange runs, and goes on with a newer result: later records rest on that. */
   renewed(machine: EndpointDevice | NodeDevice): void {
     const isNode = machine instanceof NodeDevice;
-    this.#facts[isNode ? 'node' : 'dev'] = factsOfMachine(machine);
+    this.#facts.learn({ [isNode ? 'node' : 'dev']: factsOfMachine(machine) });
     this.#results = { ...this.#results, [isNode ? 'node' : 'endpoint']: machine.token };
   }
 
@@ -114,9 +114,9 @@ export class Dossier {
   /** It was decided again while it ran, and may go on. @throws Unavailable `evidence.unavailable` */
   async decidedAgain(decision: Decision): Promise<void> {
     this.#bind(decision, sha256(decision.inputBytes));
-    const record = { k: 'recheck', at: this.#gateway.clock.now(), ...this.#facts, out: 'ok' } as const;
+    const record = this.#record('recheck', { out: 'ok', ...this.#answered });
     const extra = this.#extra?.origin();
-    const parts = extra === undefined ? {} : { meta: metaPart({ ...this.target, extra }) };
+    const parts = extra === undefined ? {} : { meta: formatMeta({ ...this.target, extra }) };
     await this.#gateway.log.append(record, { ...parts, input: decision.inputBytes });
   }
 
@@ -126,7 +126,7 @@ export class Dossier {
   }
 
   #bind(decision: Decision, inputDigest: Uint8Array): void {
-    this.#facts.pol = factsOfDecision(decision, inputDigest);
+    this.#facts.learn({ pol: factsOfDecision(decision, inputDigest) });
     if (decision.obligations.extra_logging === true) this.#extra ??= new ExtraLog(this.#incoming);
   }
 
@@ -142,9 +142,9 @@ export class Dossier {
 
   responseFinal(message: MessageFacts): Promise<Receipt> {
     const { status, content } = message;
-    if (status !== undefined) this.#facts.status = status;
+    if (status !== undefined) this.#status = status;
     const sent = { req: this.sent.req, res: content?.length ?? 0 }; // its end goes on when it is recorded
-    return this.#append('res.final', message, this.#extra?.end(sent, this.#elapsedMs()), status);
+    return this.#append('res.final', message, this.#extra?.end(sent, this.#elapsedMs()));
   }
 
   /**
@@ -185,12 +185,12 @@ export class Dossier {
   #finished(out: ExchangeFacts['out'], refused: boolean): void {
     const bytes = this.sent.req + this.sent.res;
     this.visit?.ended({ ok: out === 'ok', refused, bytes }, this.#gateway.clock.now());
-    const { role, status, peer, client, svc } = this.#facts;
+    const { role, peer, client, svc } = this.#facts.known;
     this.#gateway.observer.finished({
       exchange: this.id,
       role,
       out,
-      status,
+      status: this.#status,
       peer,
       client,
       service: svc,
@@ -214,15 +214,10 @@ export class Dossier {
           : 'deny';
     if (this.withdrawal !== undefined) this.#note(this.withdrawal);
     const extra = this.#extra?.end(this.sent, this.#elapsedMs());
+    const own = { out: code, ...this.#answered, ...(this.#begun ? { sent: { ...this.sent } } : {}) };
     await this.#gateway.log.append(
-      {
-        k,
-        at: this.#gateway.clock.now(),
-        ...this.#facts,
-        out: code,
-        ...(this.#begun ? { sent: { ...this.sent } } : {}),
-      },
-      this.#parts(metaPart({ ...this.target, why: detail, extra })),
+      this.#record(k, own),
+      this.#parts(formatMeta({ ...this.target, why: detail, extra })),
     );
   }
 
@@ -230,22 +225,18 @@ export class Dossier {
     k: 'open' | 'req.final' | 'res.final',
     message: MessageFacts,
     extra: ExtraFacts | undefined,
-    status?: number,
   ): Promise<Receipt> {
     const { signature, content, mode } = message;
     const receipt = await this.#gateway.log.append(
-      {
-        k,
-        at: this.#gateway.clock.now(),
-        ...this.#facts,
+      this.#record(k, {
         out: 'ok',
         mode,
         sig: signature.value,
         kid: signature.kid,
         ...(content === undefined ? {} : { len: content.length, dg: `sha-256:${base64(content.sha256)}` }),
-        ...(status === undefined ? {} : { status }),
-      },
-      this.#parts(metaPart({ ...this.target, base: signature.base, extra })),
+        ...this.#answered,
+      }),
+      this.#parts(formatMeta({ ...this.target, extra }, signature.base)),
     );
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
@@ -255,23 +246,20 @@ export class Dossier {
     return receipt;
   }
 
-  #parts(meta: Uint8Array): { [K in PartClass]?: Uint8Array } {
+  #record(k: ExchangeKind, own: OwnFacts): ExchangeRecord {
+    return this.#facts.record(k, this.#gateway.clock.now(), own);
+  }
+
+  get #answered(): { readonly status?: number } {
+    return this.#status === undefined ? {} : { status: this.#status };
+  }
+
+  #parts(meta: string): RecordParts {
     return {
       meta,
       ...(this.#policyInput === undefined ? {} : { input: this.#policyInput }),
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
-      ...(this.#results === undefined
-        ? {}
-        : { device: Buffer.from(JSON.stringify(this.#results), 'latin1') }),
+      ...(this.#results === undefined ? {} : { device: JSON.stringify(this.#results) }),
     };
   }
 }
-
-/** What may be personal, and the text that was signed. */
-const metaPart = (facts: {
-  readonly path?: string;
-  readonly query?: string;
-  readonly base?: string;
-  readonly why?: string;
-  readonly extra: ExtraFacts | undefined;
-}): Buffer => Buffer.from(JSON.stringify(facts), 'utf8');

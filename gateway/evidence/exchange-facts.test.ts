@@ -1,0 +1,89 @@
+import t from 'tap';
+import fc from 'fast-check';
+import { CONSUMER, exchangeId } from '../../conformance/builders/log.ts';
+import { KnownFacts, type LearntFacts, type OwnFacts } from './exchange-facts.ts';
+import { formatMeta, readMeta } from './meta-part.ts';
+import type { DeviceFacts, PolicyFacts, TlsFacts } from './record.ts';
+
+// Anything a client may write: quotes, controls, line separators, halves of surrogate pairs.
+const text = fc.string({ unit: 'binary' });
+const optional = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: undefined });
+const tls: fc.Arbitrary<TlsFacts> = fc.record({ v: text, suite: text, g: text, peer: text });
+const machine: fc.Arbitrary<DeviceFacts> = fc.record({
+  r: text,
+  iss: text,
+  id: text,
+  tpm: text,
+  health: text,
+  by: text,
+});
+const policy: fc.Arbitrary<PolicyFacts> = fc.record({
+  b: text,
+  e: text,
+  i: text,
+  o: text,
+  allow: fc.boolean(),
+  tier: text,
+  score: fc.integer(),
+  threshold: fc.integer(),
+  reasons: fc.array(text),
+  obligations: fc.dictionary(text, fc.jsonValue()),
+});
+const learnt = fc.record({
+  xid: optional(text),
+  peer: optional(text),
+  client: optional(text),
+  svc: optional(text),
+  op: optional(text),
+  tls: optional(tls),
+  dev: optional(machine),
+  node: optional(machine),
+  pol: optional(policy),
+}) as fc.Arbitrary<LearntFacts>; // undefined is "not known", as it is to JSON
+const own: fc.Arbitrary<OwnFacts> = fc.record({
+  out: fc.constantFrom('ok', 'policy.denied'),
+  sig: text,
+  kid: text,
+  len: fc.nat(),
+  sent: fc.record({ req: fc.nat(), res: fc.nat() }),
+});
+
+/** Members in the order of their names, all the way down. */
+const entriesOf = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? Object.entries(value)
+        .map(([name, member]) => [name, entriesOf(member)])
+        .toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1))
+    : value;
+
+void t.test('the text of a record says what was known when it was written, whatever it was', async (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(learnt, own), { minLength: 1, maxLength: 4 }), (steps) => {
+      const facts = new KnownFacts(exchangeId(1), 'c', CONSUMER);
+      let plain: object = { x: exchangeId(1), role: 'c', me: CONSUMER };
+      for (const [more, mine] of steps) {
+        facts.learn(more);
+        plain = { ...plain, ...more };
+        for (const at of [1, 2]) {
+          const { members } = facts.record('deny', at, mine);
+          const expected = JSON.stringify({ k: 'deny', at, ...plain, ...mine });
+          const sorted = (json: string): string => JSON.stringify(entriesOf(JSON.parse(json)));
+          if (sorted(`{${members}}`) !== sorted(expected)) return false;
+          if (Buffer.byteLength(members) !== Buffer.byteLength(expected) - 2) return false;
+        }
+      }
+      return true;
+    }),
+  );
+  t.pass();
+});
+
+void t.test('a meta part gives back what was told and what was signed', async (t) => {
+  fc.assert(
+    fc.property(text, optional(fc.string({ unit: 'grapheme' })), (path, base) => {
+      const part = readMeta(Buffer.from(formatMeta({ path }, base)));
+      return part.told === JSON.stringify({ path }) && part.base === base;
+    }),
+  );
+  t.equal(readMeta(Buffer.from(formatMeta({}, '"@method": GET\n\n{}'))).base, '"@method": GET\n\n{}');
+});
