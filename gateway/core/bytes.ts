@@ -4,6 +4,12 @@ export const utf8 = (text: string): Buffer => Buffer.from(text, 'utf8');
 export const base64 = (bytes: Uint8Array): string => view(bytes).toString('base64');
 export const base64url = (bytes: Uint8Array): string => view(bytes).toString('base64url');
 
+/** Unpadded base64url spelled as base64. */
+export function toBase64(base64urlText: string): string {
+  const text = base64urlText.replaceAll('-', '+').replaceAll('_', '/');
+  return text.padEnd(Math.ceil(text.length / 4) * 4, '=');
+}
+
 /** The same memory as a Buffer, without a copy. */
 export function view(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,11 +1,11 @@
 import { withoutPort } from '../core/address.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
-import { base64 } from '../core/bytes.ts';
+import { base64, toBase64 } from '../core/bytes.ts';
 import { fieldValue, type Field } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { memberOf, parseSubsystemId, subsystemOf } from '../core/ids.ts';
 import { certificateSha256, ClientSystem } from '../identity/client-system.ts';
-import { PeerGateway } from '../identity/peer.ts';
+import type { PeerGateway } from '../identity/peer.ts';
 import type { LinkSession, LinkTarget } from '../link/link.ts';
 import { SignedHead } from '../message/signed-head.ts';
 import { parseRoute, type Route } from '../message/target.ts';
@@ -21,7 +21,8 @@ import { Duties } from './duties.ts';
 import type { Gateway, LocalService } from './gateway.ts';
 import type { Lease } from './grant-watch.ts';
 import { takeEverywhere } from './once.ts';
-import { carriedFields, presentedUser, relayedUser } from './users.ts';
+import { peerOf } from './peers.ts';
+import { carriedFields, hasAssertion, presentedUser, relayedUser } from './users.ts';
 
 /** A client system's request that may be carried. */
 export interface Admitted {
@@ -72,11 +73,14 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
   const visit = gateway.callers.visit(arrival.connection.remote, now);
   dossier.visit = visit;
   visit.client(client.subsystem);
-  const certificate = certificateSha256(arrival.connection);
-  const user = await presentedUser(request, certificate, memberOf(client.subsystem), gateway);
+  const member = memberOf(client.subsystem);
+  // Nothing is waited for that need not be: a promise costs more than most of what is looked at here.
+  const user = hasAssertion(request.fields)
+    ? await presentedUser(request, certificateSha256(arrival.connection), member, gateway)
+    : undefined;
   dossier.user(user);
   if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
-  const endpoint = presentedDevice(request.fields, arrival.connection, memberOf(client.subsystem), gateway);
+  const endpoint = presentedDevice(request.fields, arrival.connection, member, gateway);
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   dossier.devices(endpoint, undefined);
   const target = registry.subsystem(subsystemOf(route.service))?.gateway.target;
@@ -99,18 +103,20 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
       }),
   };
   const signals = visit.facts();
-  const node = await hostOf(target, question.agreements(), gateway);
+  const host = hostOf(target, question.agreements, gateway);
+  const node = host instanceof Promise ? await host : host;
   dossier.devices(endpoint, node);
   const moment = { now, endpoint: endpoint?.machine, node, signals };
   const grant = decide(gateway, dossier, question, moment, {
-    member: memberOf(client.subsystem),
+    member,
     nonce: () => gateway.users.nonces.current,
   });
   const duties = new Duties(method, grant.obligations);
   duties.request.require(request.length);
   if (gateway.replicas !== undefined) await takeEverywhere(gateway, { role: 'c', user });
+  const fields = withDevice(carriedFields(request.fields, user), endpoint);
   return {
-    request: { ...request, fields: withDevice(carriedFields(request.fields, user), endpoint) },
+    request: fields === request.fields ? request : { ...request, fields },
     target,
     lease: { user, endpoint, node, demand: demandOf(grant, question), at: target.name, question },
     grant,
@@ -211,36 +217,8 @@ function requireReady(gateway: Gateway): void {
   if (reason !== undefined) throw new Unavailable(reason, 'not ready');
 }
 
-const peers = new WeakMap<LinkSession, PeerGateway>();
-
-/** Who the session's certificate is, read once; whether that is still so, asked every time. */
-function peerOf(session: LinkSession, gateway: Gateway): PeerGateway {
-  const directory = directoryOf(gateway);
-  const now = gateway.clock.now();
-  const known = peers.get(session);
-  if (known !== undefined) {
-    known.requireCurrent(directory, now);
-    return known;
-  }
-  const peer = PeerGateway.identify(session.peerCertificate, 'client', directory, now);
-  peers.set(session, peer);
-  return peer;
-}
-
-/** The registry's gateways, with those set apart that contradicted themselves. */
-export function directoryOf(
-  gateway: Pick<Gateway, 'registry' | 'quarantine'>,
-): Parameters<typeof PeerGateway.identify>[2] {
-  return {
-    gatewayByName: (name) => {
-      const known = gateway.registry().gateway(name);
-      return known !== undefined && gateway.quarantine.has(name) ? { ...known, quarantined: true } : known;
-    },
-  };
-}
-
 /** `T-Road-Policy`: what our decision rested on, for the peer's log. Digests only; the peer decides for itself. */
 const policyField = (grant: Grant): Field => [
   't-road-policy',
-  `bundle=:${base64(Buffer.from(grant.bundleDigest, 'base64url'))}:, input=:${base64(grant.inputDigest)}:, allow`,
+  `bundle=:${toBase64(grant.bundleDigest)}:, input=:${base64(grant.inputDigest)}:, allow`,
 ];

@@ -1,5 +1,4 @@
 import type { Field, Fields } from '../core/fields.ts';
-import { toUuid, type ExchangeId } from '../core/ids.ts';
 import type { DpopNonces } from '../identity/dpop-nonce.ts';
 import type { SignedHead } from '../message/signed-head.ts';
 import type { Admitted } from './admit.ts';
@@ -8,21 +7,25 @@ import type { Admitted } from './admit.ts';
 export function answerFields(
   head: SignedHead,
   { request, clientField, lease }: Pick<Admitted, 'request' | 'clientField' | 'lease'>,
-  exchange: ExchangeId,
   requestHash: string | undefined,
   nonces: DpopNonces,
 ): Fields {
   const bound = lease.user?.assertion.boundBy === 'dpop';
-  return [
-    ...head.fields.filter(([name]) => !isOurs(name) && !(bound && name === 'dpop-nonce')),
-    // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
-    ...(bound ? [['dpop-nonce', nonces.current] satisfies Field] : []),
+  const fields: Field[] = [];
+  for (const field of head.fields) {
+    const [name] = field;
+    if (!isOurs(name) && !(bound && name === 'dpop-nonce')) fields.push(field);
+  }
+  // The nonce of the client's next proof comes with every answer: no round trip is spent on it (RFC 9449 §8.2).
+  if (bound) fields.push(['dpop-nonce', nonces.current]);
+  fields.push(
     ['x-road-id', request.xid],
     ['x-road-client', clientField],
     ['x-road-service', request.route.service],
-    ['x-road-request-id', toUuid(exchange)],
-    ...(requestHash === undefined ? [] : [['x-road-request-hash', requestHash] satisfies Field]),
-  ];
+    ['x-road-request-id', request.requestId],
+  );
+  if (requestHash !== undefined) fields.push(['x-road-request-hash', requestHash]);
+  return fields;
 }
 
 /** What peers say to us alone, and what we say of the exchange ourselves. The peer's error stays its own. */

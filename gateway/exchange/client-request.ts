@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { Denied, quoted } from '../core/errors.ts';
 import { fieldValue, type Field, type Fields } from '../core/fields.ts';
 import { parseSubsystemId, toUuid, type ExchangeId, type SubsystemId } from '../core/ids.ts';
@@ -22,6 +21,8 @@ export interface ClientRequest {
   readonly length: number | undefined;
   /** Scheme and authority the client called us by, in one spelling: what `htu` of a proof is compared with. */
   readonly origin: string;
+  /** X-Road-Request-Id. */
+  readonly requestId: string;
   readonly hash: RequestHash | undefined;
 }
 
@@ -48,17 +49,19 @@ export function readClientRequest(
   const given = fieldValue(carried, 'x-road-id');
   if (given !== undefined && (given === '' || given.length > 255))
     throw new Denied('header.malformed', 'x-road-id length');
-  const xid = given ?? `${instance}-${randomUUID()}`;
+  const requestId = toUuid(id);
+  const xid = given ?? `${instance}-${requestId}`;
   const madeId: readonly Field[] = given === undefined ? [['x-road-id', xid]] : [];
   const hash = withHash
     ? new RequestHash(method, target.path + target.query, rawHeaders, [
         ...madeId,
-        ['x-road-request-id', toUuid(id)],
+        ['x-road-request-id', requestId],
       ])
     : undefined;
   const origin = originOf(arrival.connection.tls ? 'https' : 'http', host);
   const length = arrival.length === 'chunked' ? undefined : arrival.length;
-  return { method, target, route, client, xid, fields: [...carried, ...madeId], length, origin, hash };
+  const fields = given === undefined ? [...carried, ...madeId] : carried;
+  return { method, target, route, client, xid, fields, length, origin, requestId, hash };
 }
 
 /**

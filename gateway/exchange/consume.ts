@@ -42,6 +42,11 @@ export const consumer =
     void new Consumption(arrival, gateway, dossier, reader).run();
   };
 
+/** RFC 9110 §6.4.1. */
+const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
+/** Of an answer that was handed over whole: the listener ends the connection when it cannot be written. */
+const UNHEARD = { drain: () => undefined, error: () => undefined, finish: () => undefined };
+
 class Consumption {
   readonly #arrival: Arrival;
   readonly #gateway: Gateway;
@@ -98,10 +103,14 @@ class Consumption {
       at: clock.now(),
       ...(length === undefined ? {} : { length }),
     };
+    const { method } = request;
+    const { path, query } = request.target;
+    const authority = target.name;
     const plain: RequestHead = {
-      method: request.method,
-      authority: target.name,
-      ...request.target,
+      method,
+      authority,
+      path,
+      query,
       fields: [...request.fields, [EXCHANGE, formatExchange(exchange)], admitted.policyField],
     };
     const signer = new MessageSigner(signing, exchange.id, clock);
@@ -110,33 +119,23 @@ class Consumption {
       request.hash?.update(body.bytes);
       const digest = sha256(body.bytes);
       const { fields, evidence } = await signer.requestWhole(plain, digest);
-      const permit = await Permit.issue(grant, () =>
-        this.#dossier.requestFinal({
-          mode: 'full',
-          signature: evidence,
-          content: { length: body.bytes.length, sha256: digest },
-        }),
+      const content = { length: body.bytes.length, sha256: digest };
+      const permit = Permit.issue(
+        grant,
+        await this.#dossier.requestFinal({ mode: 'full', signature: evidence, content }),
       );
-      const head = { ...plain, fields };
+      const view = { kind: 'request', method, authority, path, query, fields } as const;
       this.#requireClient();
-      const call = await link.call(target, head, { kind: 'whole', bytes: body.bytes }, requireHost);
+      const call = await link.call(target, view, { kind: 'whole', bytes: body.bytes }, requireHost);
       this.#dossier.sent.req = body.bytes.length;
-      return this.#sent({ call, permit, exchange, view: { kind: 'request', ...head }, upload: undefined });
+      return this.#sent(call, permit, exchange, view);
     }
     const { fields, evidence } = await signer.requestOpen(plain);
-    const permit = await Permit.issue(grant, () =>
-      this.#dossier.open({ mode: 'stream', signature: evidence }),
-    );
-    const head = { ...plain, fields };
+    const permit = Permit.issue(grant, await this.#dossier.open({ mode: 'stream', signature: evidence }));
+    const head = { kind: 'request', method, authority, path, query, fields } as const;
     this.#requireClient();
     const call = await link.call(target, head, { kind: 'stream' }, requireHost);
-    const sent: Sent = this.#sent({
-      call,
-      permit,
-      exchange,
-      view: { kind: 'request', ...head },
-      upload: undefined,
-    });
+    const sent = this.#sent(call, permit, exchange, head);
     const meter = new HashingMeter(this.#hashesStreams ? request.hash : undefined);
     sent.upload = relay(
       permit,
@@ -165,24 +164,23 @@ class Consumption {
     return sent;
   }
 
-  #sent(sent: Omit<Sent, 'uploadFailure'>): Sent {
-    this.#call = sent.call;
-    this.#dossier.learn({ tls: sent.call.session.tls });
-    return { ...sent, uploadFailure: undefined };
+  #sent(call: LinkCall, permit: Permit, exchange: ExchangeField, view: RequestView): Sent {
+    this.#call = call;
+    this.#dossier.learn({ tls: call.session.tls });
+    return { call, permit, exchange, view, upload: undefined, uploadFailure: undefined };
   }
 
   /** The peer's answer, once its head is proved to be the answer to this very request. */
   async #answerTo(sent: Sent): Promise<{ head: SignedHead; status: number; answer: LinkAnswer }> {
     const { answerMs } = this.#gateway.limits;
     try {
+      const late = (): Unavailable => new Unavailable('link.timeout', `no answer in ${answerMs} ms`);
+      const inTime = (): Promise<LinkAnswer> => within(sent.call.answer, answerMs, late);
       // A long upload may run first: the wait for the answer begins when it is over, well or badly (a refused upload is
       // answered by the peer).
-      const over = (sent.upload ?? Promise.resolve()).catch(() => undefined);
-      const late = (): Unavailable => new Unavailable('link.timeout', `no answer in ${answerMs} ms`);
-      const answer = await Promise.race([
-        sent.call.answer,
-        over.then(() => within(sent.call.answer, answerMs, late)),
-      ]);
+      const answer = await (sent.upload === undefined
+        ? inTime()
+        : Promise.race([sent.call.answer, sent.upload.then(inTime, inTime)]));
       const head = SignedHead.response(answer.head, sent.view, sent.exchange, this.#gateway.verifier);
       return { head, status: answer.head.status, answer };
     } catch (thrown) {
@@ -199,16 +197,15 @@ class Consumption {
     const { limits, verifier, clock } = this.#gateway;
     const { response } = admitted.duties;
     response.require(head.exchange.length);
-    const peer = sent.exchange.to;
     const meter = new BodyMeter();
     const record = async (trailers: Fields): Promise<Fields> => {
-      const complete = CompleteMessage.verify(head, meter, trailers, peer, verifier);
-      await this.#dossier.responseFinal({
-        mode: head.exchange.mode,
-        signature: complete.evidence,
-        content: { length: complete.length, sha256: complete.sha256 },
-        status,
-      });
+      const {
+        evidence,
+        length,
+        sha256: digest,
+      } = CompleteMessage.verify(head, meter, trailers, sent.exchange.to, verifier);
+      const content = { length, sha256: digest };
+      await this.#dossier.responseFinal({ mode: head.exchange.mode, signature: evidence, content, status });
       return NO_FIELDS;
     };
     if (head.exchange.mode === 'full') {
@@ -252,16 +249,16 @@ class Consumption {
 
   #answer(head: { status: number; fields: Fields }, bytes: Buffer, method: string): void {
     this.#answered = true;
-    const bodiless = method === 'HEAD' || [204, 205, 304].includes(head.status);
+    const bodiless = method === 'HEAD' || BODILESS.has(head.status);
     const out = this.#arrival.answer(head, bodiless ? { kind: 'none' } : { kind: 'whole', bytes });
-    out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
+    out.attach(UNHEARD);
   }
 
   #answerFields(head: SignedHead, admitted: Admitted, sent: Sent): Fields {
     // An answer that overtakes its request cannot carry the hash of it.
     const known = sent.upload === undefined || (this.#hashesStreams && sent.view.trailers !== undefined);
     const hash = known ? admitted.request.hash?.value() : undefined;
-    return answerFields(head, admitted, this.#dossier.id, hash, this.#gateway.users.nonces);
+    return answerFields(head, admitted, hash, this.#gateway.users.nonces);
   }
 
   /** SHA-512 costs twice what our own digest does: over a stream it is made where it was asked for. */

@@ -4,6 +4,7 @@ import type { ExchangeId, MemberId, ServiceId } from '../core/ids.ts';
 import type { EvidenceLog } from '../evidence/log.ts';
 import type { ExchangeFacts } from '../evidence/record.ts';
 import type { SubsystemDirectory } from '../identity/client-system.ts';
+import type { PeerDirectory } from '../identity/peer.ts';
 import type { LinkClient } from '../link/link.ts';
 import type { ReplayTable } from '../message/replay-table.ts';
 import type { SigningQueue } from '../message/signing-queue.ts';
@@ -32,6 +33,8 @@ export interface Gateway {
   readonly log: EvidenceLog;
   /** The registry in force now. @throws Unavailable `registry.expired` */
   readonly registry: () => Registry;
+  /** Its gateways, and who of them is set apart. */
+  readonly directory: PeerDirectory;
   /** The policy in force now. An exchange keeps the decision it got until it is decided again. */
   readonly policy: () => Evaluator;
   /** Told of each exchange's decision, after it was made. Never throws, and takes no time. */

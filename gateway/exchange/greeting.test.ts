@@ -257,7 +257,8 @@ void t.test('the TPM signs once for a session and result, however often a peer a
 void t.test('a host is asked for before the decision only where an agreement demands one', async (t) => {
   const { a, pair, arrivals } = await setUp(t);
   const gateway = { devices: a, link: pair.client };
-  const terms = (device: object | 'none') => [{ device }] as unknown as Parameters<typeof hostOf>[1]; // nothing else is asked for
+  const terms = (device: object | 'none') => () =>
+    [{ device }] as unknown as ReturnType<Parameters<typeof hostOf>[1]>; // nothing else is asked for
   t.equal(await hostOf(pair.target, terms('none'), gateway), undefined);
   t.equal(await hostOf(pair.target, terms({ endpoint: LEAST }), gateway), undefined);
   t.strictSame(arrivals, []);

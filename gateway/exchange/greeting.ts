@@ -146,12 +146,12 @@ export class Greetings {
 
 /**
  * Host of the gateway that a request is to go to, as far as it is known. Where an agreement demands one and no session
- * is open yet, one is opened: gateways greet each other before anything else on it.
+ * is open yet, one is opened: gateways greet each other before anything else on it. A promise only then.
  * @throws Unavailable `link.*`
  */
-export async function hostOf(
+export function hostOf(
   target: LinkTarget,
-  agreements: readonly AgreementTerms[],
+  agreements: () => readonly AgreementTerms[],
   {
     devices: { nodes, greetings },
     link,
@@ -159,10 +159,14 @@ export async function hostOf(
     readonly devices: { readonly nodes: PeerNodes; readonly greetings: Greetings };
     readonly link: LinkClient;
   },
-): Promise<NodeDevice | undefined> {
+): NodeDevice | undefined | Promise<NodeDevice | undefined> {
   const known = nodes.latest(target.name);
-  const wanted = agreements.some(({ device }) => device !== 'none' && device.node !== undefined);
-  if (known !== undefined || !wanted || greetings.hasMet(target.name)) return known;
+  if (known !== undefined || greetings.hasMet(target.name)) return known;
+  const wanted = agreements().some(({ device }) => device !== 'none' && device.node !== undefined);
+  return wanted ? meet(target, nodes, link) : undefined;
+}
+
+async function meet(target: LinkTarget, nodes: PeerNodes, link: LinkClient): Promise<NodeDevice | undefined> {
   const call = await link.call(target, headFor(target.name), { kind: 'whole', bytes: format(undefined) });
   const late = (): Unavailable => new Unavailable('link.timeout', 'greeting');
   await readNote((await answerOf(call, PATIENCE_MS, late)).inflow, 'greeting');

@@ -1,6 +1,5 @@
 import { PeerGateway } from '../identity/peer.ts';
 import type { LinkArrival } from '../link/link.ts';
-import { directoryOf } from './admit.ts';
 import { DEVICE_PATH, takeNews } from './device-news.ts';
 import type { Gateway } from './gateway.ts';
 import { NODE_PATH } from './greeting.ts';
@@ -12,7 +11,7 @@ export function linkDoor(gateway: Gateway): (arrival: LinkArrival) => void {
   const provide = provider(gateway);
   const showing = async (arrival: LinkArrival): Promise<void> => {
     const { peerCertificate } = arrival.session;
-    const peer = PeerGateway.identify(peerCertificate, 'client', directoryOf(gateway), gateway.clock.now());
+    const peer = PeerGateway.identify(peerCertificate, 'client', gateway.directory, gateway.clock.now());
     await keepCheckpoint(gateway, arrival, peer.name);
   };
   const answering = (arrival: LinkArrival): Promise<void> | undefined => {
@@ -20,7 +19,7 @@ export function linkDoor(gateway: Gateway): (arrival: LinkArrival) => void {
       case NODE_PATH:
         return gateway.devices.greetings.answer(arrival);
       case DEVICE_PATH:
-        return takeNews(arrival, directoryOf(gateway), gateway);
+        return takeNews(arrival, gateway.directory, gateway);
       case CHECKPOINT_PATH:
         return showing(arrival);
       default:

@@ -15,8 +15,8 @@ export class Permit {
     this.receipt = receipt;
   }
 
-  /** @param record writes the decision; resolves when it is durable. @throws Unavailable `evidence.unavailable` */
-  static async issue(grant: Grant, record: () => Promise<Receipt>): Promise<Permit> {
-    return new Permit(grant, await record());
+  /** @param receipt of the record that tells the decision: proof that it is durable */
+  static issue(grant: Grant, receipt: Receipt): Permit {
+    return new Permit(grant, receipt);
   }
 }

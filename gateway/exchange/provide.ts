@@ -1,5 +1,5 @@
 import { Denied, Unavailable } from '../core/errors.ts';
-import { NO_FIELDS, type Fields } from '../core/fields.ts';
+import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId, toUuid } from '../core/ids.ts';
 import type { LinkArrival } from '../link/link.ts';
@@ -109,15 +109,14 @@ class Provision {
       duties.request.require(body.bytes.length);
       meter.update(body.bytes);
       const message = this.#verify(demand, meter, body.trailers);
-      const permit = await Permit.issue(grant, () => this.#record(message));
+      const permit = Permit.issue(grant, await this.#record(message));
       const call = this.#callService(demand, { kind: 'whole', bytes: body.bytes });
       this.#dossier.sent.req = body.bytes.length;
       return { permit, call, upload: undefined };
     }
 
-    const permit = await Permit.issue(grant, () =>
-      this.#dossier.open({ mode: 'stream', signature: signed.evidence }),
-    );
+    const opened = await this.#dossier.open({ mode: 'stream', signature: signed.evidence });
+    const permit = Permit.issue(grant, opened);
     const complete = async (trailers: Fields): Promise<Fields> => {
       await this.#record(this.#verify(demand, meter, trailers));
       return NO_FIELDS; // the service gets none
@@ -163,21 +162,21 @@ class Provision {
     if (this.#gone !== undefined) throw this.#gone;
     if (this.#watch.revoked !== undefined) throw this.#watch.revoked;
     const { signed, method, route, query, agreementId, peer, service, lease } = demand;
-    const call = service.hop.call({
-      method,
-      pathAndQuery: route.rest + query,
-      fields: [
-        ...signed.fields.filter(([name]) => !name.startsWith('t-road-') && !REMADE.has(name)),
-        ['x-road-service', route.service],
-        ['x-road-request-id', toUuid(this.#dossier.id)],
-        // Verified facts; clients cannot set these names, so the service can believe them.
-        ['t-road-consumer', peer.member],
-        ['t-road-consumer-gateway', peer.name],
-        ['t-road-agreement', agreementId],
-        ...userFacts(lease.user),
-      ],
-      body,
-    });
+    const fields: Field[] = [];
+    for (const field of signed.fields) {
+      const [name] = field;
+      if (!name.startsWith('t-road-') && !REMADE.has(name)) fields.push(field);
+    }
+    fields.push(
+      ['x-road-service', route.service],
+      ['x-road-request-id', toUuid(this.#dossier.id)],
+      // Verified facts; clients cannot set these names, so the service can believe them.
+      ['t-road-consumer', peer.member],
+      ['t-road-consumer-gateway', peer.name],
+      ['t-road-agreement', agreementId],
+      ...userFacts(lease.user),
+    );
+    const call = service.hop.call({ method, pathAndQuery: route.rest + query, fields, body });
     this.#call = call;
     return call;
   }

@@ -118,3 +118,62 @@ void t.test('the word of its agency ends it, and the next result counts', async 
   t.throws(() => machine({ issuedAt: at }), { code: 'device.revoked' });
   t.ok(machine({ id: 'r3', issuedAt: at + 1 }));
 });
+
+void t.test('one that is over is told nothing, whoever ends it', async (t) => {
+  const { register, running, machine, ended, end } = setUp();
+  const first = machine({ issuedAt: SECOND - 9 });
+  const over: (() => void)[] = [];
+  const both = (cause: Denied): void => {
+    end('first')(cause);
+    for (const one of over) one();
+  };
+  over.push(running.register(first, LEAST, both), running.register(first, LEAST, end('second')));
+  const list = signRevocations([{ device: first.device, epoch: 2, before: 0 }], 1, SECOND, SIGNER);
+  register.revoke(Revocations.open(list, KEYS), NOW);
+  t.strictSame(ended, ['first device.revoked']);
+  t.equal(running.size, 0);
+
+  const other = setUp();
+  const told: string[] = [];
+  const old = other.machine({ issuedAt: SECOND - 9 });
+  const releases: (() => void)[] = [];
+  const renewed = (): void => {
+    told.push('renewed');
+    for (const release of releases) release();
+  };
+  for (const _ of [1, 2]) releases.push(other.running.register(old, LEAST, other.end('x'), { renewed }));
+  other.running.renewed(other.machine({ id: 'r2', issuedAt: SECOND - 5 }));
+  t.strictSame(told, ['renewed'], 'the second was over by then');
+  t.equal(other.running.size, 0);
+});
+
+void t.test('a result is watched once for all that live by it, and idle ones are few', async (t) => {
+  const { register, machine, ended, end } = setUp();
+  let [watched, over] = [0, 0];
+  const watch: DeviceRegister['watch'] = (...args) => {
+    watched += 1;
+    const unwatch = register.watch(...args);
+    return () => {
+      over += 1;
+      unwatch();
+    };
+  };
+  const counting = Object.assign(Object.create(register), { watch }) as DeviceRegister; // all else is the real one's
+  const running = new RunningDevices(counting, { now: () => NOW, monotonic: () => NOW });
+  const first = machine();
+  const one = running.register(first, LEAST, end('one'));
+  running.register(first, LEAST, end('two'))();
+  one();
+  running.register(first, undefined, end('three'))();
+  t.equal(watched, 1);
+  t.equal(running.size, 0);
+  for (let i = 0; i < 300; i += 1) running.register(machine(), LEAST, end('other'))();
+  t.equal(watched, 301, 'each connection proves it for itself');
+  t.equal(over, 256, 'more are not kept');
+  running.register(first, LEAST, end('first'));
+  t.equal(watched, 302, 'it was among them');
+  const list = signRevocations([{ device: first.device, epoch: 2, before: 0 }], 1, SECOND, SIGNER);
+  register.revoke(Revocations.open(list, KEYS), NOW);
+  t.strictSame(ended, ['first device.revoked']);
+  t.equal(over, 302, 'nothing of that device is left');
+});

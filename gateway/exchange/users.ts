@@ -31,6 +31,8 @@ export interface PresentedUser {
 export const ASSERTION = 't-road-assertion';
 export const PROOF = 'dpop';
 
+export const hasAssertion = (fields: Fields): boolean => fieldValue(fields, ASSERTION) !== undefined;
+
 /**
  * Consumer's gateway: who the user is, from what the client sent. Undefined when it sent no assertion; whether that will do
  * is for the policy to say.

@@ -10,7 +10,6 @@ import { PeerGateway } from '../identity/peer.ts';
 import { createLinkServer } from '../link/server.ts';
 import type { LinkServer, LinkServerOptions } from '../link/link.ts';
 import { Front, type FrontOptions } from '../server/front.ts';
-import type { directoryOf } from '../exchange/admit.ts';
 import { clock } from './clock.ts';
 
 /** Where exchanges come in: the listeners of one worker. */
@@ -32,13 +31,12 @@ export class Doors {
     config: GatewayConfig,
     gateway: Gateway,
     link: Omit<LinkServerOptions, 'verifyPeer' | 'onArrival'>,
-    directory: ReturnType<typeof directoryOf>,
   ): Promise<Doors> {
     const reusePort = config.workers > 1;
     const server = createLinkServer({
       ...link,
       verifyPeer: (leaf) => {
-        PeerGateway.identify(leaf, 'client', directory, clock.now());
+        PeerGateway.identify(leaf, 'client', gateway.directory, clock.now());
       },
       onArrival: linkDoor(gateway),
     });

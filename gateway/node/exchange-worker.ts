@@ -1,7 +1,6 @@
 import { toSeconds } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { Revocations as DeviceRevocations } from '../device/revocations.ts';
-import { directoryOf } from '../exchange/admit.ts';
 import type { DeviceNews } from '../exchange/device-checks.ts';
 import { hearNews } from '../exchange/device-news.ts';
 import { endResults, type Ending } from '../exchange/revoke.ts';
@@ -60,12 +59,10 @@ export class ExchangeWorker {
   async open(): Promise<number> {
     const { gateway, linkOptions, telemetry, jwks, registry } = this.#parts;
     await jwks.refresh(registry.current.document.identityProviders ?? []);
-    this.#doors = await Doors.open(
-      this.#data.config,
-      gateway,
-      { ...linkOptions, onEvent: withFarewell(telemetry.link('server'), gateway.devices) },
-      directoryOf(gateway),
-    );
+    this.#doors = await Doors.open(this.#data.config, gateway, {
+      ...linkOptions,
+      onEvent: withFarewell(telemetry.link('server'), gateway.devices),
+    });
     this.#housekeeping = setInterval(() => this.#keepHouse(), HOUSEKEEPING_MS);
     return this.#doors.linkPort;
   }

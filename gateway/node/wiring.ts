@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../evidence/make-folder.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
-import { directoryOf } from '../exchange/admit.ts';
+import { directoryOf } from '../exchange/peers.ts';
 import type { ExchangeObserver, Gateway } from '../exchange/gateway.ts';
 import { RunningGrants } from '../exchange/running-grants.ts';
 import { PeerGateway } from '../identity/peer.ts';
@@ -142,6 +142,7 @@ export async function wire(
     random: pooledRandom(),
     log,
     registry,
+    directory,
     policy: () => policy.now.evaluator,
     decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),

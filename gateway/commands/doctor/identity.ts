@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { workerLogs } from '../../config/worker-logs.ts';
 import type { GatewayConfig } from '../../config/config.ts';
 import type { EpochMs } from '../../core/clock.ts';
-import { directoryOf } from '../../exchange/admit.ts';
+import { directoryOf } from '../../exchange/peers.ts';
 import { PeerGateway } from '../../identity/peer.ts';
 import { messageKeyId } from '../../registry/keys.ts';
 import { openRegistry } from '../../registry/load.ts';
