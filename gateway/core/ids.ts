@@ -34,9 +34,21 @@ export function encodePart(text: string): string {
   );
 }
 
+/** Identifiers that were read, with their number of parts: nearly all that come have come before. Bounded. */
+const known = new Map<string, number>();
+const MAX_KNOWN = 1024;
+const MAX_KNOWN_LENGTH = 256;
+
 function parseId(text: string, parts: number): string | undefined {
+  const before = known.get(text);
+  if (before !== undefined) return before === parts ? text : undefined;
   const split = text.split('/');
-  return split.length === parts && split.every(isCanonicalPart) ? text : undefined;
+  if (!split.every(isCanonicalPart)) return undefined;
+  if (text.length <= MAX_KNOWN_LENGTH) {
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(text, split.length);
+  }
+  return split.length === parts ? text : undefined;
 }
 
 /** The identifier, or undefined when the text is not one in its only spelling. */
