@@ -1,6 +1,6 @@
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { vectorInput, writeDecisions } from '../../../conformance/builders/decisions.ts';
 import { exchangeId } from '../../../conformance/builders/log.ts';
 import { withChange } from '../../author/pointer.ts';
@@ -60,7 +60,17 @@ void t.test('eval of what gets no decision fails, and says why', async (t) => {
   t.match([status, JSON.parse(out)], [1, { outcome: { word: 'policy.undefined', trouble: /0 results/ } }]);
 });
 
+/** While the test runs there is no compiler. */
+function withoutPrograms(t: Test): void {
+  const path = process.env['PATH'];
+  process.env['PATH'] = dir;
+  t.teardown(() => {
+    process.env['PATH'] = path;
+  });
+}
+
 void t.test('explain tells the least that would have changed it', async (t) => {
+  withoutPrograms(t);
   const json = JSON.parse((await run('explain', exchangeId(1), '--log', log, '--json')).out);
   t.match(json, { outcome: { word: 'deny' }, rules: undefined });
   const flips: { pointer: string; from: unknown; to: unknown }[] = json.flips;
@@ -86,6 +96,8 @@ void t.test('explain names file, line and rule from the sources of the bundle', 
     /troad\/admission\.rego:\d+ {2}data\.troad\.admission\.unmet|troad\/admission\.rego:\d+ {2}troad\.admission\.unmet/,
   );
   t.match(out, /input\.request\.\w+ = "/);
+  const known = await run('explain', exchangeId(1), '--log', log);
+  t.equal(known.out, out, 'the sources that come with the program need not be named');
   await cp(policies, `${dir}/folder`, { recursive: true });
   const rego = await readFile(`${dir}/folder/troad/path.rego`, 'utf8');
   await writeFile(`${dir}/folder/troad/path.rego`, `${rego}\n`);
@@ -96,6 +108,13 @@ void t.test('explain names file, line and rule from the sources of the bundle', 
 });
 
 void t.test('explain says what is not there', async (t) => {
+  withoutPrograms(t);
+  const { out, status } = await run('explain', exchangeId(1), '--log', log);
+  t.match([status, out], [0, /neither the sources of this bundle nor opa are at hand[^]*\/request\/method/]);
+  await t.rejects(run('explain', exchangeId(1), '--log', log, '--sources', policies), {
+    name: 'ConfigError',
+    message: /opa was not found/,
+  });
   await t.rejects(run('explain', exchangeId(9), '--log', log), { message: /no recorded decision/ });
   await t.rejects(run('explain', exchangeId(1), '--log', `${dir}/nowhere`), {
     message: /nowhere: there is no/,

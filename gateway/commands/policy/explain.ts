@@ -1,13 +1,9 @@
-import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import type { FiredRule } from '../../author/explain.ts';
 import type { RecordedDecision } from '../../author/recorded.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
-import type { Bundle } from '../../trust/bundle.ts';
 import { json as jsonOf, readInput } from '../input.ts';
 import { exitOf, printReport } from './report.ts';
 
@@ -47,11 +43,15 @@ export function registerExplain(policy: Command): void {
       '--bundles <dir...>',
       'stores and folders of the bundles that decided; the one installed is known',
     )
-    .option('--sources <dir>', 'folder of the sources of the bundle, to tell its rules')
+    .option(
+      '--sources <dir>',
+      'folder of the sources of the bundle, to tell its rules; those of the policies that come with the program are known',
+    )
     .option('--json', 'the whole report for programs')
     .action(async (id: string, flags: ExplainFlags) => {
       const { bundle, explain, shelf } = await tools(flags.policy, flags.bundles);
       const { renderExplain } = await import('../../author/render-explain.ts');
+      const { rulesOf } = await import('./rules.ts');
       const { policy: cited, input } = await findRecord(id, flags.log);
       if (input === 'sealed')
         throw new ConfigError([`${id}: its input is sealed, and the key is not in the log's folder`]);
@@ -122,41 +122,4 @@ function schemaAt(sources: string | undefined): unknown {
   );
   const file = files.find((each) => existsSync(each));
   return file === undefined ? undefined : (JSON.parse(readFileSync(file, 'utf8')) as unknown);
-}
-
-/** @throws ConfigError the sources are not those of the bundle: their rules would explain something else */
-async function rulesOf(
-  bundle: Bundle,
-  input: Uint8Array,
-  folder: string | undefined,
-): Promise<readonly FiredRule[] | undefined> {
-  if (folder === undefined) return undefined;
-  const [{ firedRules }, { opaIn, SourceFolder }, { withSources }] = await Promise.all([
-    import('../../author/rego.ts'),
-    import('./sources.ts'),
-    import('./staged.ts'),
-  ]);
-  return withSources(folder, ({ dir }) => {
-    const sources = new SourceFolder(dir);
-    const other = Object.entries(bundle.sources).filter(
-      ([file, digest]) =>
-        !existsSync(join(dir, file)) ||
-        createHash('sha256').update(sources.read(file)).digest('hex') !== digest,
-    );
-    if (other.length > 0)
-      throw new ConfigError(
-        other.map(([file]) => `--sources ${join(folder, file)}: is not of bundle ${bundle.digest}`),
-      );
-    const scratch = mkdtempSync(join(tmpdir(), 'troad-explain-'));
-    try {
-      const file = join(scratch, 'input.json');
-      writeFileSync(file, input);
-      const data = sources.sources.flatMap((each) => ['-d', each]);
-      const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
-      const trace = opaIn(dir)(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
-      return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
-    } finally {
-      rmSync(scratch, { recursive: true, force: true });
-    }
-  });
 }
