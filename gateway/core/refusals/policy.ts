@@ -1,0 +1,86 @@
+import type { Rows } from './row.ts';
+
+/** Leave to do it. */
+export const POLICY = {
+  // Leave to do it.
+  'agreement.missing': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'No agreement between this consumer and this service is in force.',
+    zh: '此介接方與此服務之間沒有生效的介接協議。',
+  },
+  'policy.denied': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The policy denies this request.',
+    zh: '政策拒絕此請求。',
+  },
+  'policy.read_only': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The policy allows this caller to read only: GET, HEAD and OPTIONS.',
+    zh: '政策僅允許此呼叫方讀取：GET、HEAD 與 OPTIONS。',
+  },
+  'policy.request_too_large': {
+    status: 413,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The content is larger than the policy allows this caller to send.',
+    zh: '內容超過政策允許此呼叫方傳送的上限。',
+  },
+  'policy.response_too_large': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The answer is larger than the policy allows this caller to receive. Ask for less at a time.',
+    zh: '回應超過政策允許此呼叫方接收的上限，請分次索取較少資料。',
+  },
+  'policy.time_over': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The exchange lasted longer than the policy allows.',
+    zh: '此次交換已超過政策允許的時間。',
+  },
+  'policy.withdrawn': {
+    status: 403,
+    fault: 'requester',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.AccessDenied',
+    en: 'The policy allowed this exchange when it began and no longer does.',
+    zh: '政策在交換開始時允許，現已不再允許。',
+  },
+  'policy.undefined': {
+    status: 503,
+    fault: 'gateway',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.InternalError',
+    en: 'The policy gave no usable decision, so nothing is allowed.',
+    zh: '政策未給出可用的決定，因此一律不允許。',
+  },
+  'policy.expired': {
+    status: 503,
+    fault: 'gateway',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.InternalError',
+    en: 'The policy in force has expired, so nothing is allowed.',
+    zh: '使用中的政策已過期，因此一律不允許。',
+  },
+  'policy.failed': {
+    status: 503,
+    fault: 'gateway',
+    mark: 'record',
+    xroad: 'Server.ServerProxy.InternalError',
+    en: 'The policy engine failed, so nothing is allowed.',
+    zh: '政策引擎失敗，因此一律不允許。',
+  },
+} as const satisfies Rows;
