@@ -42,6 +42,14 @@ void t.test('refusals have texts of both languages', async (t) => {
   }
 });
 
+void t.test('every member of the policy’s input is explained', async (t) => {
+  const rows = read('docs/policy-input.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'));
+  t.ok(rows.length > 60);
+  for (const row of rows) t.notMatch(row, /\| {2}\|$/, row.slice(0, 60));
+});
+
 /** Links of the documents lead to files and headings that are there. */
 void t.test('links lead somewhere', async (t) => {
   const documents = [
