@@ -61,6 +61,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   commander: ['gateway/cli.ts', 'gateway/commands/'],
   jose: ['gateway/registry/', 'gateway/identity/'],
   'oidc-provider': ['gateway/sandbox/idp/'],
+  pino: ['gateway/telemetry/'],
   'reflect-metadata': ['gateway/x509/'],
   'structured-headers': ['gateway/httpsig/'],
   undici: ['gateway/service/'],

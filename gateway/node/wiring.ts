@@ -76,7 +76,7 @@ export async function wire(
 ) {
   const { name, member, instance } = config.node;
   const relay = new LineRelay((lines) => send({ kind: 'lines', lines }));
-  const operatorLog = openOperatorLog(clock, relay, config.workers > 1 ? { worker } : {});
+  const operatorLog = openOperatorLog(clock, relay, config.workers > 1 ? { worker } : null);
   const registryCopy = await RegistryCopy.open(registryBytes, rootKeys);
   const registry = (): Registry => {
     registryCopy.current.requireFresh(clock.now());

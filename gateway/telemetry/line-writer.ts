@@ -23,8 +23,8 @@ export interface LineOutlet {
 
 /**
  * Writes lines to a descriptor without ever holding up the event loop: a reader that stalls or goes away costs lines,
- * which are counted, and never an exchange. (The usual writer of such lines, SonicBoom, retries for ever inside
- * `flushSync` when its reader is gone, and stops the whole process with it.)
+ * which are counted, and never an exchange. (SonicBoom, pino's own writer, retries for ever inside `flushSync` when its
+ * reader is gone, and stops the whole process with it.)
  */
 export class LineWriter implements LineOutlet {
   readonly #fd: number;

@@ -1,3 +1,4 @@
+import pino from 'pino';
 import type { Clock } from '../core/clock.ts';
 import { EVENT_LEVELS, type Emit, type GatewayEvents } from './events.ts';
 import { LineWriter, type LineOutlet } from './line-writer.ts';
@@ -21,14 +22,23 @@ export interface OperatorLog {
 export function openOperatorLog(
   clock: Clock,
   to: number | LineOutlet | { write(line: string): void; hurry?: never },
-  base: Readonly<Record<string, number>> = {},
+  base: Readonly<Record<string, number>> | null = null,
 ): OperatorLog {
   const outlet = typeof to === 'number' ? new LineWriter(to) : to;
   const writer = outlet.hurry === undefined ? undefined : outlet;
-  const common = members(base);
+  const logger = pino(
+    {
+      base,
+      messageKey: 'event',
+      formatters: { level: (label: string) => ({ level: label }) },
+      timestamp: () => `,"at":${clock.now()}`,
+    },
+    { write: (line) => outlet.write(line) },
+  );
   const emit = <E extends keyof GatewayEvents>(event: E, fields: GatewayEvents[E]): void => {
     const level = EVENT_LEVELS[event];
-    outlet.write(`{"level":"${level}","at":${clock.now()}${common}${members(fields)},"event":"${event}"}\n`);
+    const line: object = fields;
+    logger[level](line, event);
     // Trouble should be readable at once.
     if (level !== 'info') writer?.hurry();
   };
@@ -45,10 +55,4 @@ export function openOperatorLog(
     flush: () => writer?.flush(),
     close: async () => writer?.close(),
   };
-}
-
-/** Members of an object as they stand in a larger one, behind others. */
-function members(fields: object): string {
-  const text = JSON.stringify(fields);
-  return text === '{}' ? '' : `,${text.slice(1, -1)}`;
 }

@@ -274,25 +274,6 @@ void t.test('lines of a worker go in batches to the thread that writes them', as
   t.equal(sent.join('').split('\n').length, 405);
 });
 
-void t.test('whatever stands in a field, an event is one line of JSON that says the same', async (t) => {
-  const written: string[] = [];
-  const { emit } = openOperatorLog(new HandClock(), { write: (line) => void written.push(line) });
-  const odd = ['"', '\\', '"}\n{"level":"fatal"', '\r\0\u2028', '\ud800', ''];
-  for (const detail of odd) emit('registry.problem', { detail });
-  emit('gateway.not_ready', { reasons: odd });
-  emit('gateway.ready', {});
-  t.ok(written.every((line) => line.endsWith('\n') && line.indexOf('\n') === line.length - 1));
-  const common = { level: 'error', at: 1_790_001_000_000 };
-  t.strictSame(
-    written.map((line): unknown => JSON.parse(line)),
-    [
-      ...odd.map((detail) => ({ ...common, detail, event: 'registry.problem' })),
-      { ...common, reasons: odd, event: 'gateway.not_ready' },
-      { ...common, level: 'info', event: 'gateway.ready' },
-    ],
-  );
-});
-
 void t.test('noise of unidentified peers is bounded, and summed up', async (t) => {
   const { clock, lines, emit } = setUp();
   const log = new SecurityLog(emit, clock, { addresses: 3, lines: 12, linesPerAddress: 5, windowMs: 1000 });

@@ -130,26 +130,19 @@ export class Telemetry {
   }
 
   #finished(outcome: ExchangeOutcome): void {
-    const { exchange, out, status, peer, client, service, elapsedMs, requestBytes, responseBytes } = outcome;
+    const { out, ...rest } = outcome;
     const role = roleName(outcome.role);
     const { exchanges, inFlight, exchangeSeconds, bytes } = this.#metrics;
     this.#inFlight -= 1;
     inFlight.add({ role }, -1);
     exchanges.add({ role, out });
-    exchangeSeconds.observe({ role, end: out === 'ok' ? 'ok' : REFUSALS[out].fault }, elapsedMs / 1000);
-    bytes.add({ role, direction: 'request' }, requestBytes);
-    bytes.add({ role, direction: 'response' }, responseBytes);
-    const facts = {
-      exchange,
-      role: outcome.role,
-      peer,
-      client,
-      service,
-      status,
-      elapsedMs: Math.round(elapsedMs * 1000) / 1000,
-      requestBytes,
-      responseBytes,
-    };
+    exchangeSeconds.observe(
+      { role, end: out === 'ok' ? 'ok' : REFUSALS[out].fault },
+      outcome.elapsedMs / 1000,
+    );
+    bytes.add({ role, direction: 'request' }, outcome.requestBytes);
+    bytes.add({ role, direction: 'response' }, outcome.responseBytes);
+    const facts = { ...rest, elapsedMs: Math.round(outcome.elapsedMs * 1000) / 1000 };
     if (out === 'ok') this.emit('exchange.completed', facts);
     else if (REFUSALS[out].mark === 'abort') this.emit('exchange.aborted', { ...facts, code: out });
     else this.emit('exchange.refused', { ...facts, code: out });
