@@ -41,7 +41,7 @@ export async function forEachRecord(
         const block = readBlock(bytes, at);
         const parts = new BlockParts(block, head.origin, keys);
         forEachFrame(block, (prefixed, number) => {
-          visit({ index: block.first + BigInt(number), bytes: coreOf(prefixed), parts: parts.of(number) });
+          visit({ index: block.first + BigInt(number), bytes: coreOf(prefixed), parts: parts.records });
         });
         at += block.length;
       }
@@ -145,14 +145,15 @@ class PartKeys {
   }
 }
 
-type OpenedPart = ReadonlyMap<number, SaltedPart>;
+/** By their commitments. */
+type OpenedParts = ReadonlyMap<string, SaltedPart>;
 
 /** The parts of a block: each section is opened once, at the first question. */
 class BlockParts {
   readonly #block: Block;
   readonly #origin: string;
   readonly #keys: PartKeys;
-  readonly #opened = new Map<PartClass, OpenedPart | 'sealed'>();
+  readonly #opened = new Map<PartClass, OpenedParts | 'sealed'>();
 
   constructor(block: Block, origin: string, keys: PartKeys) {
     this.#block = block;
@@ -160,27 +161,23 @@ class BlockParts {
     this.#keys = keys;
   }
 
-  of(number: number): RecordParts {
-    return {
-      open: (record, partClass) => {
-        const commitment = record.parts?.[partClass];
-        if (commitment === undefined) throw new MalformedBytes(`record has no ${partClass} part`);
-        const section = this.#section(partClass);
-        if (section === 'sealed') return 'sealed';
-        const part = section.get(number);
-        if (part === undefined) throw new MalformedBytes(`${partClass} part is missing`);
-        const { c, n } = commitmentOf(part);
-        if (c !== commitment.c || n !== commitment.n)
-          throw new MalformedBytes(`${partClass} part is another one`);
-        return Buffer.from(part.subarray(SALT_BYTES));
-      },
-    };
-  }
+  readonly records: RecordParts = {
+    open: (record, partClass) => {
+      const commitment = record.parts?.[partClass];
+      if (commitment === undefined) throw new MalformedBytes(`record has no ${partClass} part`);
+      const section = this.#section(partClass);
+      if (section === 'sealed') return 'sealed';
+      const part = section.get(commitment.c);
+      if (part?.length !== SALT_BYTES + commitment.n)
+        throw new MalformedBytes(`${partClass} part is missing, or another one`);
+      return Buffer.from(part.subarray(SALT_BYTES));
+    },
+  };
 
-  #section(partClass: PartClass): OpenedPart | 'sealed' {
+  #section(partClass: PartClass): OpenedParts | 'sealed' {
     const known = this.#opened.get(partClass);
     if (known !== undefined) return known;
-    let opened: OpenedPart | 'sealed' = new Map<number, SaltedPart>();
+    let opened: OpenedParts | 'sealed' = new Map<string, SaltedPart>();
     for (const { partClass: found, day, sealed } of readSections(this.#block.parts)) {
       if (found !== partClass) continue;
       const key = this.#keys.find(partClass, day);
@@ -188,7 +185,7 @@ class BlockParts {
       opened =
         key === undefined
           ? 'sealed'
-          : new Map(openSection(place, sealed, key).map(({ record, salted }) => [record, salted]));
+          : new Map(openSection(place, sealed, key).map((salted) => [commitmentOf(salted).c, salted]));
     }
     this.#opened.set(partClass, opened);
     return opened;

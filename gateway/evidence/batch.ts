@@ -3,14 +3,7 @@ import type { Frontier } from '../tlog/frontier.ts';
 import { leafHashInPlace } from '../tlog/hash.ts';
 import { mostBytes } from './arena.ts';
 import { BlockWriter, blockBytes, frameBytes } from './block.ts';
-import {
-  commitmentText,
-  coreText,
-  MAX_COMMITMENTS_BYTES,
-  MAX_CORE_BYTES,
-  MAX_PART_BYTES,
-  PART_CLASSES,
-} from './codec.ts';
+import { coreText, MAX_COMMITMENTS_BYTES, MAX_CORE_BYTES, MAX_PART_BYTES, PART_CLASSES } from './codec.ts';
 import type { RecordParts } from './contract.ts';
 import type { ExchangeRecord } from './exchange-facts.ts';
 import { entryBytes, NONCE_BYTES, PlainSection, SECTION_OVERHEAD, type SectionPlace } from './parts.ts';
@@ -96,13 +89,12 @@ export class Batch {
     for (const section of this.#sections) {
       const part = parts[section.partClass];
       if (part === undefined) continue;
-      const salted = section.put(this.#block.records, this.#random, part);
+      const commitment = section.put(this.#random, part);
       put.push(section);
       bytes += section.putBytes;
       if (section.putBytes > entryBytes(MAX_PART_BYTES))
         throw new RangeError(`record with a part of ${section.putBytes - entryBytes(0)} bytes`);
-      const text = commitmentText(section.partClass, salted);
-      commitments = commitments === '' ? text : `${commitments},${text}`;
+      commitments = commitments === '' ? commitment : `${commitments},${commitment}`;
     }
     const prefixed = this.#block.put(coreText(members, commitments));
     const coreBytes = prefixed.length - 1;

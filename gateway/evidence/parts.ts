@@ -2,12 +2,12 @@
 // destroying one small key destroys a day of one class and leaves the tree whole.
 //
 //   class 1 · day 10 (ASCII) · length 4 · nonce 12 · ciphertext · tag 16
-//   plaintext: record number in the block 4 · length 4 · salt 16 and the part's bytes, repeated: a commitment is the hash of
-//   what stands there in one piece
+//   plaintext: length 4 · salt 16 and the part's bytes, repeated. A record names its part by the commitment, which is the
+//   hash of what stands there behind the length
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { MalformedBytes } from '../core/errors.ts';
 import { Arena, mostBytes, writeInto } from './arena.ts';
-import { PART_CLASSES, SALT_BYTES, type SaltedPart } from './codec.ts';
+import { commitmentText, PART_CLASSES, SALT_BYTES, type SaltedPart } from './codec.ts';
 import type { RandomPool } from './random-pool.ts';
 import type { PartClass } from './record.ts';
 
@@ -16,7 +16,12 @@ export const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const DAY_BYTES = 10;
 const SECTION_HEAD = 1 + DAY_BYTES + 4;
-const ENTRY_HEAD = 4 + 4;
+const ENTRY_HEAD = 4;
+/**
+ * Classes of which like parts in a row are written once. Equal commitments say that the parts are equal: of a device that
+ * stands in the records anyway (`dev.r`, `node.r`), of a person it must not be told when the part is long destroyed.
+ */
+const WRITTEN_ONCE: readonly PartClass[] = ['device'];
 
 export const PART_KEY_BYTES = 32;
 /** What a section adds to its entries. */
@@ -32,18 +37,23 @@ export interface SectionPlace {
   readonly day: string;
 }
 
-/** A part and the number of its record in the block. */
-export interface NumberedPart {
-  readonly record: number;
-  readonly salted: SaltedPart;
+interface Entry {
+  readonly part: string | Uint8Array | undefined;
+  readonly commitment: string;
+  /** Where it ends. */
+  readonly end: number;
 }
+
+const NOTHING: Entry = { part: undefined, commitment: '', end: 0 };
 
 /** Parts of one class that wait to be sealed together, as they will stand in their section. */
 export class PlainSection {
   readonly partClass: PartClass;
   readonly #arena = new Arena();
-  /** Where the part ends that was put and not kept. */
-  #put = 0;
+  /** Put and not kept yet. */
+  #put: Entry = NOTHING;
+  /** Kept last. */
+  #last: Entry = NOTHING;
 
   constructor(partClass: PartClass) {
     this.partClass = partClass;
@@ -56,30 +66,36 @@ export class PlainSection {
 
   clear(): void {
     this.#arena.clear();
-    this.#put = 0;
+    this.#put = this.#last = NOTHING;
   }
 
-  /** Writes a part behind those that were kept. @returns it behind its salt, as it stands in the section */
-  put(record: number, salts: RandomPool, part: string | Uint8Array): SaltedPart {
+  /** Writes a part behind those that were kept. @returns its commitment, as a member of the record */
+  put(salts: RandomPool, part: string | Uint8Array): string {
+    if (part === this.#last.part && WRITTEN_ONCE.includes(this.partClass)) {
+      this.#put = this.#last;
+      return this.#last.commitment;
+    }
     const bytes = this.#arena.reserve(entryBytes(mostBytes(part)));
     const start = this.#arena.end;
     const salted = start + ENTRY_HEAD;
     salts.fill(bytes, salted, SALT_BYTES);
     const written = writeInto(bytes, salted + SALT_BYTES, part);
-    bytes.writeUInt32BE(record, start);
-    bytes.writeUInt32BE(SALT_BYTES + written, start + 4);
-    this.#put = salted + SALT_BYTES + written;
-    return bytes.subarray(salted, this.#put);
+    bytes.writeUInt32BE(SALT_BYTES + written, start);
+    const end = salted + SALT_BYTES + written;
+    const commitment = commitmentText(this.partClass, bytes.subarray(salted, end));
+    this.#put = { part, commitment, end };
+    return commitment;
   }
 
-  /** Length of the entry that was put last. */
+  /** Bytes that the part that was put adds. */
   get putBytes(): number {
-    return this.#put - this.#arena.end;
+    return this.#put.end - this.#arena.end;
   }
 
   /** Keeps the part that was put last. */
   keep(): void {
-    this.#arena.end = this.#put;
+    this.#arena.end = this.#put.end;
+    this.#last = this.#put;
   }
 
   /**
@@ -125,20 +141,19 @@ export function readSections(parts: Buffer): Section[] {
   return sections;
 }
 
-/** @throws MalformedBytes the key is another one, or a bit differs */
-export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): NumberedPart[] {
+/** The parts of a section, each behind its salt. @throws MalformedBytes the key is another one, or a bit differs */
+export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): SaltedPart[] {
   const plain = unseal(place, sealed, key);
-  const entries: NumberedPart[] = [];
+  const parts: SaltedPart[] = [];
   for (let at = 0; at < plain.length;) {
     if (at + ENTRY_HEAD > plain.length) throw new MalformedBytes('part is cut off');
-    const record = plain.readUInt32BE(at);
     const start = at + ENTRY_HEAD;
-    const end = start + plain.readUInt32BE(at + 4);
+    const end = start + plain.readUInt32BE(at);
     if (end > plain.length || end < start + SALT_BYTES) throw new MalformedBytes('part is cut off');
-    entries.push({ record, salted: plain.subarray(start, end) });
+    parts.push(plain.subarray(start, end));
     at = end;
   }
-  return entries;
+  return parts;
 }
 
 function unseal(place: SectionPlace, sealed: Buffer, key: Buffer): Buffer {

@@ -56,3 +56,19 @@ export const factsOfDecision = (decision: Decision, inputDigest: Uint8Array): Po
   ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
   ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
 });
+
+/** Attestation results as they were presented: of the machine of the user or client system, of the peer's host. */
+export interface Results {
+  readonly endpoint?: string;
+  readonly node?: string;
+}
+
+let latest: { readonly results: Results; readonly text: string } = { results: {}, text: '{}' };
+
+/** How they are sealed. Results of two kilobytes come with every exchange, and mostly the same as the last time. */
+export function textOfResults(results: Results): string {
+  const { endpoint, node } = latest.results;
+  if (results.endpoint !== endpoint || results.node !== node)
+    latest = { results, text: JSON.stringify(results) };
+  return latest.text;
+}

@@ -11,7 +11,14 @@ import type { ExchangeFacts, ExchangeKind, TlsFacts } from '../evidence/record.t
 import type { Decision } from '../trust/decision.ts';
 import type { Visit } from '../trust/signals.ts';
 import type { PresentedDevice } from './devices.ts';
-import { factsOfMachine, factsOfDecision, factsOfUser, type MessageFacts } from './dossier-facts.ts';
+import {
+  factsOfMachine,
+  factsOfDecision,
+  factsOfUser,
+  textOfResults,
+  type MessageFacts,
+  type Results,
+} from './dossier-facts.ts';
 import { addressOf, ExtraLog, type ExtraFacts, type Incoming } from './extra-log.ts';
 import type { Gateway } from './gateway.ts';
 import type { PresentedUser } from './users.ts';
@@ -38,7 +45,7 @@ export class Dossier {
   /** Of the answer. */
   #status: number | undefined;
   /** Results that no record has sealed yet. */
-  #results: { readonly endpoint?: string; readonly node?: string } | undefined;
+  #results: Results | undefined;
   /** Undefined unless a decision demanded `extra_logging`. */
   #extra: ExtraLog | undefined;
   #begun = false;
@@ -259,7 +266,7 @@ export class Dossier {
       meta,
       ...(this.#policyInput === undefined ? {} : { input: this.#policyInput }),
       ...(this.#userField === undefined ? {} : { subject: this.#userField }),
-      ...(this.#results === undefined ? {} : { device: JSON.stringify(this.#results) }),
+      ...(this.#results === undefined ? {} : { device: textOfResults(this.#results) }),
     };
   }
 }
