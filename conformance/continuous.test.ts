@@ -133,14 +133,7 @@ await t.test('an agreement that is gone takes its streams along, at both gateway
 await t.test('all of it can be made again from the logs, which agree', async (t) => {
   await sandbox.stop();
   for (const side of SIDES) {
-    const report = await troadPolicy(
-      'replay',
-      '--log',
-      ready[side].log,
-      '--bundles',
-      desk.storeOf(side),
-      '--json',
-    );
+    const report = await troadPolicy('replay', '--log', ready[side].log, '--json');
     const inputs = (await desk.records(side)).filter(({ parts }) => parts?.input !== undefined);
     t.match(JSON.parse(report), { result: 'identical', decisions: inputs.length }, side);
     t.ok(inputs.some(({ k }) => k === 'recheck') && inputs.some(({ k }) => k === 'abort'));

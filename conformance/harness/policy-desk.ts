@@ -46,11 +46,6 @@ export class PolicyDesk {
     this.#logs = { consumer: new LogTail(ready.consumer.log), provider: new LogTail(ready.provider.log) };
   }
 
-  /** Folder of every bundle that was in force at a gateway. */
-  storeOf(side: Side): string {
-    return join(dirname(this.#ready[side].log), 'policies');
-  }
-
   /** @param general undefined: back to the one that demands nothing. @returns when it is in force */
   async enforce(side: Side, general?: GeneralClass): Promise<void> {
     const name = general === undefined ? 'undemanding' : `bundle-${(this.#bundles += 1)}`;

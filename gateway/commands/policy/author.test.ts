@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { vectorInput, writeDecisions } from '../../../conformance/builders/decisions.ts';
 import { exchangeId } from '../../../conformance/builders/log.ts';
+import { writeObligingBundle } from '../../../conformance/builders/obliging-policy.ts';
+import { readBundle } from '../../author/bundles.ts';
 import { withChange } from '../../author/pointer.ts';
+import { nodeStorage } from '../../evidence/node-storage.ts';
 import { PolicyEngine } from '../../trust/engine.ts';
 import { bundleFiles, policyModule } from '../../trust/module-fixture.ts';
 import { shippedBundle } from '../../trust/proofs-fixture.ts';
@@ -119,6 +122,25 @@ void t.test('explain says what is not there', async (t) => {
   await t.rejects(run('explain', exchangeId(1), '--log', `${dir}/nowhere`), {
     message: /nowhere: there is no/,
   });
+});
+
+void t.test('bundles of a store beside the log are found', async (t) => {
+  writeObligingBundle(`${policies}/bundle`, `${dir}/other`, { obligations: {} });
+  const other = await readBundle(nodeStorage(), `${dir}/other`);
+  const decisions = [{ input: good }, { input: denied }];
+  const gateway = await writeDecisions(`${dir}/gateway/log`, PolicyEngine.load(other), decisions);
+  const missing = await run('replay', '--log', gateway);
+  t.match(
+    missing,
+    { status: 1, out: /was not found[^]*gateway\/policies/ },
+    'with the places that were searched',
+  );
+  await cp(`${dir}/other`, `${dir}/gateway/policies/${other.digest}`, { recursive: true });
+  t.match(await run('replay', '--log', gateway), { status: 0, out: /IDENTICAL/ });
+  t.match(await run('explain', exchangeId(1), '--log', gateway), { status: 0, out: /^deny 拒絕 / });
+  await cp(gateway, `${dir}/gateway/logs/w2`, { recursive: true });
+  const worker = await run('replay', '--log', `${dir}/gateway/logs/w2`);
+  t.match(worker, { status: 0, out: /IDENTICAL/ }, 'also of one worker’s');
 });
 
 void t.test('diff shows sources, data and outcomes', async (t) => {

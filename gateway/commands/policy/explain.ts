@@ -5,6 +5,7 @@ import type { RecordedDecision } from '../../author/recorded.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import { json as jsonOf, readInput } from '../input.ts';
+import { placesOfBundles } from './places.ts';
 import { exitOf, printReport } from './report.ts';
 
 interface ExplainFlags {
@@ -41,7 +42,7 @@ export function registerExplain(policy: Command): void {
     .option('--policy <bundle>', 'explain with this bundle instead of the one that decided')
     .option(
       '--bundles <dir...>',
-      'stores and folders of the bundles that decided; the one installed is known',
+      'stores and folders of the bundles that decided; known are those installed, and stores beside the logs',
     )
     .option(
       '--sources <dir>',
@@ -49,7 +50,10 @@ export function registerExplain(policy: Command): void {
     )
     .option('--json', 'the whole report for programs')
     .action(async (id: string, flags: ExplainFlags) => {
-      const { bundle, explain, shelf } = await tools(flags.policy, flags.bundles);
+      const { bundle, explain, shelf } = await tools(
+        flags.policy,
+        placesOfBundles(flags.bundles ?? [], flags.log),
+      );
       const { renderExplain } = await import('../../author/render-explain.ts');
       const { rulesOf } = await import('./rules.ts');
       const { policy: cited, input } = await findRecord(id, flags.log);
@@ -77,7 +81,7 @@ async function inputAt(path: string): Promise<Buffer> {
   });
 }
 
-async function tools(folder: string | undefined, bundles: readonly string[] = []) {
+async function tools(folder: string | undefined, places: readonly string[] = []) {
   const [{ explain }, { BundleShelf, readBundle }, { nodeStorage }] = await Promise.all([
     import('../../author/explain.ts'),
     import('../../author/bundles.ts'),
@@ -88,7 +92,7 @@ async function tools(folder: string | undefined, bundles: readonly string[] = []
     explain,
     bundle: folder === undefined ? undefined : await readBundle(storage, folder),
     installed: () => readBundle(storage, bundleDir()),
-    shelf: new BundleShelf(storage, [...bundles, bundleDir()]),
+    shelf: new BundleShelf(storage, places),
   };
 }
 

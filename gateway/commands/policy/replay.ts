@@ -17,23 +17,28 @@ export function registerReplay(policy: Command): void {
     .option('--policy <bundle>', 'decide with this bundle instead, and tell what flips')
     .option(
       '--bundles <dir...>',
-      'stores and folders of the bundles that decided; the one installed is known',
+      'stores and folders of the bundles that decided; known are those installed, and stores beside the logs',
     )
     .option('--json', 'the whole report for programs')
     .action(async ({ log, policy: folder, bundles = [], json }: ReplayFlags) => {
-      const [{ replayLogs }, { renderReplay }, { BundleShelf, readBundle }, { nodeStorage }, { bundleDir }] =
-        await Promise.all([
-          import('../../author/replay.ts'),
-          import('../../author/render-replay.ts'),
-          import('../../author/bundles.ts'),
-          import('../../evidence/node-storage.ts'),
-          import('../../sandbox/bundle.ts'),
-        ]);
+      const [
+        { replayLogs },
+        { renderReplay },
+        { BundleShelf, readBundle },
+        { nodeStorage },
+        { placesOfBundles },
+      ] = await Promise.all([
+        import('../../author/replay.ts'),
+        import('../../author/render-replay.ts'),
+        import('../../author/bundles.ts'),
+        import('../../evidence/node-storage.ts'),
+        import('./places.ts'),
+      ]);
       const storage = nodeStorage();
       const report = await replayLogs({
         storage,
         logs: log,
-        shelf: new BundleShelf(storage, [...bundles, bundleDir()]),
+        shelf: new BundleShelf(storage, placesOfBundles(bundles, log)),
         ...(folder === undefined ? {} : { policy: await readBundle(storage, folder) }),
       });
       printReport(report, json, renderReplay);
