@@ -170,7 +170,7 @@ for (const protocol of PROTOCOLS) {
     const [accepted] = b.sessions;
     if (accepted === undefined) throw new Error('no session');
     t.match(b.nodes.of(accepted), { gateway: CONSUMER, residency: 'bound' });
-    t.ok(a.greetings.hasMet(PROVIDER));
+    t.strictSame(a.greetings.sessionsTo(PROVIDER), [session]);
     const first = [a.nodes.of(session)?.resultId, b.nodes.of(accepted)?.resultId];
     await until('renewed on the same session', () => {
       const now = [a.nodes.of(session)?.resultId, b.nodes.of(accepted)?.resultId];
@@ -265,6 +265,34 @@ void t.test('a host is asked for before the decision only where an agreement dem
   t.match(await hostOf(pair.target, terms({ node: LEAST }), gateway), { gateway: PROVIDER });
 });
 
+void t.test('hosts of a gateway that differ: an agreement that demands none is not refused', async (t) => {
+  const { a, b, pair, call } = await setUp(t);
+  const gateway = { devices: a, link: pair.client };
+  const terms = (device: object | 'none') => () =>
+    [{ device }] as unknown as ReturnType<Parameters<typeof hostOf>[1]>; // nothing else is asked for
+  const attested = (await call()).session;
+  t.match(await hostOf(pair.target, terms('none'), gateway), { gateway: PROVIDER });
+  b.changes = undefined; // another replica, on a host without a TPM
+  const silent = { ...attested, id: 'silent' };
+  await a.greetings.begin({
+    session: silent,
+    name: PROVIDER,
+    hasRoom: false,
+    request: () => {
+      throw new Error('no answer');
+    },
+  });
+  t.equal(a.greetings.sessionsTo(PROVIDER).length, 2);
+  t.equal(await hostOf(pair.target, terms('none'), gateway), undefined, 'either session will do');
+  t.equal(
+    await hostOf(pair.target, terms({ node: LEAST }), gateway),
+    a.nodes.of(attested),
+    'who demands one is shown it, and refused on the other session',
+  );
+  a.greetings.end(silent);
+  t.match(await hostOf(pair.target, terms('none'), gateway), { gateway: PROVIDER });
+});
+
 void t.test(
   'what ran on a host that falls ill ends with its next result; the closed session is forgotten',
   async (t) => {
@@ -281,7 +309,7 @@ void t.test(
     t.throws(() => a.nodes.require(session, LEAST), { code: 'device.node_insufficient' });
     a.greetings.end(session);
     t.equal(a.nodes.of(session), undefined);
-    t.notOk(a.greetings.hasMet(PROVIDER));
+    t.strictSame(a.greetings.sessionsTo(PROVIDER), []);
   },
 );
 

@@ -37,11 +37,20 @@ export interface GreetingsOptions {
   readonly onProblem: (detail: string) => void;
 }
 
+/** A session that we opened. */
+interface Open {
+  readonly on: LinkConversation;
+  nextMs: EpochMs;
+  busy: boolean;
+  /** It has been greeted, so it may carry exchanges. */
+  met: boolean;
+}
+
 /** Attestation of hosts between two gateways, both directions in one exchange, on every session of its own. */
 export class Greetings {
   readonly #options: GreetingsOptions;
   /** Sessions that we opened, with the time of the next greeting. */
-  readonly #open = new Map<LinkSession, { readonly on: LinkConversation; nextMs: EpochMs; busy: boolean }>();
+  readonly #open = new Map<LinkSession, Open>();
   readonly #own = new WeakMap<LinkSession, OwnResult>();
   readonly #timer: NodeJS.Timeout;
 
@@ -53,9 +62,10 @@ export class Greetings {
 
   /** A session that we opened and that carries nothing yet. Never rejects: whether a host has to be attested is the policy's. */
   async begin(on: LinkConversation): Promise<void> {
-    const entry = { on, nextMs: 0, busy: false };
+    const entry = { on, nextMs: 0, busy: false, met: false };
     this.#open.set(on.session, entry);
     if (this.#options.wanted()) await this.#greet(entry);
+    entry.met = true;
   }
 
   /** The session is closed. */
@@ -64,10 +74,11 @@ export class Greetings {
     this.#options.nodes.forget(session);
   }
 
-  /** Is a session to that gateway open, so that it has been asked already? */
-  hasMet(name: string): boolean {
-    for (const { on } of this.#open.values()) if (on.name === name) return true;
-    return false;
+  /** Sessions to that gateway which are open and may carry exchanges: it has been asked on each. */
+  sessionsTo(name: string): LinkSession[] {
+    const sessions: LinkSession[] = [];
+    for (const [session, { on, met }] of this.#open) if (met && on.name === name) sessions.push(session);
+    return sessions;
   }
 
   close(): void {
@@ -83,7 +94,7 @@ export class Greetings {
     }
   }
 
-  async #greet(entry: { readonly on: LinkConversation; nextMs: EpochMs; busy: boolean }): Promise<void> {
+  async #greet(entry: Open): Promise<void> {
     const { agent, clock, nodes, directory, onProblem } = this.#options;
     const { session, name } = entry.on;
     entry.busy = true;
@@ -145,8 +156,10 @@ export class Greetings {
 }
 
 /**
- * Host of the gateway that a request is to go to, as far as it is known. Where an agreement demands one and no session
- * is open yet, one is opened: gateways greet each other before anything else on it. A promise only then.
+ * Host of the gateway that a request is to go to, as far as it is known: the one that whichever session is taken is as
+ * good as. A gateway may run on several hosts, and not all of them be attested: then a policy is shown one only where
+ * an agreement demands it, and a session without it is refused. Where one is demanded and no session is open yet, one
+ * is opened: gateways greet each other before anything else on it. A promise only then.
  * @throws Unavailable `link.*`
  */
 export function hostOf(
@@ -160,10 +173,13 @@ export function hostOf(
     readonly link: LinkClient;
   },
 ): NodeDevice | undefined | Promise<NodeDevice | undefined> {
-  const known = nodes.latest(target.name);
-  if (known !== undefined || greetings.hasMet(target.name)) return known;
+  const sessions = greetings.sessionsTo(target.name);
+  const common = nodes.common(sessions);
+  if (common !== undefined) return common;
+  const best = nodes.latest(target.name);
+  if (best === undefined && sessions.length > 0) return undefined;
   const wanted = agreements().some(({ device }) => device !== 'none' && device.node !== undefined);
-  return wanted ? meet(target, nodes, link) : undefined;
+  return wanted ? (best ?? meet(target, nodes, link)) : undefined;
 }
 
 async function meet(target: LinkTarget, nodes: PeerNodes, link: LinkClient): Promise<NodeDevice | undefined> {

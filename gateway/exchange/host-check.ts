@@ -1,9 +1,8 @@
-import type { NodeDevice } from '../device/attested-device.ts';
-import type { DeviceMinimum } from '../device/demand.ts';
 import type { LinkSession } from '../link/link.ts';
 import type { Dossier } from './dossier.ts';
 import type { Gateway } from './gateway.ts';
 import type { Lease } from './grant-watch.ts';
+import { levelsOf } from './peer-nodes.ts';
 
 /**
  * The session is chosen after the decision: before a byte goes out on it, its host has to be as good as the agreement
@@ -22,9 +21,3 @@ export const hostCheck =
       if (least !== undefined) host = nodes.require(session, least);
     if (host?.resultId !== node?.resultId) dossier.devices(endpoint, host);
   };
-
-const levelsOf = ({ tpmTier, healthTier, residency }: NodeDevice): DeviceMinimum => ({
-  tpm: tpmTier,
-  health: healthTier,
-  residency,
-});

@@ -80,6 +80,28 @@ void t.test('a newer result holds for all sessions of the host; each is bound by
   t.throws(() => nodes.take(a, peer, shown(a)), { code: 'device.superseded' }, 'no way back');
 });
 
+void t.test('the host that several sessions are as good as', async (t) => {
+  const { nodes } = setUp();
+  const [a, b, c] = [session('a'), session('b'), session('c')];
+  const other = { device: 'other'.padEnd(43, 'x') };
+  t.equal(nodes.common([]), undefined);
+  const strong = nodes.take(a, peer, shown(a));
+  t.equal(nodes.common([a]), strong);
+  t.equal(nodes.common([a, b]), undefined, 'one shows nothing');
+  const weak = nodes.take(b, peer, shown(b, { ...other, tpm: { hardware: 2, executables: 33 } }));
+  t.equal(nodes.common([a, b]), weak);
+  t.equal(nodes.common([b, a]), weak);
+  nodes.take(
+    c,
+    peer,
+    shown(c, {
+      device: 'third'.padEnd(43, 'x'),
+      health: { os: 33, antivirus: 2, applications: 2, configuration: 2 },
+    }),
+  );
+  t.equal(nodes.common([a, b, c]), undefined, 'one is worse in this, the other in that');
+});
+
 void t.test('what is over is nothing', async (t) => {
   const { state, nodes } = setUp();
   const a = session('a');

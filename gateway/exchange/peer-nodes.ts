@@ -92,6 +92,17 @@ export class PeerNodes {
     return undefined;
   }
 
+  /** The host that all these sessions are as good as; undefined where one has none, or none is the least in all. */
+  common(sessions: readonly LinkSession[]): NodeDevice | undefined {
+    const hosts: NodeDevice[] = [];
+    for (const session of sessions) {
+      const host = this.of(session);
+      if (host === undefined) return undefined;
+      hosts.push(host);
+    }
+    return hosts.find((least) => hosts.every((host) => host === least || isAsGood(host, levelsOf(least))));
+  }
+
   /** Before a byte goes out on a session. @throws Denied `device.node_required`, `device.node_insufficient` */
   require(session: LinkSession, minimum: DeviceMinimum): NodeDevice {
     const node = this.of(session);
@@ -121,6 +132,23 @@ export class PeerNodes {
       if (!(thrown instanceof Denied)) throw thrown;
       return undefined; // the policy says whether one was needed
     }
+  }
+}
+
+/** For a check that another host is as good. */
+export const levelsOf = ({ tpmTier, healthTier, residency }: NodeDevice): DeviceMinimum => ({
+  tpm: tpmTier,
+  health: healthTier,
+  residency,
+});
+
+function isAsGood(host: NodeDevice, least: DeviceMinimum): boolean {
+  try {
+    host.requireAtLeast(least);
+    return true;
+  } catch (thrown) {
+    if (!(thrown instanceof Denied)) throw thrown;
+    return false;
   }
 }
 
