@@ -34,19 +34,21 @@ export function encodePart(text: string): string {
   );
 }
 
-/** Identifiers that were read, with their number of parts: nearly all that come have come before. Bounded. */
-const known = new Map<string, number>();
+/** Identifiers that were read: nearly all that come have come before. Bounded. */
+const known = new Map<string, { readonly id: string; readonly parts: number }>();
 const MAX_KNOWN = 1024;
 const MAX_KNOWN_LENGTH = 256;
 
 function parseId(text: string, parts: number): string | undefined {
   const before = known.get(text);
-  if (before !== undefined) return before === parts ? text : undefined;
+  if (before !== undefined) return before.parts === parts ? before.id : undefined;
   const split = text.split('/');
   if (!split.every(isCanonicalPart)) return undefined;
   if (text.length <= MAX_KNOWN_LENGTH) {
     if (known.size >= MAX_KNOWN) known.clear();
-    known.set(text, split.length);
+    // A copy: the text may be a window on all that came with it.
+    const id = Buffer.from(text, 'latin1').toString('latin1');
+    known.set(id, { id, parts: split.length });
   }
   return split.length === parts ? text : undefined;
 }
