@@ -169,7 +169,14 @@ const machineOf = ({ issuer, device }: Pick<EarContent, 'issuer' | 'device'>): s
   `${issuer} ${device}`;
 
 /** Two attestation services may use one name; and a device has one result for each gateway it talks to. */
-const keyOf = ({ issuer, device, audience }: EarContent): string => `${issuer} ${device} ${audience}`;
+function keyOf(content: EarContent): string {
+  let key = keys.get(content);
+  if (key === undefined) keys.set(content, (key = `${content.issuer} ${content.device} ${content.audience}`));
+  return key;
+}
+
+/** Made once for a result, which is looked at several times an exchange. */
+const keys = new WeakMap<EarContent, string>();
 
 function seen(content: EarContent, former: Seen | undefined): Seen {
   const standing = standingOf(content);

@@ -26,6 +26,7 @@ export class Answering {
   #request: RequestView | undefined;
   /** How much of the request an answer can be tied to by now. */
   #binding: RequestBinding | undefined;
+  #sender = 'unknown';
   #begun = false;
 
   constructor(arrival: LinkArrival, gateway: Gateway, dossier: Dossier) {
@@ -48,6 +49,7 @@ export class Answering {
   heard(head: RequestHead): void {
     this.#request = { kind: 'request', ...head };
     this.#binding = bindingOf(head.fields);
+    this.#sender = claimedSender(head.fields) ?? 'unknown';
   }
 
   /** The whole request is verified: from here answers are tied to all of it. */
@@ -149,7 +151,7 @@ export class Answering {
         id: this.#dossier.id,
         mode,
         from: this.#gateway.name,
-        to: claimedSender(this.#request) ?? 'unknown',
+        to: this.#sender,
         at: this.#gateway.clock.now(),
         ...(length === undefined ? {} : { length }),
       }),

@@ -1,6 +1,5 @@
-import { NO_FIELDS, fieldValue, type Fields } from '../core/fields.ts';
+import { fieldValue, type Fields } from '../core/fields.ts';
 import type { ExchangeId } from '../core/ids.ts';
-import type { RequestView } from '../httpsig/view.ts';
 import type { LinkArrival } from '../link/link.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { INPUT, type RequestBinding } from '../message/profile.ts';
@@ -17,7 +16,7 @@ export function bindingOf(fields: Fields): RequestBinding | undefined {
 }
 
 export function claimedExchange(arrival: LinkArrival): ExchangeId | undefined {
-  const value = arrival.rawHead.fields.find(([name]) => name === EXCHANGE)?.[1];
+  const value = fieldValue(arrival.rawHead.fields, EXCHANGE);
   try {
     return parseExchange(value).id;
   } catch {
@@ -25,9 +24,9 @@ export function claimedExchange(arrival: LinkArrival): ExchangeId | undefined {
   }
 }
 
-export function claimedSender(request: RequestView | undefined): string | undefined {
+export function claimedSender(fields: Fields): string | undefined {
   try {
-    return parseExchange(fieldValue(request?.fields ?? NO_FIELDS, EXCHANGE)).from;
+    return parseExchange(fieldValue(fields, EXCHANGE)).from;
   } catch {
     return undefined;
   }

@@ -26,20 +26,19 @@ import { hostCheck } from './host-check.ts';
 import { PacedInflow } from './pace.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
-import { acceptFields, readerOf, refusalAnswer, type Reader } from './respond.ts';
+import { acceptFields, readerOf, refusalAnswer } from './respond.ts';
 import { answerTerms, uploadTerms } from './terms.ts';
 
 /** The consumer's side of the message path: a client system's request goes out signed, its answer comes back verified. */
 export const consumer =
   (gateway: Gateway): Consume =>
   (arrival) => {
-    const reader = readerOf(acceptFields(arrival.rawHeaders), gateway.spelling);
     if (asksDirectory(arrival)) {
-      answerFromDirectory(arrival, gateway, reader);
+      answerFromDirectory(arrival, gateway);
       return;
     }
     const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random), arrival);
-    void new Consumption(arrival, gateway, dossier, reader).run();
+    void new Consumption(arrival, gateway, dossier).run();
   };
 
 /** RFC 9110 §6.4.1. */
@@ -51,18 +50,16 @@ class Consumption {
   readonly #arrival: Arrival;
   readonly #gateway: Gateway;
   readonly #dossier: Dossier;
-  readonly #reader: Reader;
   #answered = false;
   #call: LinkCall | undefined;
   #gone: Error | undefined;
   readonly #watch: GrantWatch;
 
-  constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier, reader: Reader) {
+  constructor(arrival: Arrival, gateway: Gateway, dossier: Dossier) {
     this.#arrival = arrival;
     this.#gateway = gateway;
     this.#dossier = dossier;
     this.#watch = new GrantWatch(gateway, dossier, (cause) => this.#call?.abort(cause));
-    this.#reader = reader;
   }
 
   async run(): Promise<void> {
@@ -88,12 +85,13 @@ class Consumption {
     const { request, target, grant, lease, duties } = admitted;
     const requireHost = hostCheck(lease, this.#gateway, this.#dossier);
     const { limits, clock, signing, link } = this.#gateway;
-    const body = await gather(this.#arrival.inflow, request.length, {
+    const gathered = gather(this.#arrival.inflow, request.length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
       idleMs: limits.bodyIdleMs,
       stalled: 'message.stalled',
     });
+    const body = gathered instanceof Promise ? await gathered : gathered;
     const length = body.kind === 'whole' ? body.bytes.length : request.length;
     const exchange: ExchangeField = {
       id: this.#dossier.id,
@@ -209,12 +207,13 @@ class Consumption {
       return NO_FIELDS;
     };
     if (head.exchange.mode === 'full') {
-      const body = await gather(answer.inflow, head.exchange.length, {
+      const gathered = gather(answer.inflow, head.exchange.length, {
         maxBytes: FULL_MODE_BYTES,
         waitMs: limits.bodyIdleMs,
         idleMs: limits.bodyIdleMs,
         stalled: 'response.stalled',
       });
+      const body = gathered instanceof Promise ? await gathered : gathered;
       if (body.kind !== 'whole') throw new Unavailable('response.digest', 'longer than full mode allows');
       response.require(body.bytes.length);
       meter.update(body.bytes);
@@ -279,7 +278,8 @@ class Consumption {
       this.#arrival.abort(cause);
       return;
     }
-    const { head, bytes } = refusalAnswer(thrown, toUuid(this.#dossier.id), this.#reader);
+    const reader = readerOf(acceptFields(this.#arrival.rawHeaders), this.#gateway.spelling);
+    const { head, bytes } = refusalAnswer(thrown, toUuid(this.#dossier.id), reader);
     this.#answer(head, bytes, this.#arrival.method);
   }
 }

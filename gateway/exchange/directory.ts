@@ -7,7 +7,7 @@ import { allowedMethods, formatClientList, listMethods } from '../registry/metas
 import type { Arrival } from './arrival.ts';
 import { requireOurHost } from './client-request.ts';
 import type { Gateway } from './gateway.ts';
-import { refusalAnswer, type Reader } from './respond.ts';
+import { acceptFields, readerOf, refusalAnswer } from './respond.ts';
 
 const LIST_CLIENTS = '/listClients';
 const METHODS = /^\/r1\/([^?]+)\/(listMethods|allowedMethods)$/;
@@ -21,7 +21,7 @@ export const asksDirectory = ({ method, target }: Arrival): boolean =>
  * so our own copy of it answers here: nothing leaves the gateway, nothing is exchanged, and it works while the provider
  * is down.
  */
-export function answerFromDirectory(arrival: Arrival, gateway: Gateway, reader: Reader): void {
+export function answerFromDirectory(arrival: Arrival, gateway: Gateway): void {
   let head: { readonly status: number; readonly fields: Fields };
   let bytes: Buffer;
   try {
@@ -29,6 +29,7 @@ export function answerFromDirectory(arrival: Arrival, gateway: Gateway, reader: 
     head = { status: 200, fields: [['content-type', list.contentType]] };
     bytes = list.bytes;
   } catch (thrown) {
+    const reader = readerOf(acceptFields(arrival.rawHeaders), gateway.spelling);
     ({ head, bytes } = refusalAnswer(thrown, toUuid(newExchangeId(gateway.random)), reader));
   }
   arrival

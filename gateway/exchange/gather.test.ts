@@ -1,5 +1,6 @@
 import t from 'tap';
 import { ScriptedInflow } from '../../conformance/builders/flows.ts';
+import type { Inflow, Sink } from '../core/flow.ts';
 import { gather, type GatherBounds } from './gather.ts';
 
 const BOUNDS: GatherBounds = { maxBytes: 10, waitMs: 20, idleMs: 40, stalled: 'message.stalled' };
@@ -72,7 +73,7 @@ void t.test('a known length above the bounds is not started here', async (t) => 
 
 void t.test('a known length that does not come is refused, and the sender cut off', async (t) => {
   const inflow = new ScriptedInflow();
-  await t.rejects(gather(inflow, 5, BOUNDS), { code: 'message.stalled' });
+  await t.rejects(async () => gather(inflow, 5, BOUNDS), { code: 'message.stalled' });
   t.ok(inflow.destroyed);
 });
 
@@ -81,5 +82,27 @@ void t.test('a broken body is no body', async (t) => {
   const gathered = gather(inflow, 5, BOUNDS);
   inflow.data('ab');
   inflow.error(new Error('cut'));
-  await t.rejects(gathered, { message: 'cut' });
+  await t.rejects(async () => gathered, { message: 'cut' });
+});
+
+void t.test('a body that came with its head is here at once, and so is one that broke', async (t) => {
+  const here = (end: (sink: Sink) => void): Inflow => ({
+    start: (sink) => {
+      sink.data(Buffer.from('a'));
+      sink.data(Buffer.from('b'));
+      end(sink);
+    },
+    pause: () => undefined,
+    resume: () => undefined,
+    destroy: () => t.fail('destroyed'),
+  });
+  const whole = gather(
+    here((sink) => sink.end([['x', '1']])),
+    undefined,
+    BOUNDS,
+  );
+  t.match(whole, { kind: 'whole', bytes: Buffer.from('ab'), trailers: [['x', '1']] });
+  t.notOk(whole instanceof Promise);
+  const broken = here((sink) => sink.error(new Error('cut')));
+  await t.rejects(async () => gather(broken, 5, BOUNDS), { message: 'cut' });
 });

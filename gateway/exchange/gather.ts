@@ -25,86 +25,77 @@ const EMPTY: Gathered = { kind: 'whole', bytes: Buffer.alloc(0), trailers: NO_FI
  * Reads a body as far as `full` mode reaches. What was read of a longer one is delivered first by the inflow that
  * comes back, so nothing is lost and nothing is copied.
  * @param length content length in bytes when it is known; 0 = there is no body and the inflow is not started
+ * @returns a promise only where something has to be waited for: a body that came with its head is here
  */
-export function gather(inflow: Inflow, length: number | undefined, bounds: GatherBounds): Promise<Gathered> {
-  if (length === 0) return Promise.resolve(EMPTY);
-  if (length !== undefined && length > bounds.maxBytes) return Promise.resolve({ kind: 'stream', inflow });
-  return new Promise((resolve, reject) => {
-    const started = new Resumable(inflow);
-    const known = length !== undefined;
-    let over = false;
-    let timer: NodeJS.Timeout | undefined;
-    const settle = (): void => {
-      over = true;
-      clearTimeout(timer);
-    };
-    const toStream = (): void => {
-      settle();
-      started.hold();
-      resolve({ kind: 'stream', inflow: started });
-    };
-    const late = (): void => {
-      if (!known) return toStream();
-      const cause = new Denied(bounds.stalled, `${started.size} of ${length} bytes`);
-      inflow.destroy(cause);
-      reject(cause);
-    };
-    started.watch({
-      grown: () => {
-        if (started.size > bounds.maxBytes) toStream();
-      },
-      end: (trailers) => {
-        settle();
-        resolve({ kind: 'whole', bytes: started.take(), trailers });
-      },
-      error: (cause) => {
-        settle();
-        reject(cause);
-      },
-    });
-    // A body that came with its head, as most do, is delivered by now, or before this microtask: no timer for it.
-    queueMicrotask(() => {
-      if (!over) timer = setTimeout(late, known ? bounds.idleMs : bounds.waitMs);
-    });
-  });
+export function gather(
+  inflow: Inflow,
+  length: number | undefined,
+  bounds: GatherBounds,
+): Gathered | Promise<Gathered> {
+  if (length === 0) return EMPTY;
+  if (length !== undefined && length > bounds.maxBytes) return { kind: 'stream', inflow };
+  return new Gathering(inflow, length, bounds).begin();
 }
 
-interface Watcher {
-  grown(): void;
-  end(trailers: Fields): void;
-  error(cause: Error): void;
-}
-
-/** An inflow that was started once to look at its beginning and can be started again by whoever takes the rest. */
-class Resumable implements Inflow, Sink {
+/**
+ * An inflow that was started once to look at its beginning. It is the one that goes on when the body is too long, and can
+ * then be started again by whoever takes the rest.
+ */
+class Gathering implements Inflow, Sink {
   readonly #source: Inflow;
+  readonly #length: number | undefined;
+  readonly #bounds: GatherBounds;
   #chunks: Buffer[] = [];
   #size = 0;
-  #watcher: Watcher | undefined;
+  /** What came of it. Until then chunks are looked at here. */
+  #outcome: Gathered | Error | undefined;
+  #waiting: { resolve(gathered: Gathered): void; reject(cause: Error): void } | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #sink: Sink | undefined;
   #last: ((sink: Sink) => void) | undefined;
 
-  constructor(source: Inflow) {
+  constructor(source: Inflow, length: number | undefined, bounds: GatherBounds) {
     this.#source = source;
+    this.#length = length;
+    this.#bounds = bounds;
   }
 
-  get size(): number {
-    return this.#size;
-  }
-
-  watch(watcher: Watcher): void {
-    this.#watcher = watcher;
+  begin(): Gathered | Promise<Gathered> {
     this.#source.start(this);
+    const outcome = this.#outcome;
+    if (outcome instanceof Error) return Promise.reject(outcome);
+    if (outcome !== undefined) return outcome;
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      // A body that came with its head may be delivered before this microtask: no timer for it.
+      queueMicrotask(() => {
+        const { waitMs, idleMs } = this.#bounds;
+        if (this.#outcome === undefined)
+          this.#timer = setTimeout(() => this.#late(), this.#length === undefined ? waitMs : idleMs);
+      });
+    });
   }
 
-  hold(): void {
-    this.#watcher = undefined;
+  #settle(outcome: Gathered | Error): void {
+    this.#outcome = outcome;
+    clearTimeout(this.#timer);
+    if (outcome instanceof Error) this.#waiting?.reject(outcome);
+    else this.#waiting?.resolve(outcome);
+  }
+
+  #toStream(): void {
     this.#source.pause();
+    this.#settle({ kind: 'stream', inflow: this });
   }
 
-  take(): Buffer {
-    const [only] = this.#chunks;
-    return this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
+  #late(): void {
+    if (this.#length === undefined) {
+      this.#toStream();
+      return;
+    }
+    const cause = new Denied(this.#bounds.stalled, `${this.#size} of ${this.#length} bytes`);
+    this.#settle(cause);
+    this.#source.destroy(cause);
   }
 
   data(chunk: Buffer, loan?: Loan): void {
@@ -114,19 +105,22 @@ class Resumable implements Inflow, Sink {
     }
     this.#chunks.push(chunk);
     this.#size += chunk.length;
-    this.#watcher?.grown();
+    if (this.#outcome === undefined && this.#size > this.#bounds.maxBytes) this.#toStream();
   }
 
   end(trailers: Fields): void {
-    if (this.#watcher !== undefined) this.#watcher.end(trailers);
-    else
+    if (this.#outcome === undefined) {
+      const [only] = this.#chunks;
+      const bytes = this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
+      this.#settle({ kind: 'whole', bytes, trailers });
+    } else
       this.#finally((sink) => {
         sink.end(trailers);
       });
   }
 
   error(cause: Error): void {
-    if (this.#watcher !== undefined) this.#watcher.error(cause);
+    if (this.#outcome === undefined) this.#settle(cause);
     else
       this.#finally((sink) => {
         sink.error(cause);

@@ -16,8 +16,9 @@ export const hostCheck =
     dossier: Dossier,
   ) =>
   (session: LinkSession): void => {
-    let host = nodes.of(session);
-    for (const least of [demand === 'none' ? undefined : demand.node, node && levelsOf(node)])
-      if (least !== undefined) host = nodes.require(session, least);
+    const demanded = demand === 'none' ? undefined : demand.node;
+    let host = demanded === undefined ? nodes.of(session) : nodes.require(session, demanded);
+    // Nearly always it is the very one.
+    if (node !== undefined && host !== node) host = nodes.require(session, levelsOf(node));
     if (host?.resultId !== node?.resultId) dossier.devices(endpoint, host);
   };

@@ -99,12 +99,13 @@ class Provision {
     }
     const meter = new BodyMeter();
     if (mode === 'full') {
-      const body = await gather(inflow, endsWithHead ? 0 : length, {
+      const gathered = gather(inflow, endsWithHead ? 0 : length, {
         maxBytes: FULL_MODE_BYTES,
         waitMs: limits.bodyIdleMs,
         idleMs: limits.bodyIdleMs,
         stalled: 'message.stalled',
       });
+      const body = gathered instanceof Promise ? await gathered : gathered;
       if (body.kind !== 'whole') throw new Denied('message.inconsistent', 'longer than full mode allows');
       duties.request.require(body.bytes.length);
       meter.update(body.bytes);
@@ -189,12 +190,13 @@ class Provision {
       throw new Unavailable('service.malformed', `answer of ${length} bytes`);
     }
     duties.response.require(length);
-    const body = await gather(answer.inflow, length, {
+    const gathered = gather(answer.inflow, length, {
       maxBytes: FULL_MODE_BYTES,
       waitMs: GATHER_MS,
       idleMs: service.timeoutMs,
       stalled: 'service.timeout',
     });
+    const body = gathered instanceof Promise ? await gathered : gathered;
     if (this.#gone !== undefined) throw this.#gone;
     if (body.kind === 'whole') {
       duties.response.require(body.bytes.length);

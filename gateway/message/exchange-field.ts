@@ -35,6 +35,14 @@ export function formatExchange(field: ExchangeField): string {
  * @throws Denied `message.inconsistent`
  */
 export function parseExchange(text: string | undefined): ExchangeField {
+  // Whoever addresses an answer, and whoever verifies the message, read the same one after the other.
+  if (text === undefined || text !== lastRead?.text) lastRead = { text, field: readExchange(text) };
+  return lastRead.field;
+}
+
+let lastRead: { readonly text: string | undefined; readonly field: ExchangeField } | undefined;
+
+function readExchange(text: string | undefined): ExchangeField {
   const match = FIELD.exec(text ?? '');
   if (match === null) throw new Denied('message.inconsistent', `${EXCHANGE}: ${quoted(text ?? '')}`);
   const [, id64 = '', mode, from = '', to = '', at, length] = match;
