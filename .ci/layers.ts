@@ -64,7 +64,6 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   pino: ['gateway/telemetry/'],
   'reflect-metadata': ['gateway/x509/'],
   'structured-headers': ['gateway/httpsig/'],
-  undici: ['gateway/service/'],
   yaml: ['gateway/config/'],
   zod: ['gateway/config/'],
 };
@@ -82,6 +81,7 @@ const NODE_DOORS: Readonly<Record<string, readonly string[]>> = {
   'node:tls': [
     'gateway/link/',
     'gateway/server/',
+    'gateway/service/',
     'gateway/replicas/',
     'gateway/sandbox/',
     'gateway/attest/',

@@ -1,4 +1,5 @@
 import { Denied } from '../core/errors.ts';
+import { colonOf, malformed } from './field-line.ts';
 
 /** What the head of a message has to say for its content to be found. */
 export interface ReadHead {
@@ -43,7 +44,6 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 const FORBIDDEN = /[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r[^]/;
 /** The same for several lines at once. */
 const FORBIDDEN_IN_LINES = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
-const FIELD_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:/;
 
 const END = Object.freeze({ kind: 'end' as const });
 
@@ -179,7 +179,7 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
           const line = this.#line('framing.headers_too_large');
           if (line === undefined) return undefined;
           if (line === '') this.#state = 'end';
-          else if (!FIELD_LINE.test(line)) throw malformed('trailer');
+          else colonOf(line);
           break;
         }
         case 'end':
@@ -280,5 +280,3 @@ function notATrailer(byte: number | undefined): Denied {
   const begins = byte !== undefined && /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(byte));
   return begins ? new Denied('framing.trailer', 'trailer section') : malformed('after the last chunk');
 }
-
-export const malformed = (detail: string): Denied => new Denied('framing.malformed', detail);

@@ -1,5 +1,6 @@
 import { Denied } from '../core/errors.ts';
-import { malformed, type HeadLines, type ReadHead } from './message-reader.ts';
+import { colonOf, lists, malformed, trimmed } from './field-line.ts';
+import type { HeadLines, ReadHead } from './message-reader.ts';
 
 /**
  * The head of an HTTP/1.1 request (RFC 9112 §3–§6), read more narrowly than the RFC allows: where two readers could
@@ -29,7 +30,6 @@ export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', '
 
 const DELIMITING = new Set(['content-length', 'transfer-encoding']);
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // Bytes above 0x7e pass: the message path refuses them with a code that says "target", and signs that it did.
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) (HTTP\/\d\.\d)$/;
 // One spelling for each length: no sign, no leading zero, no list; 15 digits stay exact in a double.
@@ -91,10 +91,8 @@ export class RequestLines implements HeadLines<FramedHead> {
 
   /** @throws Denied framing.malformed, framing.headers_too_large */
   fieldLine(line: string): void {
-    const colon = line.indexOf(':');
-    const name = line.slice(0, Math.max(colon, 0));
-    // Also refuses folded lines, a space before the colon and lines without one (RFC 9112 §5.1, §5.2).
-    if (!TOKEN.test(name)) throw malformed('field name');
+    const colon = colonOf(line);
+    const name = line.slice(0, colon);
     const value = trimmed(line, colon + 1);
     if (this.#rawHeaders.push(name, value) > 2 * this.#limits.fields) {
       throw new Denied('framing.headers_too_large', `more than ${this.#limits.fields} fields`);
@@ -130,7 +128,7 @@ export class RequestLines implements HeadLines<FramedHead> {
         this.#wishes = { ...this.#wishes, acceptLanguage: joined(this.#wishes.acceptLanguage, value) };
         break;
       case 'connection':
-        this.#closes ||= listsClose(value);
+        this.#closes ||= lists(value, 'close');
         break;
       default:
     }
@@ -176,20 +174,5 @@ export class RequestLines implements HeadLines<FramedHead> {
   }
 }
 
-/** The line from an offset on, without spaces and tabs around it. (`trim` would eat 0xa0 too.) */
-function trimmed(line: string, from: number): string {
-  let start = from;
-  let end = line.length;
-  while (start < end && isBlank(line.charCodeAt(start))) start += 1;
-  while (end > start && isBlank(line.charCodeAt(end - 1))) end -= 1;
-  return line.slice(start, end);
-}
-
-const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
-
 const joined = (before: string | undefined, value: string): string =>
   before === undefined ? value : `${before}, ${value}`;
-
-function listsClose(value: string): boolean {
-  return value.split(',').some((option) => option.trim().toLowerCase() === 'close');
-}

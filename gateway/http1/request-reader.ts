@@ -1,4 +1,5 @@
-import { MessageReader, malformed } from './message-reader.ts';
+import { malformed } from './field-line.ts';
+import { MessageReader } from './message-reader.ts';
 import { RequestLines, type AnswerWishes, type FramedHead, type HeadLimits } from './request-head.ts';
 
 /** Room in the request line for everything that is not the target. */

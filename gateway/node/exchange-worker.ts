@@ -159,7 +159,7 @@ export class ExchangeWorker {
     await Promise.all([this.#doors?.drain(), link.drain()]);
     gateway.grants.close();
     shadows.close();
-    await Promise.all([...gateway.services.values()].map(({ hop }) => hop.destroy()));
+    for (const { hop } of gateway.services.values()) hop.destroy();
     await log.close();
     await replicas?.close();
     telemetry.close();

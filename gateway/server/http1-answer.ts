@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Fields } from '../core/fields.ts';
 import type { Loan, Outflow, OutflowEvents } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
+import { requireSingleLine } from '../http1/field-line.ts';
 import type { AnswerBody } from '../exchange/arrival.ts';
 
 /** How the end of the content is told (RFC 9112 §6.3). Never by closing: that looks the same as breaking off. */
@@ -38,12 +39,6 @@ export function carriedFields(fields: Fields): Fields {
   const carried = fields.filter(([name]) => !OWN_FIELDS.has(name));
   for (const [name, value] of carried) requireSingleLine(name, value);
   return carried;
-}
-
-function requireSingleLine(name: string, value: string): void {
-  if (/[^\t\x20-\x7e\x80-\xff]/.test(value) || !/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) {
-    throw new Error('answer field with a control character');
-  }
 }
 
 /** Status line and field lines, with the empty line. @throws Error like {@link carriedFields} */

@@ -1,5 +1,5 @@
 import { Denied } from '../core/errors.ts';
-import { malformed } from '../http1/message-reader.ts';
+import { malformed } from '../http1/field-line.ts';
 import {
   BODYLESS,
   CONTENT_LENGTH,

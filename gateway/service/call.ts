@@ -1,156 +1,184 @@
-import type { Dispatcher, Pool } from 'undici';
+import type { Socket } from 'node:net';
 import { Unavailable } from '../core/errors.ts';
 import { NO_FIELDS } from '../core/fields.ts';
-import type { Inflow, Sink } from '../core/flow.ts';
+import type { Inflow, Loan, Outflow, Sink } from '../core/flow.ts';
+import type { AnswerHead } from '../http1/answer-head.ts';
 import { BodyOut } from './body-out.ts';
-import { contentLength, isChunked, rawHeadersOf, translate } from './answer-head.ts';
-import type { ServiceAnswer, ServiceCall, ServiceRequest, ServiceTarget } from './service.ts';
+import type { Outgoing } from './outgoing.ts';
+import type { ServiceAnswer, ServiceCall, ServiceRequest } from './service.ts';
 
-/** RFC 9110 §6.4.1: these answers have no content whatever their header says. */
-const bodiless = (method: string, status: number): boolean =>
-  method === 'HEAD' || [204, 205, 304].includes(status);
+/** What is kept of an answer that nobody has taken yet before the service has to wait. */
+const UNTAKEN_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
 
-/** One request to the service and its answer, as undici tells of it. */
-export class Call implements ServiceCall, Dispatcher.DispatchHandler, Inflow {
-  readonly outflow: BodyOut;
+/** The connection a call is carried on. */
+export interface Carrier {
+  carry(call: Call): void;
+  pause(): void;
+  resume(): void;
+  destroy(cause: Error): void;
+}
+
+/** One request to the service and its answer. */
+export class Call implements ServiceCall, Inflow {
   readonly answer: Promise<ServiceAnswer>;
+  readonly method: string;
   readonly #request: ServiceRequest;
-  readonly #target: ServiceTarget;
+  readonly #head: string;
   readonly #done: () => void;
   #resolve!: (answer: ServiceAnswer) => void;
   #reject!: (cause: Error) => void;
-  #controller: Dispatcher.DispatchController | undefined;
-  #sink: Sink | undefined;
-  #abortedBy: Error | undefined;
+  #connection: Carrier | undefined;
+  /** The body under way; one that goes with its head needs none. */
+  #body: BodyOut | undefined;
+  #sent = false;
   #answered = false;
-  #finished = false;
+  #sink: Sink | undefined;
+  #paused = false;
+  /** What came before anybody took the body. */
+  #untaken: { readonly chunk: Buffer; readonly loan: Loan | undefined }[] = [];
+  #untakenBytes = 0;
+  #outcome: 'complete' | Error | undefined;
 
-  constructor(request: ServiceRequest, target: ServiceTarget, done: () => void) {
+  /**
+   * @param head as it goes out
+   * @param done told once, when the service is no longer busy with it
+   */
+  constructor(request: ServiceRequest, head: string, done: () => void) {
+    this.method = request.method;
     this.#request = request;
-    this.#target = target;
+    this.#head = head;
     this.#done = done;
-    this.outflow = new BodyOut((cause) => {
-      this.abort(cause);
-    });
-    this.answer = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    this.answer.catch(() => undefined); // whoever awaits it sees the failure; nobody awaiting is no crash
+    const { promise, resolve, reject } = Promise.withResolvers<ServiceAnswer>();
+    this.answer = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    promise.catch(() => undefined); // whoever awaits it sees the failure; nobody awaiting is no crash
+    const { body } = request;
+    if (body.kind === 'stream') this.#body = new BodyOut(body.length, (cause) => this.abort(cause));
   }
 
-  dispatch(pool: Pool): void {
-    const { method, pathAndQuery, fields, body } = this.#request;
-    const headers: string[] = [];
-    for (const [name, value] of fields) headers.push(name, value);
-    const length = body.kind === 'whole' ? body.bytes.length : body.length;
-    const empty = body.kind === 'whole' && length === 0;
-    if (length !== undefined && (length > 0 || (method !== 'GET' && method !== 'HEAD'))) {
-      headers.push('content-length', String(length));
-    }
-    const path = `${this.#target.basePath}${pathAndQuery}`;
-    pool.dispatch(
-      {
-        method,
-        path: path.startsWith('/') ? path : `/${path}`,
-        headers,
-        body: empty ? null : body.kind === 'whole' ? body.bytes : this.outflow.readable,
-        upgrade: null,
-      },
-      this,
-    );
+  get outflow(): Outflow {
+    if (this.#body === undefined) throw new Error('the body of this request goes with its head');
+    return this.#body;
   }
 
   abort(cause: Error): void {
-    this.#abortedBy ??= cause;
-    this.outflow.close();
-    this.#controller?.abort(cause);
-    if (this.#controller === undefined) this.#fail(cause); // still queued: onRequestStart aborts it
+    if (this.#outcome !== undefined) return;
+    const connection = this.#connection;
+    this.failed(cause);
+    connection?.destroy(cause);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#abortedBy !== undefined) controller.abort(this.#abortedBy);
+  // —— what the connection asks and reports ——
+
+  /** Gets the connection that will carry it. */
+  carriedBy(connection: Carrier): void {
+    this.#connection = connection;
+    connection.carry(this);
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200) return; // 1xx are this hop's own business (wire.md §3)
-    const rawHeaders = rawHeadersOf(controller);
-    const hasBody = !bodiless(this.#request.method, status);
-    const length = contentLength(rawHeaders);
-    if (status > 599) return this.#refuse(`status ${status}`);
-    // A body whose end is only the end of the connection may have been cut anywhere: never signed as complete.
-    if (hasBody && length === undefined && !isChunked(rawHeaders))
-      return this.#refuse('close-delimited body');
+  /** The head has left; before that there can be no answer. */
+  get sent(): boolean {
+    return this.#sent;
+  }
+
+  /** @param unwritten bytes that the operating system has not taken yet */
+  hasSentAll(unwritten: number): boolean {
+    return unwritten === 0 && this.#body?.finished !== false;
+  }
+
+  /**
+   * Puts the request on an established connection.
+   * @param finished told when the last piece of a body under way was handed to the operating system
+   */
+  send(socket: Socket, outgoing: Outgoing, finished: () => void): void {
+    this.#sent = true;
+    const { body } = this.#request;
+    if (body.kind === 'whole') {
+      outgoing.send(socket, this.#head, body.bytes);
+      return;
+    }
+    outgoing.send(socket, this.#head, NOTHING);
+    this.#body?.begin(socket, finished);
+  }
+
+  drained(): void {
+    this.#body?.drained();
+  }
+
+  /** True while the service cannot be blamed for silence. @param answering the head of the answer has come */
+  waitsForUs(answering: boolean, unwritten: number): boolean {
+    if (answering) return this.#sink === undefined || this.#paused;
+    return unwritten === 0 && this.#body?.finished === false;
+  }
+
+  /** False: nobody takes what comes now. */
+  get wantsMore(): boolean {
+    return this.#sink === undefined ? this.#untakenBytes < UNTAKEN_BYTES : !this.#paused;
+  }
+
+  answered({ status, rawHeaders, announced, hasContent }: AnswerHead): void {
     this.#answered = true;
-    controller.pause(); // until somebody takes the body
-    this.#resolve({ status, rawHeaders, length, hasBody, inflow: this });
-    return undefined;
+    this.#resolve({ status, rawHeaders, length: announced, hasBody: hasContent, inflow: this });
   }
 
-  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#sink?.data(chunk);
+  data(chunk: Buffer, loan?: Loan): void {
+    if (this.#outcome !== undefined) return;
+    if (this.#sink !== undefined) {
+      this.#sink.data(chunk, loan);
+      return;
+    }
+    this.#untaken.push({ chunk, loan });
+    this.#untakenBytes += chunk.length;
   }
 
-  onResponseEnd(): void {
-    this.#finish();
-    if (this.#answered)
-      this.#whenStarted((sink) => {
-        sink.end(NO_FIELDS); // trailers of the service are not covered by anything and not forwarded
-      });
-    else this.#fail(new Unavailable('service.malformed', 'ended without an answer'));
+  completed(): void {
+    if (this.#outcome !== undefined) return;
+    this.#settle('complete');
+    this.#sink?.end(NO_FIELDS); // trailers of the service are not covered by anything and not forwarded
+    // What the service did not wait for has no receiver.
+    this.#body?.fail(new Unavailable('service.broken', 'answered before it had the whole request'));
   }
 
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(this.#abortedBy ?? translate(error, this.#answered));
+  failed(cause: Error): void {
+    if (this.#outcome !== undefined) return;
+    this.#settle(cause);
+    this.#body?.fail(cause);
+    if (this.#answered) this.#sink?.error(cause);
+    else this.#reject(cause);
   }
+
+  #settle(outcome: 'complete' | Error): void {
+    this.#outcome = outcome;
+    this.#connection = undefined; // it carries somebody else's call soon
+    this.#done();
+  }
+
+  // —— Inflow ——
 
   start(sink: Sink): void {
     this.#sink = sink;
-    this.#controller?.resume();
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.(sink);
+    const untaken = this.#untaken;
+    this.#untaken = [];
+    for (const { chunk, loan } of untaken) sink.data(chunk, loan);
+    if (this.#outcome === 'complete') sink.end(NO_FIELDS);
+    else if (this.#outcome !== undefined) sink.error(this.#outcome);
+    else if (!this.#paused) this.#connection?.resume();
   }
 
   pause(): void {
-    this.#controller?.pause();
+    this.#paused = true;
+    this.#connection?.pause();
   }
 
   resume(): void {
-    this.#controller?.resume();
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#connection?.resume();
   }
 
   destroy(cause: Error): void {
     this.abort(cause);
-  }
-
-  /** An end or error that came before anybody took the body waits for its taker. */
-  #waiting: ((sink: Sink) => void) | undefined;
-
-  #whenStarted(tell: (sink: Sink) => void): void {
-    if (this.#sink === undefined) this.#waiting = tell;
-    else tell(this.#sink);
-  }
-
-  #refuse(why: string): void {
-    this.abort(new Unavailable('service.malformed', why));
-  }
-
-  #fail(cause: Error): void {
-    if (this.#finished) return;
-    this.#finish();
-    this.outflow.fail(cause);
-    if (this.#answered)
-      this.#whenStarted((sink) => {
-        sink.error(cause);
-      });
-    else this.#reject(cause);
-  }
-
-  #finish(): void {
-    if (this.#finished) return;
-    this.#finished = true;
-    this.#done();
   }
 }
