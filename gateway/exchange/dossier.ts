@@ -21,6 +21,7 @@ import {
 } from './dossier-facts.ts';
 import { addressOf, ExtraLog, type ExtraFacts, type Incoming } from './extra-log.ts';
 import type { Gateway } from './gateway.ts';
+import type { Passed } from './relay.ts';
 import type { PresentedUser } from './users.ts';
 
 /**
@@ -68,11 +69,11 @@ export class Dossier {
   }
 
   /** Counts what goes on of a body, chunk by chunk. */
-  counting(way: 'req' | 'res'): (bytes: number) => void {
+  counting(way: 'req' | 'res'): Passed {
     const { passed } = this.#gateway;
-    return (bytes) => {
+    return (bytes, lent) => {
       this.sent[way] += bytes;
-      passed?.(bytes);
+      passed?.(bytes, lent);
     };
   }
 

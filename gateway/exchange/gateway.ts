@@ -59,7 +59,7 @@ export interface Gateway {
   readonly quarantine: Set<string>;
   readonly limits: ExchangeLimits;
   /** Told of the bytes of bodies that go through ({@link RelayTerms}). */
-  readonly passed?: (bytes: number) => void;
+  readonly passed?: (bytes: number, lent: boolean) => void;
   readonly spelling: XRoadSpelling;
   /** Which answers carry X-Road's hash of the request. */
   readonly requestHash: 'whole' | 'sha512' | 'off';

@@ -120,7 +120,9 @@ void t.test(
         return true;
       };
       const meter = new BodyMeter();
-      void relay(permit, from, to, meter, { ...TERMS, length }, async () => OURS);
+      const lent: boolean[] = [];
+      const passed = (_bytes: number, was: boolean): void => void lent.push(was);
+      void relay(permit, from, to, meter, { ...TERMS, length, passed }, async () => OURS);
       const memory = Buffer.alloc(3);
       for (const text of ['abc', 'def', 'ghi']) {
         let given = 0;
@@ -133,6 +135,7 @@ void t.test(
       from.end();
       await new Promise(setImmediate);
       t.equal(to.text, 'abcdefghi');
+      t.same(lent, [true, true, length === undefined], 'what was held back is garbage');
       t.same(meter.digest(), createHash('sha256').update('abcdefghi').digest());
     }
   },

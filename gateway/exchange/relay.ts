@@ -11,6 +11,8 @@ export interface Ceiling {
   readonly code: RefusalCode;
 }
 
+export type Passed = (bytes: number, lent: boolean) => void;
+
 export interface RelayTerms {
   /** Content length that the receiver was told; undefined when the end of the body is marked in the transfer. */
   readonly length: number | undefined;
@@ -21,8 +23,8 @@ export interface RelayTerms {
   readonly wrongLength: RefusalCode;
   readonly stalled: RefusalCode;
   readonly ceiling: Ceiling;
-  /** Told how many bytes went on to the receiver: their buffers are garbage soon. */
-  readonly passed?: ((bytes: number) => void) | undefined;
+  /** Told how many bytes went on to the receiver. What was not lent is garbage soon. */
+  readonly passed?: Passed | undefined;
 }
 
 /**
@@ -93,7 +95,7 @@ export function relay(
         } else if (meter.length === terms.length) {
           held = chunk;
         } else {
-          terms.passed?.(chunk.length);
+          terms.passed?.(chunk.length, loan !== undefined);
           if (!to.write(chunk, loan)) from.pause();
         }
       },
@@ -108,7 +110,7 @@ export function relay(
           if (over) return;
           ended = false; // from here the receiver is watched again: it still has to take the end
           moved = true;
-          if (held !== undefined) terms.passed?.(held.length);
+          if (held !== undefined) terms.passed?.(held.length, false);
           to.end(held, ours);
         }, fail);
       },

@@ -6,14 +6,16 @@ import { RECLAIM_BYTES, reclaimer } from './reclaimer.ts';
 void t.test('asks for a collection once in so many bytes, whoever passed them', async (t) => {
   let collections = 0;
   const passed = reclaimer(() => (collections += 1));
-  for (let i = 0; i < 15; i += 1) passed(RECLAIM_BYTES / 16);
+  for (let i = 0; i < 15; i += 1) passed(RECLAIM_BYTES / 16, false);
   t.equal(collections, 0);
-  passed(RECLAIM_BYTES / 16);
+  passed(RECLAIM_BYTES / 16, false);
   t.equal(collections, 1);
-  passed(RECLAIM_BYTES - 1);
+  passed(RECLAIM_BYTES - 1, false);
   t.equal(collections, 1, 'counts anew');
-  passed(1);
+  passed(1, false);
   t.equal(collections, 2);
+  for (let i = 0; i < 40; i += 1) passed(RECLAIM_BYTES / 16, true);
+  t.equal(collections, 2, 'what is lent comes back by itself');
 });
 
 void t.test('a stream of buffers is freed without going through the whole heap', async (t) => {
@@ -32,7 +34,7 @@ void t.test('a stream of buffers is freed without going through the whole heap',
   let held = Buffer.alloc(0);
   for (let bytes = 0; bytes < 512 << 20; bytes += held.length) {
     held = Buffer.allocUnsafeSlow(16 << 10);
-    passed(held.length);
+    passed(held.length, false);
     if (bytes % (4 << 20) === 0) await turn();
   }
   await turn();

@@ -11,10 +11,12 @@ export const RECLAIM_BYTES = 10 << 20;
  * Counts the bytes of bodies that went through this thread and has their buffers freed, young objects only, a
  * millisecond or two every ten mebibytes. Left alone V8 does not count a buffer's bytes as young garbage: it goes through
  * the whole heap each time 64 MiB of them lie about, some thirty times a gibibyte, a third of what a transfer costs.
+ * Memory that is lent comes back by itself and is not counted: what is left are bodies over HTTP/2.
  */
-export function reclaimer(collect: () => void = minorCollection()): (bytes: number) => void {
+export function reclaimer(collect: () => void = minorCollection()): (bytes: number, lent: boolean) => void {
   let passed = 0;
-  return (bytes) => {
+  return (bytes, lent) => {
+    if (lent) return;
     passed += bytes;
     if (passed < RECLAIM_BYTES) return;
     passed = 0;
