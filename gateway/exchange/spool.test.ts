@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { RecordingOutflow, ScriptedInflow } from '../../conformance/builders/flows.ts';
 import { NO_FIELDS } from '../core/fields.ts';
+import { Lending } from '../core/lending.ts';
 import { BodyMeter } from '../message/digest.ts';
 import type { Permit } from './permit.ts';
 import { spool } from './spool.ts';
@@ -30,8 +31,11 @@ async function through(body: Buffer, dir: string, spoolBytes = 1 << 30) {
   );
   let over = false;
   spooling.catch(() => (over = true));
+  // In memory that is used again as soon as it was given back.
+  const lending = new Lending(50_000, 100);
   for (let at = 0; at < body.length; at += 50_000) {
-    from.data(body.subarray(at, at + 50_000));
+    const lent = lending.take();
+    from.sink?.data(lent.bytes.subarray(0, body.copy(lent.bytes, 0, at)), lent);
     while (from.paused && !over) await new Promise((resolve) => setTimeout(resolve, 1));
   }
   from.end();

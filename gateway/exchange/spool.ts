@@ -3,7 +3,7 @@ import { open, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Unavailable } from '../core/errors.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
-import type { Inflow, Outflow, OutflowEvents } from '../core/flow.ts';
+import type { Inflow, Loan, Outflow, OutflowEvents } from '../core/flow.ts';
 import type { BodyMeter } from '../message/digest.ts';
 import type { ExchangeLimits } from './gateway.ts';
 import type { Permit } from './permit.ts';
@@ -46,7 +46,7 @@ export class Spool implements Outflow {
   readonly #key = randomBytes(32);
   readonly #iv = randomBytes(12);
   readonly #cipher = createCipheriv('aes-256-gcm', this.#key, this.#iv);
-  #memory: Buffer[] = [];
+  #memory: { readonly bytes: Buffer; readonly loan: Loan | undefined }[] = [];
   #inMemory = 0;
   #file: FileHandle | undefined;
   #events: OutflowEvents | undefined;
@@ -61,8 +61,8 @@ export class Spool implements Outflow {
     this.#events = events;
   }
 
-  write(chunk: Buffer): boolean {
-    this.#memory.push(chunk);
+  write(chunk: Buffer, loan?: Loan): boolean {
+    this.#memory.push({ bytes: chunk, loan });
     this.#inMemory += chunk.length;
     if (this.#file === undefined && this.#inMemory <= MEMORY_BYTES) return true;
     if (this.#inMemory < BLOCK_BYTES) return true;
@@ -74,7 +74,7 @@ export class Spool implements Outflow {
   }
 
   end(last: Buffer | undefined): void {
-    if (last !== undefined) this.#memory.push(last);
+    if (last !== undefined) this.#memory.push({ bytes: last, loan: undefined });
     this.#queue(async () => {
       if (this.#file !== undefined) await this.#flush();
       this.#events?.finish();
@@ -90,8 +90,8 @@ export class Spool implements Outflow {
     const flow = new Turnstile(to);
     try {
       if (this.#file === undefined) {
-        for (const chunk of this.#memory.slice(0, -1)) await flow.write(chunk);
-        await flow.end(this.#memory.at(-1));
+        for (const { bytes } of this.#memory.slice(0, -1)) await flow.write(bytes);
+        await flow.end(this.#memory.at(-1)?.bytes);
       } else await this.#sendFile(this.#file, flow);
     } finally {
       await this.discard();
@@ -136,7 +136,11 @@ export class Spool implements Outflow {
     const chunks = this.#memory;
     this.#memory = [];
     this.#inMemory = 0;
-    for (const chunk of chunks) await this.#file.appendFile(this.#cipher.update(chunk));
+    for (const { bytes, loan } of chunks) {
+      const encrypted = this.#cipher.update(bytes);
+      loan?.done();
+      await this.#file.appendFile(encrypted);
+    }
   }
 
   async #openNameless(): Promise<FileHandle> {
