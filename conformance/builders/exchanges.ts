@@ -107,7 +107,8 @@ export class ExchangePair {
   /** What the `meta` part holds. */
   meta(k: 'req.final' | 'res.final'): Buffer {
     const { evidence } = k === 'req.final' ? this.#request : this.#answer;
-    return utf8(formatMeta({ path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '' }, evidence.base));
+    const told = { path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '' };
+    return utf8(formatMeta(told, evidence.base).join(''));
   }
 
   async write(

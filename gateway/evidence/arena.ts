@@ -29,13 +29,26 @@ export class Arena {
   }
 }
 
-/** Most bytes a text can take up in UTF-8: three for each of its UTF-16 units. */
-export const mostBytes = (data: string | Uint8Array): number =>
-  typeof data === 'string' ? 3 * data.length : data.length;
+/** Bytes to be written; texts in UTF-8. Pieces of a text are written one behind the other: put together first, they would be copied twice. */
+export type Writable = Uint8Array | string | readonly string[];
 
-/** @returns how many bytes it took */
-export function writeInto(bytes: Buffer, at: number, data: string | Uint8Array): number {
-  if (typeof data === 'string') return bytes.write(data, at);
-  bytes.set(data, at);
-  return data.length;
+/** Most bytes it can take up: a text three for each of its UTF-16 units. */
+export function mostBytes(data: Writable): number {
+  if (typeof data === 'string') return 3 * data.length;
+  if (data instanceof Uint8Array) return data.length;
+  let most = 0;
+  for (const piece of data) most += 3 * piece.length;
+  return most;
+}
+
+/** @returns where it ends */
+export function writeInto(bytes: Buffer, at: number, data: Writable): number {
+  if (typeof data === 'string') return at + bytes.write(data, at);
+  if (data instanceof Uint8Array) {
+    bytes.set(data, at);
+    return at + data.length;
+  }
+  let end = at;
+  for (const piece of data) end += bytes.write(piece, end);
+  return end;
 }

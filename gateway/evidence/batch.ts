@@ -64,7 +64,7 @@ export class Batch {
   }
 
   /** False: it belongs into the next batch. One that is empty has room for whatever may be written at all. */
-  hasRoomFor(members: string, parts: RecordParts): boolean {
+  hasRoomFor(members: readonly string[], parts: RecordParts): boolean {
     const { length } = this.#waiting;
     if (length === 0) return true;
     let most = frameBytes(mostBytes(members) + MAX_COMMITMENTS_BYTES);
@@ -78,7 +78,7 @@ export class Batch {
   /** @throws RangeError larger than a record may be; nothing was added */
   add(
     record: RecordDraft | ExchangeRecord,
-    members: string,
+    members: readonly string[],
     parts: RecordParts,
     resolve: Waiting['resolve'],
     reject: Waiting['reject'],

@@ -14,7 +14,7 @@
 import { crc32 } from 'node:zlib';
 import { MalformedBytes } from '../core/errors.ts';
 import { HASH_BYTES, LEAF_PREFIX } from '../tlog/hash.ts';
-import { Arena, mostBytes } from './arena.ts';
+import { Arena, mostBytes, writeInto, type Writable } from './arena.ts';
 import { MAX_CORE_BYTES } from './codec.ts';
 
 const MAGIC = Buffer.from('\u001eTRBLK1\n', 'latin1');
@@ -53,13 +53,12 @@ export class BlockWriter {
   }
 
   /** Writes a record behind those that were kept. @returns it behind its leaf prefix, as it stands in the block */
-  put(core: string): Buffer {
+  put(core: Writable): Buffer {
     const bytes = this.#arena.reserve(FRAME_BYTES + mostBytes(core));
     const start = this.#arena.end;
-    const written = bytes.write(core, start + FRAME_BYTES);
-    bytes.writeUInt32BE(written, start);
+    this.#put = writeInto(bytes, start + FRAME_BYTES, core);
+    bytes.writeUInt32BE(this.#put - start - FRAME_BYTES, start);
     bytes[start + 4] = LEAF_PREFIX;
-    this.#put = start + FRAME_BYTES + written;
     return bytes.subarray(start + 4, this.#put);
   }
 

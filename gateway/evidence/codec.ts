@@ -19,15 +19,18 @@ export const commitmentOf = (salted: SaltedPart): PartCommitment => ({
 });
 
 /**
- * The text of a leaf. What is hashed, stored and exported is this text and never a re-serialisation.
+ * The text of a leaf, in pieces. What is hashed, stored and exported is this text and never a re-serialisation.
  * @param members what {@link membersOf} says of the draft
  * @param commitments what {@link commitmentText} says of each part, with commas between
  */
-export const coreText = (members: string, commitments: string): string =>
-  commitments === '' ? `{"v":1,${members}}` : `{"v":1,${members},"parts":{${commitments}}}`;
+export const coreText = (members: readonly string[], commitments: string): readonly string[] => [
+  '{"v":1,',
+  ...members,
+  commitments === '' ? '}' : `,"parts":{${commitments}}}`,
+];
 
 /** The JSON of a record's members, without the braces: `v` and the commitments are written beside them. */
-export const membersOf = (draft: RecordDraft): string => JSON.stringify(draft).slice(1, -1);
+export const membersOf = (draft: RecordDraft): readonly string[] => [JSON.stringify(draft).slice(1, -1)];
 
 /** Most that the commitments of all classes add to a record. */
 export const MAX_COMMITMENTS_BYTES = 100 * PART_CLASSES.length;

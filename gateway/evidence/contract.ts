@@ -1,13 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock, EpochMs } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
+import type { Writable } from './arena.ts';
 import type { ExchangeRecord } from './exchange-facts.ts';
 import type { Receipt } from './receipt.ts';
 import type { PartClass, RecordDraft } from './record.ts';
 import type { Storage } from './storage.ts';
 
 /** Bytes of a record that may be personal: sealed apart, bound to the leaf by a salted commitment. A text is its UTF-8. */
-export type RecordParts = { readonly [K in PartClass]?: Uint8Array | string };
+export type RecordParts = { readonly [K in PartClass]?: Writable | undefined };
 
 export type Health = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 

@@ -5,14 +5,16 @@ import type { DeviceFacts, ExchangeFacts, ExchangeKind, TlsFacts } from './recor
 type Named = 'x' | 'role' | 'me';
 /** What belongs to one record alone. */
 type Own = 'out' | 'mode' | 'sig' | 'kid' | 'len' | 'dg' | 'status' | 'sent';
-export type OwnFacts = Pick<ExchangeFacts, Own>;
+export type OwnFacts = Pick<ExchangeFacts, 'out'> & {
+  readonly [K in Exclude<Own, 'out'>]?: ExchangeFacts[K] | undefined;
+};
 export type LearntFacts = Omit<ExchangeFacts, Named | Own>;
 
 let make: (
   facts: Pick<ExchangeFacts, Named | 'peer'>,
   k: ExchangeKind,
   out: ExchangeFacts['out'],
-  members: string,
+  members: readonly string[],
 ) => ExchangeRecord;
 
 /** A record whose text is made already; only {@link KnownFacts} makes one. */
@@ -25,13 +27,13 @@ export class ExchangeRecord {
   readonly peer: string | undefined;
   readonly out: ExchangeFacts['out'];
   /** As `membersOf` would write them. */
-  readonly members: string;
+  readonly members: readonly string[];
 
   private constructor(
     { x, role, me, peer }: Pick<ExchangeFacts, Named | 'peer'>,
     k: ExchangeKind,
     out: ExchangeFacts['out'],
-    members: string,
+    members: readonly string[],
   ) {
     this.k = k;
     this.x = x;
@@ -71,7 +73,7 @@ export class KnownFacts {
 
   record(k: ExchangeKind, at: EpochMs, own: OwnFacts): ExchangeRecord {
     this.#text ??= textOf(this.#facts);
-    const members = `"k":"${k}","at":${at},${this.#text},${JSON.stringify(own).slice(1, -1)}`;
+    const members = [`"k":"${k}","at":${at},`, this.#text, ',', JSON.stringify(own).slice(1, -1)];
     return make(this.#facts, k, own.out, members);
   }
 }

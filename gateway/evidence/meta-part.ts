@@ -1,8 +1,9 @@
 // The `meta` part of an exchange's record: one line of JSON with what may be personal and, of a signed message, behind a
 // line feed (which JSON escapes) the text that was signed, byte for byte.
 
-export const formatMeta = (told: object, base?: string): string =>
-  base === undefined ? JSON.stringify(told) : `${JSON.stringify(told)}\n${base}`;
+/** In pieces, one behind the other. */
+export const formatMeta = (told: object, base?: string): readonly string[] =>
+  base === undefined ? [JSON.stringify(told)] : [JSON.stringify(told), '\n', base];
 
 export interface MetaPart {
   /** JSON, unless the log's owner wrote something else. */

@@ -6,7 +6,7 @@
 //   hash of what stands there behind the length
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { MalformedBytes } from '../core/errors.ts';
-import { Arena, mostBytes, writeInto } from './arena.ts';
+import { Arena, mostBytes, writeInto, type Writable } from './arena.ts';
 import { commitmentText, PART_CLASSES, SALT_BYTES, type SaltedPart } from './codec.ts';
 import type { RandomPool } from './random-pool.ts';
 import type { PartClass } from './record.ts';
@@ -38,7 +38,7 @@ export interface SectionPlace {
 }
 
 interface Entry {
-  readonly part: string | Uint8Array | undefined;
+  readonly part: Writable | undefined;
   readonly commitment: string;
   /** Where it ends. */
   readonly end: number;
@@ -70,7 +70,7 @@ export class PlainSection {
   }
 
   /** Writes a part behind those that were kept. @returns its commitment, as a member of the record */
-  put(salts: RandomPool, part: string | Uint8Array): string {
+  put(salts: RandomPool, part: Writable): string {
     if (part === this.#last.part && WRITTEN_ONCE.includes(this.partClass)) {
       this.#put = this.#last;
       return this.#last.commitment;
@@ -79,9 +79,8 @@ export class PlainSection {
     const start = this.#arena.end;
     const salted = start + ENTRY_HEAD;
     salts.fill(bytes, salted, SALT_BYTES);
-    const written = writeInto(bytes, salted + SALT_BYTES, part);
-    bytes.writeUInt32BE(SALT_BYTES + written, start);
-    const end = salted + SALT_BYTES + written;
+    const end = writeInto(bytes, salted + SALT_BYTES, part);
+    bytes.writeUInt32BE(end - salted, start);
     const commitment = commitmentText(this.partClass, bytes.subarray(salted, end));
     this.#put = { part, commitment, end };
     return commitment;

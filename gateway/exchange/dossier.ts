@@ -122,7 +122,7 @@ export class Dossier {
   /** It was decided again while it ran, and may go on. @throws Unavailable `evidence.unavailable` */
   async decidedAgain(decision: Decision): Promise<void> {
     this.#bind(decision, sha256(decision.inputBytes));
-    const record = this.#record('recheck', { out: 'ok', ...this.#answered });
+    const record = this.#record('recheck', { out: 'ok', status: this.#status });
     const extra = this.#extra?.origin();
     const parts = extra === undefined ? {} : { meta: formatMeta({ ...this.target, extra }) };
     await this.#gateway.log.append(record, { ...parts, input: decision.inputBytes });
@@ -222,7 +222,7 @@ export class Dossier {
           : 'deny';
     if (this.withdrawal !== undefined) this.#note(this.withdrawal);
     const extra = this.#extra?.end(this.sent, this.#elapsedMs());
-    const own = { out: code, ...this.#answered, ...(this.#begun ? { sent: { ...this.sent } } : {}) };
+    const own = { out: code, status: this.#status, sent: this.#begun ? this.sent : undefined };
     await this.#gateway.log.append(
       this.#record(k, own),
       this.#parts(formatMeta({ ...this.target, why: detail, extra })),
@@ -241,8 +241,9 @@ export class Dossier {
         mode,
         sig: signature.value,
         kid: signature.kid,
-        ...(content === undefined ? {} : { len: content.length, dg: `sha-256:${base64(content.sha256)}` }),
-        ...this.#answered,
+        len: content?.length,
+        dg: content === undefined ? undefined : `sha-256:${base64(content.sha256)}`,
+        status: this.#status,
       }),
       this.#parts(formatMeta({ ...this.target, extra }, signature.base)),
     );
@@ -258,16 +259,12 @@ export class Dossier {
     return this.#facts.record(k, this.#gateway.clock.now(), own);
   }
 
-  get #answered(): { readonly status?: number } {
-    return this.#status === undefined ? {} : { status: this.#status };
-  }
-
-  #parts(meta: string): RecordParts {
+  #parts(meta: readonly string[]): RecordParts {
     return {
       meta,
-      ...(this.#policyInput === undefined ? {} : { input: this.#policyInput }),
-      ...(this.#userField === undefined ? {} : { subject: this.#userField }),
-      ...(this.#results === undefined ? {} : { device: textOfResults(this.#results) }),
+      input: this.#policyInput,
+      subject: this.#userField,
+      device: this.#results === undefined ? undefined : textOfResults(this.#results),
     };
   }
 }
