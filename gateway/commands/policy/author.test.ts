@@ -178,6 +178,22 @@ void t.test('test fails on a golden vector that does not hold', withOpa, async (
   t.match(await test(), { status: 1, out: /vectors\/v\.json "wrong": allow is true, not false/ });
   await writeFile(`${folder}/vectors/v.json`, vectors('no answer', { expect: 'undefined' }));
   t.match(await test(), { status: 1, out: /a decision, where none was expected/ });
+
+  const tests = await readFile(`${folder}/p/p_test.rego`, 'utf8');
+  await writeFile(`${folder}/p/p_test.rego`, `${tests}\ntest_no if p.decision.allow == false\n`);
+  t.match(
+    await test(),
+    {
+      status: 1,
+      out: /test_no: [^]*what is untested shows when all tests hold[^]*0 of 1 golden vectors hold/,
+    },
+    'nothing is said to hold that was not looked at',
+  );
+  const rules = await readFile(`${folder}/p/p.rego`, 'utf8');
+  await writeFile(`${folder}/p/p.rego`, `${rules}\ndecision := {"allow": false}\n`);
+  t.match(await test(), { status: 1, out: /test_x: [^]*the policy cannot be asked about golden vectors/ });
+  await writeFile(`${folder}/p/p.rego`, rules);
+  await writeFile(`${folder}/p/p_test.rego`, tests);
   const problems = [
     ['{', /v\.json: /],
     ['{}', /no object of bases and vectors/],
