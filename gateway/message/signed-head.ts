@@ -24,6 +24,13 @@ import {
   type VerifierContext,
 } from './verification.ts';
 
+/** What an answer may be tied to, the most first. */
+const OF_WHOLE: readonly RequestBinding[] = [{ mode: 'full', label: 'final' }];
+const OF_STREAM: readonly RequestBinding[] = [
+  { mode: 'stream', label: 'final' },
+  { mode: 'stream', label: 'open' },
+];
+
 /** Proof that a peer's head is signed by the peer, to us, in time. Its content is not proved yet: see {@link CompleteMessage}. */
 export class SignedHead {
   declare protected readonly nominal: never;
@@ -101,13 +108,7 @@ export class SignedHead {
     const label: Label = exchange.mode === 'full' ? 'final' : 'open';
     const view: ResponseView = { kind: 'response', ...head, request };
     // An answer may come before the request's end was seen; then it is tied to what opened the request.
-    const bindings: readonly RequestBinding[] =
-      asked.mode === 'full'
-        ? [{ mode: 'full', label: 'final' }]
-        : [
-            { mode: 'stream', label: 'final' },
-            { mode: 'stream', label: 'open' },
-          ];
+    const bindings = asked.mode === 'full' ? OF_WHOLE : OF_STREAM;
     let failure: unknown;
     for (const binding of bindings) {
       if (binding.label === 'final' && binding.mode === 'stream' && request.trailers === undefined) continue;
