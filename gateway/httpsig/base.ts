@@ -17,8 +17,6 @@ interface Line {
   /** What stands before the value, the end of the line before included. */
   readonly opening: string;
   readonly refused: RegExp;
-  /** The last value that was looked through: most are the same in message after message. */
-  seen: string;
 }
 
 /**
@@ -42,7 +40,6 @@ export class Coverage {
         component: { ...component },
         opening: `${identifiers.size === 1 ? '' : '\n'}${identifier}: `,
         refused: component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE,
-        seen: '',
       };
     });
     this.list = `(${[...identifiers].join(' ')})`;
@@ -56,15 +53,11 @@ export class Coverage {
    */
   base(view: MessageView, params: string): string {
     let base = '';
-    for (const line of this.#lines) {
-      const { component, opening } = line;
+    for (const { component, opening, refused } of this.#lines) {
       const value = componentValue(view, component);
-      if (value !== line.seen) {
-        // A line end in a value would forge the lines after it.
-        if (line.refused.test(value))
-          throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
-        line.seen = value;
-      }
+      // A line end in a value would forge the lines after it.
+      if (refused.test(value))
+        throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
       base += opening + value;
     }
     if ((params !== '' && params.charCodeAt(0) !== 0x3b) /* ; */ || NOT_DERIVED_VALUE.test(params))

@@ -133,7 +133,10 @@ export class MessageSigner {
       return coverage.base(view, params);
     };
     return this.#queue.sign(compose, pace).then(({ base, value }) => ({
-      fields: [...fields, [INPUT, `${label}=${coverage.list}${params}`], [SIGNATURE, `${label}=:${value}:`]],
+      fields: fields.concat([
+        [INPUT, `${label}=${coverage.list}${params}`],
+        [SIGNATURE, `${label}=:${value}:`],
+      ]),
       evidence: { kid: this.#queue.key.kid, label, base, value },
     }));
   }
@@ -154,10 +157,8 @@ function endingOf(key: SigningKey, label: Label, alg: string | undefined): strin
   return ending;
 }
 
-const withDigest = (fields: Fields, sha256: Uint8Array): Fields => [
-  ...fields,
-  [DIGEST, formatContentDigest(sha256)],
-];
+const withDigest = (fields: Fields, sha256: Uint8Array): Fields =>
+  fields.concat([[DIGEST, formatContentDigest(sha256)]]);
 
 const endFields = (sha256: Uint8Array, length: number): Fields => [
   [DIGEST, formatContentDigest(sha256)],
