@@ -9,6 +9,7 @@ import { Report, type Finding } from './finding.ts';
 import { checkLogDisk, checkPorts, checkRuntime } from './host.ts';
 import { checkKeys, checkRegistered, checkRegistry } from './identity.ts';
 import { checkPolicy } from './policy.ts';
+import { checkThreatFeeds } from './threat.ts';
 
 /** 0 nothing bad · 1 something is · 2 the configuration cannot be read. */
 export interface Diagnosis {
@@ -39,6 +40,7 @@ export async function examine(configFile: string): Promise<Diagnosis> {
     await checkDevices(report, config, registry, now);
   }
   await checkPolicy(report, config, now);
+  await checkThreatFeeds(report, config, now);
   await checkToken(report, config);
   await checkPorts(report, config);
   await report.check('log disk', 'make the folder of log.dir writable for the user of the gateway', () =>

@@ -141,6 +141,10 @@ void t.test('bundles of a store beside the log are found', async (t) => {
   await cp(gateway, `${dir}/gateway/logs/w2`, { recursive: true });
   const worker = await run('replay', '--log', `${dir}/gateway/logs/w2`);
   t.match(worker, { status: 0, out: /IDENTICAL/ }, 'also of one worker’s');
+  await t.rejects(run('explain', exchangeId(1), '--log', gateway, log), {
+    name: 'ConfigError',
+    message: /: 2 decisions; [^]*record \d+ of \S+gateway\/log\S*: \S+Z deny deny\nrecord \d+ of/,
+  });
 });
 
 void t.test('diff shows sources, data and outcomes', async (t) => {

@@ -16,6 +16,9 @@ interface ExplainFlags {
   readonly json?: true;
 }
 
+/** Decisions that are listed where one had to be named. */
+const MAX_LISTED = 20;
+
 /** `troad policy eval` and `troad policy explain`: one decision, and why. */
 export function registerExplain(policy: Command): void {
   policy
@@ -98,7 +101,7 @@ async function tools(folder: string | undefined, places: readonly string[] = [])
 
 /** @throws ConfigError none, or more than one gateway's */
 async function findRecord(id: string, logs: readonly string[]): Promise<RecordedDecision> {
-  const [{ forEachDecision }, { exchangeIdOf }, { nodeStorage }] = await Promise.all([
+  const [{ forEachDecision }, { exchangeIdOf, timeText }, { nodeStorage }] = await Promise.all([
     import('../../author/recorded.ts'),
     import('../../audit/records.ts'),
     import('../../evidence/node-storage.ts'),
@@ -114,8 +117,16 @@ async function findRecord(id: string, logs: readonly string[]): Promise<Recorded
   });
   const [first, ...more] = found;
   if (first === undefined) throw new ConfigError([`${id}: no recorded decision in ${logs.join(', ')}`]);
-  if (more.length > 0)
-    throw new ConfigError([`${id}: ${found.length} decisions; give one log, or the exchange id`]);
+  if (more.length > 0) {
+    // Both gateways' of one exchange, or one that was decided again while it ran.
+    const rows = found.slice(0, MAX_LISTED).map(({ log, index, record, word }) => {
+      return `record ${index} of ${log}: ${timeText(record.at)} ${record.k} ${word}`;
+    });
+    throw new ConfigError([
+      `${id}: ${found.length} decisions; give one log and the index of a record:`,
+      ...rows,
+    ]);
+  }
   return first;
 }
 
