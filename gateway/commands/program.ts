@@ -12,18 +12,20 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(troad --help shows the commands)');
-  const [run, sandbox, demo, audit, init, doctor, config, device, attestor, policy] = await Promise.all([
-    import('./run.ts'),
-    import('./sandbox.ts'),
-    import('./demo.ts'),
-    import('./audit.ts'),
-    import('./init.ts'),
-    import('./doctor.ts'),
-    import('./config.ts'),
-    import('./device.ts'),
-    import('./attestor.ts'),
-    import('./policy.ts'),
-  ]);
+  const [run, sandbox, demo, audit, init, doctor, config, device, attestor, policy, registry] =
+    await Promise.all([
+      import('./run.ts'),
+      import('./sandbox.ts'),
+      import('./demo.ts'),
+      import('./audit.ts'),
+      import('./init.ts'),
+      import('./doctor.ts'),
+      import('./config.ts'),
+      import('./device.ts'),
+      import('./attestor.ts'),
+      import('./policy.ts'),
+      import('./registry.ts'),
+    ]);
   run.registerRun(program);
   init.registerInit(program);
   doctor.registerDoctor(program);
@@ -34,6 +36,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   demo.registerDemo(program);
   device.registerDevice(program);
   attestor.registerAttestor(program);
+  registry.registerRegistry(program);
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.good;

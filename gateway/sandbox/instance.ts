@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Authority, type Identity } from '../../pki/authority.ts';
+import type { Authority, Identity } from '../../pki/authority.ts';
+import { openAuthority } from '../../pki/folder.ts';
 import { generateKeyPair, readPrivateKey, writePrivateKey, type KeyKind } from '../../pki/keys.ts';
 import { workerLogs } from '../config/worker-logs.ts';
 import type { EpochMs } from '../core/clock.ts';
@@ -65,7 +66,7 @@ export class SandboxInstance {
   static async open(dir: string, now: () => EpochMs): Promise<SandboxInstance> {
     await mkdir(join(dir, 'ca'), { recursive: true, mode: 0o700 });
     await mkdir(join(dir, 'registry'), { recursive: true, mode: 0o700 });
-    return new SandboxInstance(dir, await openAuthority(join(dir, 'ca'), now), now);
+    return new SandboxInstance(dir, await openAuthority(join(dir, 'ca'), 'TW sandbox', now), now);
   }
 
   get registryFile(): string {
@@ -206,28 +207,6 @@ export class SandboxInstance {
     }
     return createPublicKey(readPrivateKey(`${path}.key`));
   }
-}
-
-async function openAuthority(dir: string, now: () => EpochMs): Promise<Authority> {
-  const at = (name: string): string => join(dir, name);
-  if (await exists(at('issuing.pem'))) {
-    return Authority.fromParts(
-      {
-        rootPem: await readFile(at('root.pem'), 'utf8'),
-        rootKey: readPrivateKey(at('root.key')),
-        issuingPem: await readFile(at('issuing.pem'), 'utf8'),
-        issuingKey: readPrivateKey(at('issuing.key')),
-      },
-      now,
-    );
-  }
-  const authority = await Authority.create('TW sandbox', now);
-  const { parts } = authority;
-  await writePrivateKey(at('root.key'), parts.rootKey);
-  await writePrivateKey(at('issuing.key'), parts.issuingKey);
-  await writeFile(at('root.pem'), parts.rootPem);
-  await writeFile(at('issuing.pem'), parts.issuingPem); // last: its presence means that all is there
-  return authority;
 }
 
 /** A secret that lasts as long as the key, and tells nothing about it. */
