@@ -38,11 +38,6 @@ export class Lent implements Loan {
     this.#returned = returned;
   }
 
-  /** Somebody besides its reader holds it. */
-  get shared(): boolean {
-    return this.#holders > 1;
-  }
-
   share(): this {
     if (this.#holders === 0) throw new Error('a buffer was shared after it was given back');
     this.#holders += 1;
