@@ -72,6 +72,11 @@ export class Call implements ServiceCall, Inflow {
 
   // —— what the connection asks and reports ——
 
+  /** Nothing is to be done for it any more. */
+  get over(): boolean {
+    return this.#outcome !== undefined;
+  }
+
   /** Gets the connection that will carry it. */
   carriedBy(connection: Carrier): void {
     this.#connection = connection;

@@ -1,6 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import t from 'tap';
-import { bodyOf, GET, hopTo, service, until } from './hop-fixture.ts';
+import { PLAIN_NODE } from '../../conformance/harness/plain-node.ts';
+import { bodyOf, GET, hopTo, service, TARGET, until } from './hop-fixture.ts';
+import { ServiceHop } from './hop.ts';
 
 // Services that were taken over, or are simply broken (attack catalogue C10 U01–U04).
 
@@ -25,6 +29,39 @@ void t.test('an answer ahead of the question is nobody’s answer', async (t) =>
   t.equal(await bodyOf(await late.hop.call(GET).answer), 'n2');
   t.equal(late.connections(), 2);
 });
+
+void t.test(
+  'what lies in the system’s memory when the next question is asked is not its answer',
+  async (t) => {
+    // The service is another process: it goes on while this one is busy.
+    const program = `
+    import { createServer } from 'node:net';
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        socket.write(${JSON.stringify(OK)} + 'ok');
+        setTimeout(() => socket.write(${JSON.stringify(OK)} + 'no'), 20);
+      });
+    });
+    server.listen(0, '127.0.0.1', () => console.log(server.address().port));`;
+    const [node, ...first] = PLAIN_NODE;
+    const child = spawn(node, [...first, '--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.teardown(() => child.kill());
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    const hop = new ServiceHop({ ...TARGET, origin: `http://127.0.0.1:${port.toString().trim()}` });
+    t.teardown(() => hop.destroy());
+    const answers: string[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      answers.push(await bodyOf(await hop.call(GET).answer));
+      const busyUntil = performance.now() + 60;
+      await new Promise((resolve) => setTimeout(resolve)); // the answer is read; what follows is not
+      while (performance.now() < busyUntil); // busy, as with another exchange
+    }
+    t.same(answers, ['ok', 'ok', 'ok']);
+  },
+);
 
 void t.test('bytes behind an answer end the connection', async (t) => {
   for (const more of ['x', '\r\n', `${OK}no`, '0\r\n\r\n']) {

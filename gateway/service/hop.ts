@@ -39,6 +39,8 @@ export class ServiceHop implements ConnectionHost {
   readonly #connections = new Set<Connection>();
   /** The one used last is used next, so that a pool shrinks after a burst. */
   readonly #idle: Connection[] = [];
+  /** Calls of this turn of the loop. */
+  readonly #waiting: Call[] = [];
   #broom: NodeJS.Timeout | undefined;
   #running = 0;
   readonly #callDone = (): void => void (this.#running -= 1);
@@ -67,12 +69,15 @@ export class ServiceHop implements ConnectionHost {
       this.#callDone,
     );
     this.#running += 1;
-    call.carriedBy(this.#takeIdle() ?? this.#connect());
+    if (this.#idle.length === 0) call.carriedBy(this.#connect());
+    else this.#whenLookedAt(call);
     return call;
   }
 
   destroy(): void {
-    for (const connection of this.#connections) connection.destroy(new Error('the gateway ends'));
+    const cause = new Error('the gateway ends');
+    for (const call of this.#waiting) call.abort(cause);
+    for (const connection of this.#connections) connection.destroy(cause);
   }
 
   // —— what connections ask ——
@@ -94,6 +99,20 @@ export class ServiceHop implements ConnectionHost {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
   }
+
+  /**
+   * What a service said on a kept connection without having been asked may lie in the system's memory still, and would
+   * be read as the answer to the next question. So the loop looks at the sockets before anything is sent on them.
+   */
+  #whenLookedAt(call: Call): void {
+    if (this.#waiting.push(call) === 1) setImmediate(this.#onTurn);
+  }
+
+  readonly #onTurn = (): void => {
+    for (const call of this.#waiting.splice(0)) {
+      if (!call.over) call.carriedBy(this.#takeIdle() ?? this.#connect());
+    }
+  };
 
   #takeIdle(): Connection | undefined {
     for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
