@@ -150,7 +150,9 @@ void t.test(
     let changed = 0;
     for (const file of files) {
       const good = contents.get(`${dir}/${file}`) ?? Buffer.alloc(0);
-      for (let at = 0; at < good.length; at += 1) {
+      // The head's slots end in thousands of zeros.
+      const step = (at: number): number => (file === 'head' && good[at] === 0 ? 97 : 1);
+      for (let at = 0; at < good.length; at += step(at)) {
         const bad = Buffer.from(good);
         bad.writeUInt8((bad[at] ?? 0) ^ (1 << (at % 8)), at);
         // In memory: the disk need not see six thousand copies.

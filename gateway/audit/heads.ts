@@ -1,6 +1,7 @@
 import { equalBytes } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { CHECKPOINT_FILE, HISTORY_FILE } from '../evidence/checkpointer.ts';
+import { headsIn } from '../evidence/head-file.ts';
 import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
 import type { HashedLog } from './hash-pass.ts';
@@ -22,8 +23,8 @@ export async function readOwnHeads(
       .map((line, i) => [`${HISTORY_FILE}, line ${i + 1}`, parseLine(line)] as const),
     [CHECKPOINT_FILE, (await storage.readFile(`${path}/${CHECKPOINT_FILE}`))?.toString('utf8')],
   ];
-  const text = head === undefined ? undefined : (await storage.readFile(head))?.toString('utf8');
-  if (text !== undefined) notes.push(['head', text]);
+  if (head !== undefined)
+    notes.push(...(await headsOf(storage, head)).map((note) => ['head', note] as const));
   if (!history.endsWith('\n') && history !== '') notes.push([`${HISTORY_FILE}, its last line`, undefined]);
   const heads: Checkpoint[] = [];
   for (const [where, note] of notes) {
@@ -38,6 +39,17 @@ export async function readOwnHeads(
   }
   return heads;
 }
+
+/** A log that runs may be writing one of them: looked at again, it is whole. */
+async function headsOf(storage: ReadStorage, path: string): Promise<(string | undefined)[]> {
+  for (let look = 1; ; look += 1) {
+    const file = await storage.readFile(path);
+    const heads = file === undefined ? [] : headsIn(file);
+    if (look === MOST_LOOKS || !heads.includes(undefined)) return heads;
+  }
+}
+
+const MOST_LOOKS = 3;
 
 /** A signed head is the log's promise: at that size, that root. */
 export function compareHead(

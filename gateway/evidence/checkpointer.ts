@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
 import type { NoteSigner } from '../tlog/note.ts';
+import type { HeadFile } from './head-file.ts';
 import { appendFile, replaceFile, type Storage } from './storage.ts';
 
 export const CHECKPOINT_FILE = 'checkpoint';
@@ -20,9 +21,7 @@ export interface TreeState {
 
 export interface CheckpointerOptions {
   readonly dir: string;
-  readonly headFile: string;
-  /** What the head file held when the log was opened. */
-  readonly head: string | undefined;
+  readonly head: HeadFile;
   readonly storage: Storage;
   readonly signer: NoteSigner;
   readonly clock: Clock;
@@ -47,9 +46,6 @@ export class Checkpointer {
   #timer: NodeJS.Timeout | undefined;
   #saving: Promise<void> | undefined;
   #savedNote: string | undefined;
-  #head: string | undefined;
-  /** A head whose writing failed half-way may be in the file all the same. */
-  #tried: string | undefined;
   #copyAt = -Infinity;
   #copiedNote: string | undefined;
   #copyTimer: NodeJS.Timeout | undefined;
@@ -60,7 +56,6 @@ export class Checkpointer {
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
-    this.#head = options.head;
     const state = options.durable();
     this.#signedSize = state.size;
     this.#latest = this.#sign(state);
@@ -95,12 +90,14 @@ export class Checkpointer {
     await this.#store(true);
   }
 
-  stop(): void {
+  async close(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#copyTimer);
     this.#timer = undefined;
     this.#copyTimer = undefined;
+    await this.#saving;
+    await this.#options.head.close();
   }
 
   #renew(): void {
@@ -160,16 +157,9 @@ export class Checkpointer {
   }
 
   async #store(always: boolean): Promise<void> {
-    const { dir, headFile, storage, clock } = this.#options;
+    const { dir, head, storage, clock } = this.#options;
     const note = this.#latest;
-    // Fencing: whoever opened the log after us (the lock file was deleted, the volume is mounted twice) has written a
-    // head of its own. Two writers would sign two trees under one origin.
-    const found = (await storage.readFile(headFile))?.toString('utf8');
-    if (found !== this.#head && found !== this.#tried)
-      throw new Fatal(`${headFile} was changed by another writer`);
-    this.#tried = note;
-    await replaceFile(storage, headFile, note); // from here on less than this is a rollback
-    this.#head = note;
+    await head.store(note);
     this.#savedNote = note;
     if (always || this.#copyDue) {
       await replaceFile(storage, `${dir}/${CHECKPOINT_FILE}`, note); // the copy for auditors was behind: still true

@@ -3,6 +3,7 @@ import { Disk, type DiskStep } from '../../conformance/builders/disk.ts';
 import { draft, logOptions } from '../../conformance/builders/log.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { parseVerifierKey } from '../tlog/note.ts';
+import { formatSlot, readHead } from './head-file.ts';
 import { openLog, type EvidenceLog, type Health } from './log.ts';
 
 const unavailable = { name: 'Unavailable', code: 'evidence.unavailable' };
@@ -13,8 +14,8 @@ const eio = (): never => {
 
 void t.test('L07: an error of the sync, once, is final; success afterwards is not believed', async (t) => {
   let fail = false;
-  const fault = ({ durable }: DiskStep): void => {
-    if (!fail || !durable) return;
+  const fault = ({ durable, path }: DiskStep): void => {
+    if (!fail || !durable || path.endsWith('head')) return;
     fail = false; // the next write would succeed, as after a failed write-back
     eio();
   };
@@ -107,7 +108,7 @@ void t.test('L08: a disk that turns read-only under the log', async (t) => {
 void t.test('a head that cannot be stored stops new exchanges', async (t) => {
   let fail = false;
   const fault = ({ path, kind }: DiskStep): void => {
-    if (fail && kind === 'sync' && path.includes('head')) eio();
+    if (fail && kind === 'write' && path.endsWith('head')) eio();
   };
   const log = await openLog(logOptions('/log', { storage: new Disk({ fault }), checkpointEveryMs: 5 }));
   fail = true;
@@ -157,13 +158,13 @@ void t.test('L04: a log restored from a backup is refused, and only a new epoch 
   const second = await openLog(options(disk));
   await second.append(draft('deny', 2));
   await second.close();
-  const head = await disk.readFile('/elsewhere/head');
-  const text = head?.toString('utf8') ?? '';
+  const head = (await disk.readFile('/elsewhere/head')) ?? Buffer.alloc(0);
+  const text = readHead(head);
   const copy = await openLog(options(disk.snapshot()));
   await copy.close(); // whole and in step with its head: nothing to refuse
 
   const restored = backup.snapshot();
-  restored.poke('/elsewhere/head', () => Buffer.from(text));
+  restored.poke('/elsewhere/head', () => head);
   await t.rejects(openLog(options(restored)), {
     name: 'Fatal',
     message: /6 records were signed.*holds 3.*next epoch/,
@@ -209,7 +210,9 @@ void t.test('L04: a head that is missing, forged, or of another tree', async (t)
   );
   await t.rejects(
     changed((copy) =>
-      copy.poke('/log/head', (bytes) => Buffer.from(bytes.toString().replace('\n3\n', '\n2\n'))),
+      copy.poke('/log/head', (bytes) =>
+        formatSlot({ number: 99, note: readHead(bytes).replace('\n3\n', '\n2\n') }),
+      ),
     ),
     { name: 'Fatal', message: /signature/ },
   );

@@ -16,6 +16,7 @@ import {
   PROVIDER,
 } from '../../conformance/builders/log.ts';
 import { membersOf, PART_CLASSES } from './codec.ts';
+import { readHead } from './head-file.ts';
 import { openLog, type EvidenceLog } from './log.ts';
 
 const headOf = (log: EvidenceLog) => openCheckpoint(log.checkpoint(), [parseVerifierKey(log.vkey)]);
@@ -153,7 +154,7 @@ void t.test(
     const options = logOptions(t.testdir(), { clock, checkpointEveryMs: 5 });
     const log = await openLog(options);
     const stored = async (name: string): Promise<boolean> =>
-      (await readFile(`${options.dir}/${name}`, 'utf8')) === log.checkpoint();
+      readHead(await readFile(`${options.dir}/${name}`)) === log.checkpoint();
     const until = async (name: string): Promise<void> => {
       while (!(await stored(name))) await new Promise((resolve) => setTimeout(resolve, 10));
     };

@@ -3,6 +3,7 @@ import { describe, Fatal } from '../core/errors.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { noteSigner, parseVerifierKey, type NoteSigner } from '../tlog/note.ts';
 import { CHECKPOINT_FILE, HISTORY_FILE } from './checkpointer.ts';
+import { HeadFile } from './head-file.ts';
 import { nodeStorage } from './node-storage.ts';
 import { recover, requireAtLeast, TORN_FILE, type Recovered } from './recover.ts';
 import type { RunningExchange } from './segment.ts';
@@ -24,7 +25,7 @@ export async function openLog(options: OpenLogOptions): Promise<EvidenceLog> {
   await storage.makeDir(`${options.dir}/keys`);
   await storage.makeDir(`${options.dir}/peers`);
   const release = await storage.lock(`${options.dir}/lock`);
-  let found: FoundLog & { readonly givenUp: string | undefined };
+  let found: Start;
   try {
     found = await findLog(options, storage, release);
   } catch (cause) {
@@ -43,28 +44,31 @@ export async function openLog(options: OpenLogOptions): Promise<EvidenceLog> {
   return log;
 }
 
-async function findLog(
-  options: OpenLogOptions,
-  storage: Storage,
-  release: () => void,
-): Promise<FoundLog & { readonly givenUp: string | undefined }> {
+interface Start extends FoundLog {
+  /** The epoch that is over, or undefined. */
+  readonly givenUp: string | undefined;
+  /** The head as it was found. */
+  readonly lastHead: string | undefined;
+}
+
+async function findLog(options: OpenLogOptions, storage: Storage, release: () => void): Promise<Start> {
   const signer = noteSigner(options.origin, options.signingKey);
   const headFile = options.headFile ?? `${options.dir}/head`;
   const { dir, givenUp } = await chooseEpoch(storage, options);
   await storage.makeDir(dir);
   await storage.syncDir(options.dir);
   const recovered = await recover(storage, dir, options.origin);
-  const head = (await storage.readFile(headFile))?.toString('utf8');
+  const head = new HeadFile(storage, headFile, await storage.readFile(headFile));
   const kept = (await storage.readFile(`${dir}/${CHECKPOINT_FILE}`))?.toString('utf8');
-  if (head === undefined && (recovered.frontier.size > 0n || kept !== undefined)) {
+  if (head.note === undefined && (recovered.frontier.size > 0n || kept !== undefined)) {
     // The head is written before the first record: without one somebody took it away.
     throw new Fatal(`${headFile} is missing: whether the log was rolled back cannot be told`);
   }
   // A new epoch begins with the head of the old one, which another origin has signed.
-  if (givenUp === undefined) await requireSigned(recovered, signer, headFile, head);
+  if (givenUp === undefined) await requireSigned(recovered, signer, headFile, head.note);
   await requireSigned(recovered, signer, `${dir}/${CHECKPOINT_FILE}`, kept);
   await cutHistory(storage, `${dir}/${HISTORY_FILE}`);
-  return { storage, dir, headFile, head, signer, recovered, release, givenUp };
+  return { storage, dir, head, signer, recovered, release, givenUp, lastHead: head.note };
 }
 
 /** The folder of the epoch to go on with, or to begin. */
@@ -121,7 +125,7 @@ async function cutHistory(storage: Storage, path: string): Promise<void> {
 async function begin(
   log: SegmentedLog,
   { clock, software, pid }: OpenLogOptions,
-  { storage, dir, recovered, head, givenUp }: FoundLog & { readonly givenUp: string | undefined },
+  { storage, dir, recovered, lastHead, givenUp }: Start,
   unfinished: readonly RunningExchange[],
 ): Promise<void> {
   const at = clock.now();
@@ -139,7 +143,7 @@ async function begin(
     await log.append({
       k: 'config',
       at,
-      why: `new epoch after ${givenUp}, whose last signed head was: ${head ?? 'lost'}`,
+      why: `new epoch after ${givenUp}, whose last signed head was: ${lastHead ?? 'lost'}`,
     });
   }
   await Promise.all(

@@ -14,6 +14,7 @@ import type {
   SeenExchange,
 } from './contract.ts';
 import type { ExchangeRecord } from './exchange-facts.ts';
+import type { HeadFile } from './head-file.ts';
 import { Peers } from './peers.ts';
 import type { Receipt } from './receipt.ts';
 import { recentExchanges } from './recent.ts';
@@ -31,9 +32,7 @@ export interface FoundLog {
   readonly storage: Storage;
   /** Folder of the epoch. */
   readonly dir: string;
-  readonly headFile: string;
-  /** Text of the head file, if there is one. */
-  readonly head: string | undefined;
+  readonly head: HeadFile;
   readonly signer: NoteSigner;
   readonly recovered: Recovered;
   /** Gives the lock back. */
@@ -54,7 +53,7 @@ export class SegmentedLog implements EvidenceLog {
 
   constructor(options: OpenLogOptions, found: FoundLog) {
     const { clock, random, stats, segmentBytes = DEFAULTS.segmentBytes } = options;
-    const { storage, dir, headFile, head, signer } = found;
+    const { storage, dir, head, signer } = found;
     const { frontier, running, hashes } = found.recovered;
     if (segmentBytes < MIN_SEGMENT_BYTES) throw new RangeError(`segments of ${segmentBytes} bytes`);
     // An orderly end is no trouble to report.
@@ -88,7 +87,6 @@ export class SegmentedLog implements EvidenceLog {
     });
     this.#checkpointer = new Checkpointer({
       dir,
-      headFile,
       head,
       storage,
       signer,
@@ -225,7 +223,7 @@ export class SegmentedLog implements EvidenceLog {
       await this.#commit.idle();
       if (this.#failure === undefined) await this.#checkpointer.save();
     } finally {
-      this.#checkpointer.stop();
+      await this.#checkpointer.close();
       await this.#segments.close();
       await this.#found.recovered.hashes.close();
       this.#found.release();
