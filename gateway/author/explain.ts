@@ -5,6 +5,7 @@ import type { Bundle, ReasonTexts } from '../trust/bundle.ts';
 import { PolicyEngine } from '../trust/engine.ts';
 import { smallestChanges, type Change } from './changes.ts';
 import { decideAgain, type Outcome } from './outcome.ts';
+import type { ScoreShare } from './score-shares.ts';
 
 /** Where rules fired and what they read, from the sources of the bundle. */
 export interface FiredRule {
@@ -27,6 +28,14 @@ export interface ExplainReport {
   readonly lifts: readonly (Change & { readonly reason: string })[];
   /** undefined: neither sources nor compiler are here to tell. */
   readonly rules: readonly FiredRule[] | undefined;
+  /** undefined in the same case, and where the policy keeps its score in another way. */
+  readonly shares: readonly ScoreShare[] | undefined;
+}
+
+/** What the sources of the bundle tell of one decision. */
+export interface ToldBySources {
+  readonly rules: readonly FiredRule[];
+  readonly shares: (score: number | undefined) => readonly ScoreShare[] | undefined;
 }
 
 const MAX_FLIPS = 20;
@@ -41,7 +50,7 @@ export function explain(
   bundle: Bundle,
   bytes: Uint8Array,
   schema: unknown,
-  rules?: readonly FiredRule[],
+  told?: ToldBySources,
 ): ExplainReport {
   const engine = PolicyEngine.load(bundle);
   const { value: input } = parseCanonicalJson(bytes);
@@ -68,7 +77,9 @@ export function explain(
       : outcome.reasons.flatMap((reason) =>
           smallestChanges(input, schema, (changed) => {
             const other = decide(changed);
-            return isAnswer(other) && !other.reasons.includes(reason);
+            // One that only puts another reason in its place takes nothing away.
+            const fewer = other?.reasons.every((code) => code !== reason && outcome.reasons.includes(code));
+            return isAnswer(other) && fewer === true;
           })
             .slice(0, 3)
             .map((change) => ({ ...change, reason })),
@@ -80,6 +91,7 @@ export function explain(
     reasons: outcome.reasons.map((code) => ({ code, texts: bundle.reasons.get(code) })),
     flips: flips.slice(0, MAX_FLIPS),
     lifts,
-    rules,
+    rules: told?.rules,
+    shares: told?.shares(outcome.result?.score),
   };
 }

@@ -23,8 +23,16 @@ export function renderOutcome({ policy, outcome, reasons }: ExplainReport): stri
 
 /** Why, and what would have changed it. */
 export function renderExplain(report: ExplainReport): string {
-  const { flips, lifts, rules } = report;
+  const { flips, lifts, rules, shares, outcome } = report;
   const lines: string[] = [];
+  if (shares !== undefined) {
+    lines.push('What the score is made of: level, weight, points  分數的組成：等級、權重、得分');
+    for (const { factor, level, weight } of shares)
+      lines.push(
+        `  ${factor.padEnd(12)} ${level} × ${String(weight).padStart(2)} = ${String(level * weight).padStart(2)}`,
+      );
+    lines.push(`  ${'together'.padEnd(12)}          ${String(outcome.result?.score).padStart(2)}`, '');
+  }
   if (rules === undefined)
     lines.push(
       'Rules: neither the sources of this bundle nor opa are at hand (--sources).  無原始碼可供說明規則',

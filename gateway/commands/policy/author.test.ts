@@ -22,6 +22,7 @@ const log = await writeDecisions(`${dir}/log`, PolicyEngine.load(shippedBundle()
   { input: good },
   { input: denied },
   { input: unsaved },
+  { input: withChange(good, '/agreement/class', 'sensitive') as object },
 ]);
 
 void t.test('eval decides one input', async (t) => {
@@ -90,6 +91,9 @@ void t.test('explain tells the least that would have changed it', async (t) => {
   t.ok(ends.to === 999 || ends.to === 2000, 'the nearest moment at which the agreement is not in force');
   const text = await run('explain', exchangeId(2), '--log', log);
   t.match(text.out, /none: no change of one field alone[^]*takes admission\.method_not_agreed away: /);
+  const low = await run('explain', exchangeId(3), '--log', log);
+  t.match(low.out, /takes score\.machine_low away: \/signals\/device: null → "known"/);
+  t.notMatch(low.out, /away: \/agreement/, 'another reason in its place takes nothing away');
 });
 
 void t.test('explain names file, line and rule from the sources of the bundle', withOpa, async (t) => {
@@ -99,6 +103,7 @@ void t.test('explain names file, line and rule from the sources of the bundle', 
     /troad\/admission\.rego:\d+ {2}data\.troad\.admission\.unmet|troad\/admission\.rego:\d+ {2}troad\.admission\.unmet/,
   );
   t.match(out, /input\.request\.\w+ = "/);
+  t.match(out, /What the score is made of[^]*identity {5}3 × 10 = 30\n[^]*together +\d+\n/);
   const known = await run('explain', exchangeId(1), '--log', log);
   t.equal(known.out, out, 'the sources that come with the program need not be named');
   await cp(policies, `${dir}/folder`, { recursive: true });
@@ -157,8 +162,8 @@ void t.test('diff shows sources, data and outcomes', async (t) => {
   await writeFile(`${dir}/other/policy.wasm`, files.wasm);
   await writeFile(`${dir}/other/data.json`, files.data);
   const other = await run('diff', bundle, `${dir}/other`, '--log', log);
-  t.match(other, { status: 1, out: /removed {2}troad\/admission\.rego[^]*\/reasons\/[^]*3 of 3 inputs/ });
-  t.match(other.out, /2 × deny 拒絕 → policy\.undefined|1 × deny 拒絕 → policy\.undefined/);
+  t.match(other, { status: 1, out: /removed {2}troad\/admission\.rego[^]*\/reasons\/[^]*4 of 4 inputs/ });
+  t.match(other.out, /\d × deny 拒絕 → policy\.undefined/);
   await t.rejects(run('diff', bundle, `${dir}/nowhere`), { message: /nowhere\/manifest\.json: / });
 });
 

@@ -58,15 +58,15 @@ export function registerExplain(policy: Command): void {
         placesOfBundles(flags.bundles ?? [], flags.log),
       );
       const { renderExplain } = await import('../../author/render-explain.ts');
-      const { rulesOf } = await import('./rules.ts');
+      const { toldBySources } = await import('./told-by-sources.ts');
       const { policy: cited, input } = await findRecord(id, flags.log);
       if (input === 'sealed')
         throw new ConfigError([`${id}: its input is sealed, and the key is not in the log's folder`]);
       const used = bundle ?? (await shelf.find(cited.b));
       if (used === undefined)
         throw new ConfigError([`bundle ${cited.b} was not found: looked for it in ${shelf.places}`]);
-      const rules = await rulesOf(used, input, flags.sources);
-      printReport(explain(used, input, schemaAt(flags.sources), rules), flags.json, renderExplain);
+      const told = await toldBySources(used, input, flags.sources);
+      printReport(explain(used, input, schemaAt(flags.sources), told), flags.json, renderExplain);
     });
 }
 

@@ -1,8 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { FiredRule } from '../../author/explain.ts';
+import type { ToldBySources } from '../../author/explain.ts';
 import { firedRules, type RunOpa } from '../../author/rego.ts';
+import { SCORE_QUERY, scoreShares } from '../../author/score-shares.ts';
 import { sha256 } from '../../core/bytes.ts';
 import { ConfigError } from '../../core/errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
@@ -11,16 +12,16 @@ import { opaIn, SourceFolder } from './sources.ts';
 import { withSources } from './staged.ts';
 
 /**
- * The rules that held for an input, from the sources of the bundle.
+ * The rules that held for an input, and what its score is made of, from the sources of the bundle.
  * @param folder undefined: the sources that come with the program, if they are the bundle's and the compiler is here; else
  * nobody can tell, and undefined is returned
  * @throws ConfigError the folder has other sources: their rules would explain something else
  */
-export async function rulesOf(
+export async function toldBySources(
   bundle: Bundle,
   input: Uint8Array,
   folder: string | undefined,
-): Promise<readonly FiredRule[] | undefined> {
+): Promise<ToldBySources | undefined> {
   if (folder !== undefined) {
     return withSources(folder, ({ dir }) => {
       const others = othersIn(dir, bundle);
@@ -32,10 +33,10 @@ export async function rulesOf(
   }
   const policies = dirname(bundleDir());
   for (const shipped of [policies, join(policies, 'examples')]) {
-    const rules = await withSources(shipped, ({ dir }) =>
+    const told = await withSources(shipped, ({ dir }) =>
       othersIn(dir, bundle).length === 0 ? firedIfPossible(bundle, input, dir) : undefined,
     );
-    if (rules !== undefined) return rules;
+    if (told !== undefined) return told;
   }
   return undefined;
 }
@@ -49,7 +50,7 @@ const othersIn = (dir: string, { sources }: Bundle): string[] =>
     })
     .map(([file]) => file);
 
-function firedIfPossible(bundle: Bundle, input: Uint8Array, dir: string): readonly FiredRule[] | undefined {
+function firedIfPossible(bundle: Bundle, input: Uint8Array, dir: string): ToldBySources | undefined {
   let opa: RunOpa;
   try {
     opa = opaIn(dir);
@@ -60,7 +61,7 @@ function firedIfPossible(bundle: Bundle, input: Uint8Array, dir: string): readon
   return fired(bundle, input, dir, opa);
 }
 
-function fired(bundle: Bundle, input: Uint8Array, dir: string, opa: RunOpa): readonly FiredRule[] {
+function fired(bundle: Bundle, input: Uint8Array, dir: string, opa: RunOpa): ToldBySources {
   const sources = new SourceFolder(dir);
   const scratch = mkdtempSync(join(tmpdir(), 'troad-explain-'));
   try {
@@ -68,8 +69,14 @@ function fired(bundle: Bundle, input: Uint8Array, dir: string, opa: RunOpa): rea
     writeFileSync(file, input);
     const data = sources.sources.flatMap((each) => ['-d', each]);
     const query = `data.${bundle.entrypoint.replaceAll('/', '.')}`;
-    const trace = opa(['eval', '-f', 'json', '--explain=full', ...data, '-i', file, query]);
-    return firedRules(trace, JSON.parse(Buffer.from(input).toString('utf8')), (path) => sources.read(path));
+    const ask = (...what: readonly string[]): string =>
+      opa(['eval', '-f', 'json', ...data, '-i', file, ...what]);
+    const document: unknown = JSON.parse(Buffer.from(input).toString('utf8'));
+    const levels = ask(SCORE_QUERY);
+    return {
+      rules: firedRules(ask('--explain=full', query), document, (path) => sources.read(path)),
+      shares: (score) => scoreShares(levels, score),
+    };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
