@@ -16,6 +16,12 @@ interface Waiting {
   readonly loan: Loan | undefined;
 }
 
+/** A receiver may take its time: what a part keeps alive is never much more than the part. */
+const held = (bytes: Buffer, lent: Lent): Waiting =>
+  bytes.length * 4 < lent.bytes.length
+    ? { bytes: Buffer.from(bytes), loan: undefined }
+    : { bytes, loan: lent.share() };
+
 /** A body that comes on a stream. It is complete when its announced length came, or its trailers; by nothing else. */
 export class FrameReceived extends ReceivedBody {
   readonly #stream: BodyHost;
@@ -66,7 +72,7 @@ export class FrameReceived extends ReceivedBody {
     if (!this.settled) {
       if (this.#isShort) this.#collect(bytes, at);
       else if (this.sink === undefined || this.#paused || this.#waiting.length > 0) this.#keep(bytes, lent);
-      else this.#hand(bytes, lent.share());
+      else this.#hand(held(bytes, lent));
     }
     if (this.#came !== this.#length) return false;
     this.ended(NO_FIELDS);
@@ -129,10 +135,10 @@ export class FrameReceived extends ReceivedBody {
     if (this.#came !== this.#length) return;
     this.#whole = undefined;
     if (this.sink === undefined || this.#paused) this.#waiting.push({ bytes: whole, loan: undefined });
-    else this.#hand(whole, undefined);
+    else this.#hand({ bytes: whole, loan: undefined });
   }
 
-  #hand(bytes: Buffer, loan: Loan | undefined): void {
+  #hand({ bytes, loan }: Waiting): void {
     const { length } = bytes; // behind `data` they may be somebody else's
     this.sink?.data(bytes, loan);
     if (this.#ending !== undefined || this.settled || this.#isShort) return;
@@ -153,7 +159,7 @@ export class FrameReceived extends ReceivedBody {
   #keep(bytes: Buffer, lent: Lent): void {
     if (bytes.length >= SMALL_BYTES) {
       this.#tail = undefined;
-      this.#waiting.push({ bytes, loan: lent.share() });
+      this.#waiting.push(held(bytes, lent));
       return;
     }
     let tail = this.#tail;
@@ -171,7 +177,7 @@ export class FrameReceived extends ReceivedBody {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       if (this.#waiting.length === 0) this.#tail = undefined; // it is the receiver's now
-      this.#hand(next.bytes, next.loan);
+      this.#hand(next);
     }
     this.#delivering = false;
     if (this.#ending !== undefined && this.#waiting.length === 0) this.settle(this.#ending);

@@ -125,3 +125,50 @@ void t.test(
     t.equal(up.same, false);
   },
 );
+
+void t.test('troad/1: a part that waits does not keep the memory of its neighbours', async (t) => {
+  const PART = 9000;
+  const PARTS = 7; // as much as may wait unread
+  const more: (() => void)[] = [];
+  const pair = await makePair({
+    gateways,
+    client: { protocols: ['troad/1'], limits: { sessionsPerPeer: 1 } },
+    onArrival: (arrival) => {
+      const out = arrival.answer({ status: 200, fields: NO_FIELDS }, { kind: 'stream' });
+      const bytes = arrival.rawHead.path === '/slow' ? PART : 128 * 1024 - PART;
+      let left = PARTS;
+      const push = (): void => {
+        if (left-- > 0) out.write(CONTENT.subarray(left * PART, left * PART + bytes));
+        else out.end(undefined, CLOSING);
+      };
+      out.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
+      more.push(push);
+    },
+  });
+  const nothing = { kind: 'whole', bytes: Buffer.alloc(0) } as const;
+  const calls = await Promise.all(
+    ['/quick', '/slow'].map((path) => pair.client.call(pair.target, requestHead(path), nothing)),
+  );
+  const [quick, slow] = await Promise.all(calls.map(async (call) => (await call.answer).inflow));
+  if (slow === undefined || quick === undefined) throw new Error('two were asked');
+  const kept: Buffer[] = [];
+  const over = new Promise<void>((resolve, reject) => {
+    slow.start({ data: (chunk) => kept.push(chunk), end: () => resolve(), error: reject });
+  });
+  slow.pause();
+  const passed = new Promise<void>((resolve, reject) => {
+    quick.start({ data: (_, loan) => loan?.done(), end: () => resolve(), error: reject });
+  });
+  for (let i = 0; i <= PARTS; i += 1) {
+    for (const push of more) push();
+    await turn();
+  }
+  await passed;
+  slow.resume();
+  await over;
+  const memory = new Set(kept.map(({ buffer }) => buffer));
+  const bytes = Array.from(memory).reduce((sum, { byteLength }) => sum + byteLength, 0);
+  t.equal(Buffer.concat(kept).length, PART * PARTS);
+  t.ok(bytes <= 4 * PART * PARTS, `${bytes} bytes of memory for ${PART * PARTS}`);
+  await pair.close();
+});
