@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
+import { mutated } from '../../conformance/builders/components.ts';
+import { base64 } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { formatContentDigest, parseContentDigest } from './digest.ts';
 
@@ -66,5 +68,22 @@ void t.test('what is read is written the same, and only that is read', async () 
         }
       },
     ),
+  );
+});
+
+void t.test('a digest that stands alone is read as it is among others', async () => {
+  const outcome = (value: string): string => {
+    try {
+      return base64(parseContentDigest(value).sha256);
+    } catch (cause) {
+      return cause instanceof MalformedBytes ? 'refused' : String(cause);
+    }
+  };
+  const alone = fc.uint8Array({ minLength: 31, maxLength: 33 }).map((bytes) => `sha-256=:${base64(bytes)}:`);
+  fc.assert(
+    fc.property(fc.oneof(alone, mutated(alone), mutated(mutated(alone))), (value) => {
+      return outcome(value) === outcome(`${value}, x=:AA==:`);
+    }),
+    { numRuns: 3000 },
   );
 });

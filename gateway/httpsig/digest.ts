@@ -1,4 +1,4 @@
-import { base64 } from '../core/bytes.ts';
+import { base64, fromBase64 } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { scanByteDictionary } from './scanner.ts';
 
@@ -22,7 +22,20 @@ export function formatContentDigest(sha256: Uint8Array): string {
  * @throws MalformedBytes
  */
 export function parseContentDigest(value: string): ContentDigest {
+  const alone = onlySha256(value);
+  if (alone !== undefined) return { sha256: alone };
   const sha256 = scanByteDictionary(value, MAX_DIGESTS).get('sha-256');
   if (sha256?.length !== 32) throw new MalformedBytes('content-digest: no sha-256 of 32 bytes');
   return { sha256 };
+}
+
+const OPENING = 'sha-256=:';
+/** 32 bytes in base64 between the opening and a colon. */
+const ALONE = OPENING.length + 44 + 1;
+
+/** What {@link formatContentDigest} writes, read without the rest of the format; undefined says nothing. */
+function onlySha256(value: string): Buffer | undefined {
+  if (value.length !== ALONE || !value.startsWith(OPENING) || !value.endsWith(':')) return undefined;
+  const bytes = fromBase64(value.slice(OPENING.length, -1));
+  return bytes?.length === 32 ? bytes : undefined;
 }
