@@ -1,6 +1,5 @@
 import { createPublicKey, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type { GatewayConfig } from './config/config.ts';
@@ -13,13 +12,14 @@ import { openAdmin } from './node/admin.ts';
 import { highestPolicyInLogs, seenInFormerLogs } from './node/former-logs.ts';
 import { DeviceLists } from './node/device-lists.ts';
 import { KeptDeviceLists } from './node/kept-device-lists.ts';
-import { readPublicPem } from './node/key-files.ts';
+import { readAuthorities, readPublicPem } from './node/key-files.ts';
 import { PolicyKeeper } from './node/policy-keeper.ts';
 import { allocateShared, ASSERTION_WINDOW_MS, onceOf, rememberSeen, tender } from './node/shared-memory.ts';
 import { nonceSecretOf, openSignalRelay } from './node/replicas.ts';
 import { keptSignals, openSignals } from './node/signals.ts';
 import { ThreatKeeper } from './node/threat-keeper.ts';
 import { Workers } from './node/workers.ts';
+import { named } from './core/file-errors.ts';
 import { RegistryFile } from './registry/file.ts';
 import type { Registry } from './registry/registry.ts';
 import { openOperatorLog } from './telemetry/log.ts';
@@ -70,13 +70,15 @@ async function startNode(config: GatewayConfig): Promise<Node> {
       made.workers?.takeRegistry(registryFile.bytes);
       void lists.follow();
     },
+  }).catch((thrown: unknown) => {
+    throw named(`/registry/file: ${config.registry.file}`, thrown);
   });
   const tellRegistry = ({ version, expiresAt }: Registry): void =>
     emit('registry.loaded', { version, expiresAt });
   tellRegistry(registryFile.current);
   const { ca, retryMs, feedSilenceMs } = config.devices;
   const lists = new DeviceLists({
-    ca: ca === undefined ? undefined : readFileSync(ca),
+    ca: ca === undefined ? undefined : readAuthorities('/devices/ca', ca),
     retryMs,
     silenceMs: feedSilenceMs,
     clock,

@@ -34,16 +34,31 @@ export async function findEpochs(storage: ReadStorage, path: string): Promise<Ep
 
 /**
  * As {@link findEpochs}, where there must be one: a path that was mistyped must not look like a log without a fault.
- * @throws ConfigError what to give instead
+ * @param none told what is wrong with the path, and what to give instead; then there are no epochs
  */
-export async function requireEpochs(storage: ReadStorage, path: string): Promise<EpochFolder[]> {
-  let epochs: EpochFolder[];
+export async function epochsAt(
+  storage: ReadStorage,
+  path: string,
+  none: (why: string) => void,
+): Promise<EpochFolder[]> {
+  let epochs: EpochFolder[] = [];
   try {
     epochs = await findEpochs(storage, path);
+    if (epochs.length === 0) none(await insteadOf(storage, path));
   } catch (cause) {
-    throw new ConfigError([`${path}: ${inWords(cause)}`]);
+    if (cause instanceof ConfigError) throw cause;
+    none(`${path}: ${inWords(cause)}`);
   }
-  if (epochs.length > 0) return epochs;
+  return epochs;
+}
+
+/** @throws ConfigError */
+export const requireEpochs = (storage: ReadStorage, path: string): Promise<EpochFolder[]> =>
+  epochsAt(storage, path, (why) => {
+    throw new ConfigError([why]);
+  });
+
+async function insteadOf(storage: ReadStorage, path: string): Promise<string> {
   const below: string[] = [];
   for (const name of (await storage.list(path)).slice(0, MOST_NAMES)) {
     const folder = `${path}/${name}`;
@@ -51,7 +66,7 @@ export async function requireEpochs(storage: ReadStorage, path: string): Promise
     if (has.length > 0) below.push(folder);
   }
   const instead = below.length > 0 ? below.join(', ') : 'the folder that has epoch-1 in it';
-  throw new ConfigError([`${path}: holds no log; give ${instead}  此資料夾沒有日誌`]);
+  return `${path}: holds no log; give ${instead}  此資料夾沒有日誌`;
 }
 
 /** In a folder that is not a log's, how many names are looked at for one. */

@@ -1,5 +1,6 @@
 import { base64 } from '../core/bytes.ts';
-import { ConfigError, describe, MalformedBytes } from '../core/errors.ts';
+import { describe, MalformedBytes } from '../core/errors.ts';
+import { english } from '../core/file-errors.ts';
 import { HASHES_FILE } from '../evidence/hash-store.ts';
 import type { CoreRecord } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
@@ -8,7 +9,7 @@ import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { HASH_BYTES } from '../tlog/hash.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { CoveredUntil } from './coverage.ts';
-import { listSegments, requireEpochs, type EpochFolder, type ReadStorage } from './folder.ts';
+import { epochsAt, listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
 import { PolicyTrail } from './policies.ts';
@@ -42,11 +43,9 @@ export async function auditLogs(options: AuditOptions): Promise<AuditReport> {
   const audits: EpochAudit[] = [];
   const folders = new Step('logs are there');
   for (const path of options.logs) {
-    const epochs = await requireEpochs(options.storage, path).catch((cause: unknown) => {
-      if (!(cause instanceof ConfigError)) throw cause;
-      folders.find('fail', 'no log', cause.message);
-      return [];
-    });
+    const epochs = await epochsAt(options.storage, path, (why) =>
+      folders.find('fail', 'no log', english(why)),
+    );
     for (const epoch of epochs) audits.push(await EpochAudit.begin(options, epoch));
     folders.checked += epochs.length;
   }

@@ -59,11 +59,18 @@ export function naming<T>(file: string, read: () => T): T {
   try {
     return read();
   } catch (thrown) {
-    if (thrown instanceof ConfigError)
-      throw new ConfigError(thrown.problems.map((problem) => `${file}: ${problem}`));
-    // What it quotes of the file, it has made safe to show.
-    const what = thrown instanceof MalformedBytes ? thrown.message : refusedBySystem(thrown)?.what;
-    if (what !== undefined) throw new ConfigError([`${file}: ${what}`]);
-    throw thrown;
+    throw named(file, thrown);
   }
 }
+
+/** What {@link naming} throws instead: a ConfigError where the file is wrong, anything else as it is. */
+export function named(file: string, thrown: unknown): unknown {
+  if (thrown instanceof ConfigError)
+    return new ConfigError(thrown.problems.map((problem) => `${file}: ${problem}`));
+  // What it quotes of the file, it has made safe to show.
+  const what = thrown instanceof MalformedBytes ? thrown.message : refusedBySystem(thrown)?.what;
+  return what === undefined ? thrown : new ConfigError([`${file}: ${what}`]);
+}
+
+/** The English half of a message in both languages, for reports that show nothing but ASCII. */
+export const english = (message: string): string => message.split('  ', 1)[0] ?? '';

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig } from '../config/config.ts';
 import { newExchangeId, toUuid } from '../core/ids.ts';
 import { consumer } from '../exchange/consume.ts';
@@ -11,6 +10,7 @@ import { createLinkServer } from '../link/server.ts';
 import type { LinkServer, LinkServerOptions } from '../link/link.ts';
 import { Front, type FrontOptions } from '../server/front.ts';
 import { clock } from './clock.ts';
+import { readIdentity } from './key-files.ts';
 
 /** Where exchanges come in: the listeners of one worker. */
 export class Doors {
@@ -88,7 +88,7 @@ async function openFronts(config: GatewayConfig, gateway: Gateway, reusePort: bo
   if (https !== undefined) {
     const { host, port, cert, key } = https;
     fronts.push(
-      await Front.https({ ...common, host, port, cert: readFileSync(cert), key: readFileSync(key) }),
+      await Front.https({ ...common, host, port, ...readIdentity('/listen/https', { cert, key }) }),
     );
   }
   return fronts;

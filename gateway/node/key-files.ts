@@ -1,7 +1,11 @@
+import { X509Certificate, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { KeyObject } from 'node:crypto';
+import { ConfigError, MalformedBytes } from '../core/errors.ts';
 import { naming } from '../core/file-errors.ts';
 import { parsePrivateKey, parsePublicKey } from '../x509/key-file.ts';
+import { parsePem } from '../x509/pem.ts';
+
+// Keys and certificates that the configuration names. What OpenSSL says of a bad one tells neither file nor setting.
 
 /** @param setting that names the file: `/keys/log`. @throws ConfigError */
 export const readPrivateKey = (setting: string, file: string): KeyObject =>
@@ -14,3 +18,39 @@ export const readPublicKey = (setting: string, file: string): KeyObject =>
 /** As {@link readPublicKey}, in PEM: texts go to other threads. */
 export const readPublicPem = (setting: string, file: string): string =>
   readPublicKey(setting, file).export({ type: 'spki', format: 'pem' }).toString();
+
+/**
+ * Authorities for TLS, PEM. A file without any would make TLS trust nobody, and say so at the first connection only.
+ * @throws ConfigError
+ */
+export const readAuthorities = (setting: string, file: string): Buffer =>
+  naming(`${setting}: ${file}`, () => {
+    const pem = readFileSync(file);
+    certificatesOf(pem);
+    return pem;
+  });
+
+/** What a TLS endpoint shows, PEM: its certificate with the issuers, and the key. @throws ConfigError */
+export function readIdentity(
+  setting: string,
+  { cert, key }: { readonly cert: string; readonly key: string },
+): { readonly cert: Buffer; readonly key: Buffer } {
+  const pem = readAuthorities(`${setting}/cert`, cert);
+  const privateKey = readPrivateKey(`${setting}/key`, key);
+  const [leaf] = certificatesOf(pem);
+  if (leaf === undefined || !leaf.checkPrivateKey(privateKey))
+    throw new ConfigError([`${setting}/key: ${key}: is not the key of ${cert}  與憑證不符`]);
+  return { cert: pem, key: readFileSync(key) };
+}
+
+function certificatesOf(pem: Buffer): X509Certificate[] {
+  const blocks = parsePem('CERTIFICATE', pem.toString('latin1'));
+  if (blocks.length === 0) throw new MalformedBytes('holds no certificate in PEM  檔案中沒有 PEM 格式的憑證');
+  return blocks.map((der) => {
+    try {
+      return new X509Certificate(der);
+    } catch (cause) {
+      throw new MalformedBytes('a certificate in it is damaged  憑證已損毀', { cause });
+    }
+  });
+}

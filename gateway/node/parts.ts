@@ -1,11 +1,10 @@
 import { createPublicKey } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig, ServiceConfig } from '../config/config.ts';
 import type { Gateway, LocalService } from '../exchange/gateway.ts';
 import type { SigningKey } from '../message/signing-queue.ts';
 import { messageKeyRow } from '../registry/keys.ts';
 import { ServiceHop } from '../service/hop.ts';
-import { readPrivateKey } from './key-files.ts';
+import { readAuthorities, readPrivateKey } from './key-files.ts';
 
 // What a worker reads from the files that the configuration names.
 
@@ -23,7 +22,9 @@ export function localService(service: ServiceConfig, { limits }: GatewayConfig):
     timeoutMs: service.timeoutMs,
     connectMs: limits.connectMs,
     maxConcurrent: service.maxConcurrent,
-    ...(service.ca === undefined ? {} : { ca: readFileSync(service.ca, 'utf8') }),
+    ...(service.ca === undefined
+      ? {}
+      : { ca: readAuthorities(`/services (${service.id})/ca`, service.ca).toString('latin1') }),
   });
   const { id, delivery, timeoutMs, maxRequestBytes, maxResponseBytes = Number.MAX_SAFE_INTEGER } = service;
   return { id, hop, delivery, timeoutMs, maxRequestBytes, maxResponseBytes };

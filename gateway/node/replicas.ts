@@ -11,6 +11,7 @@ import type { StoreAddress } from '../replicas/store-connection.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { clock } from './clock.ts';
 import { ASSERTION_WINDOW_MS, type SharedMemory } from './shared-memory.ts';
+import { readAuthorities } from './key-files.ts';
 
 const LEAST_SECRET = 32;
 
@@ -73,7 +74,7 @@ const addressOf = ({ store, user, passwordFile, ca, timeoutMs }: ReplicasConfig)
   host: store.host,
   port: store.port,
   database: store.database,
-  tls: store.tls ? { ca: ca === undefined ? undefined : readFileSync(ca) } : undefined,
+  tls: store.tls ? { ca: ca === undefined ? undefined : readAuthorities('/replicas/ca', ca) } : undefined,
   user,
   password: passwordFile === undefined ? undefined : readFileSync(passwordFile, 'utf8').trim(),
   timeoutMs,

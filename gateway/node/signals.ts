@@ -13,6 +13,7 @@ import type { Emit } from '../telemetry/events.ts';
 import { clock } from './clock.ts';
 import { fewLines } from './few-lines.ts';
 import type { Workers } from './workers.ts';
+import { readIdentity } from './key-files.ts';
 
 /** Reads what was ended before a restart. @param workers where exchanges run, once there are any. @throws ConfigError */
 export function keptSignals(
@@ -55,9 +56,7 @@ export async function openSignals(
       : await SignalPush.listen({
           host: push.host,
           port: push.port,
-          ...(push.tls === undefined
-            ? {}
-            : { tls: { cert: readFileSync(push.tls.cert), key: readFileSync(push.tls.key) } }),
+          ...(push.tls === undefined ? {} : { tls: readIdentity('/signals/push', push.tls) }),
           take,
           onProblem,
         });

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../evidence/make-folder.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
@@ -22,7 +21,7 @@ import { ThreatIntel } from '../trust/threat.ts';
 import { openDevices, withFarewell } from './devices.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
-import { readPrivateKey } from './key-files.ts';
+import { readAuthorities, readIdentity, readPrivateKey } from './key-files.ts';
 import { localService, readSigningKey, subsystemsOf } from './parts.ts';
 import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
@@ -220,9 +219,8 @@ function openWorkerLog(
 
 const linkOptionsOf = ({ link, limits }: WorkerData['config']) => ({
   credentials: {
-    key: readFileSync(link.key),
-    cert: readFileSync(link.cert),
-    ca: readFileSync(link.ca),
+    ...readIdentity('/link', link),
+    ca: readAuthorities('/link/ca', link.ca),
   },
   clock,
   requireHybrid: link.requireHybrid,
