@@ -1,6 +1,11 @@
 import t from 'tap';
 import fc from 'fast-check';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { execPath } from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PLAIN_NODE } from '../harness/plain-node.ts';
 import { describe } from './context.ts';
 import { calibrate } from './gauge.ts';
 import { parseWrk, wrkMissing } from './load-closed.ts';
@@ -160,15 +165,42 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
   t.end();
 });
 
-void t.test('tables go between the markers of the README, again and again', async (t) => {
-  const { readFileSync } = await import('node:fs');
+void t.test('tables go between the markers of the README, again and again', (t) => {
   const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8');
-  const once = insertResults(readme, 'FIRST $& $1');
-  t.match(once, 'FIRST $& $1');
-  t.equal(insertResults(once, 'SECOND'), insertResults(readme, 'SECOND'));
+  const first = insertResults(readme, 'FIRST $& $1');
+  t.match(first, 'FIRST $& $1');
+  t.equal(insertResults(first, 'SECOND'), insertResults(readme, 'SECOND'));
   t.throws(() => insertResults('no markers', 'x'), /README/);
-  t.throws(() => insertResults(once + once, 'x'), /README/);
+  t.throws(() => insertResults(first + first, 'x'), /README/);
+  t.end();
 });
+
+for (const how of ['an error', 'a signal'] as const) {
+  void t.test(`${how} that ends a measurement ends the programs it started`, async (t) => {
+    const [env, ...args] = PLAIN_NODE;
+    const ending =
+      how === 'an error' ? "setImmediate(() => { throw new Error('void') })" : 'setInterval(() => {}, 1000)';
+    const program = `
+      const { start } = await import(${JSON.stringify(new URL('spawn.ts', import.meta.url).href)});
+      process.stdout.write(String(start('/bin/sleep', ['300']).pid), () => { ${ending} });`;
+    const child = spawn(env, [...args, '--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const [text] = (await once(child.stdout, 'data')) as [Buffer];
+    const started = Number(text.toString());
+    if (how === 'a signal') child.kill('SIGTERM');
+    await once(child, 'exit');
+    const runs = (): boolean => {
+      try {
+        return !/^State:\s+Z/m.test(readFileSync(`/proc/${started}/status`, 'utf8'));
+      } catch {
+        return false;
+      }
+    };
+    for (let waited = 0; waited < 10_000 && runs(); waited += 20) await delay(20);
+    t.notOk(runs());
+  });
+}
 
 const absent =
   nginxPair.missing() ??
@@ -176,7 +208,8 @@ const absent =
   (which('openssl') === undefined ? 'openssl is not installed' : undefined);
 const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
 const SMOKE: Plan = {
-  ...{ name: 'smoke', rounds: 1, warmSeconds: 0, payloadBytes: 16 << 20, attempts: 1 },
+  ...{ name: 'smoke', rounds: 1, payloadBytes: 16 << 20, attempts: 1 },
+  warm: { requests: 1, seconds: 1, leadSeconds: 1 },
   cells: [
     { load: 'closed', connections: 8, seconds: 1 },
     { load: 'open', perSecond: 200, seconds: 0.5 },

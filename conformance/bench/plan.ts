@@ -5,11 +5,19 @@ export type Cell =
   | { readonly load: 'bulk'; readonly direction: 'get' | 'put'; readonly transfers: number }
   | { readonly load: 'first-byte'; readonly transfers: number };
 
+/** What a subject has done before it is measured: just-in-time compilers are not what is compared. */
+export interface Warming {
+  /** At 64 connections, at the start: so many, or as many as there are in so many whole seconds. */
+  readonly requests: number;
+  readonly seconds: number;
+  /** Of the same load, right before each measured closed loop: it leaves the last one behind. */
+  readonly leadSeconds: number;
+}
+
 export interface Plan {
   readonly name: 'quick' | 'full' | 'smoke';
   readonly rounds: number;
-  /** Whole seconds of each of three warm-up loads a subject. */
-  readonly warmSeconds: number;
+  readonly warm: Warming;
   readonly payloadBytes: number;
   readonly cells: readonly Cell[];
   /** How often a cell is measured at most while strangers use too much of the machine. */
@@ -51,7 +59,7 @@ function cells(
 export const QUICK: Plan = {
   name: 'quick',
   rounds: 4,
-  warmSeconds: 1,
+  warm: { requests: 20_000, seconds: 10, leadSeconds: 1 },
   payloadBytes: 256 << 20,
   cells: cells(1, [500], 3, 1),
   attempts: 2,
@@ -60,7 +68,7 @@ export const QUICK: Plan = {
 export const FULL: Plan = {
   name: 'full',
   rounds: 5,
-  warmSeconds: 2,
+  warm: { requests: 40_000, seconds: 20, leadSeconds: 1 },
   payloadBytes: 256 << 20,
   cells: cells(3, [500, 1500], 10, 4),
   attempts: 3,

@@ -50,15 +50,17 @@ export async function runPlan(
       tally(subject, CHECK_EXCHANGES);
     }
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
-    for (const subject of plan.warmSeconds === 0 ? [] : running) {
-      // At three concurrencies: a just-in-time compiler must have met what it will be measured with.
-      for (const connections of [64, 8, 1]) {
-        interrupt.throwIfAborted();
-        tally(
-          subject,
-          (await closedLoop(subject.target('bench', '/echo'), connections, plan.warmSeconds)).requests,
-        );
-      }
+    const warm = async (subject: Subject, connections: number, seconds: number): Promise<number> => {
+      interrupt.throwIfAborted();
+      const { requests } = await closedLoop(subject.target('bench', '/echo'), connections, seconds);
+      tally(subject, requests);
+      return requests;
+    };
+    const { requests, seconds, leadSeconds } = plan.warm;
+    for (const subject of running) {
+      say(`warming ${subject.name}`);
+      let done = 0;
+      for (let n = 0; n < seconds && done < requests; n += 1) done += await warm(subject, 64, 1);
     }
 
     const normalMs = calibrate();
@@ -72,6 +74,7 @@ export async function runPlan(
           // Whoever comes first finds the machine in another state: take turns.
           for (const subject of rotated(running, round)) {
             interrupt.throwIfAborted();
+            if (cell.load === 'closed' && leadSeconds > 0) await warm(subject, cell.connections, leadSeconds);
             const sample = await measure(cell, subject, lab, round, normalMs);
             tally(subject, sample.exchanges);
             tried.push(sample);

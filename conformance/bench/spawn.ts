@@ -40,8 +40,24 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** What runs. A measurement that ends early, by an error or a signal, must not leave it behind to disturb the next one. */
+const children = new Set<ChildProcess>();
+let watched = false;
+
+function endWithUs(child: ChildProcess): void {
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  if (watched) return;
+  watched = true;
+  process.once('exit', () => {
+    for (const each of children) each.kill('SIGTERM');
+  });
+  if (process.listenerCount('SIGTERM') === 0) process.once('SIGTERM', () => process.exit(128 + 15));
+}
+
 export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], ...options });
+  endWithUs(child);
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => {
       resolve();

@@ -2,8 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
-import { freePort, listening, start as startProgram, which, type Running } from '../spawn.ts';
-import { inspectHop } from './hop.ts';
+import { listening, start as startProgram, which, type Running } from '../spawn.ts';
+import { startProxyPair } from './proxy-pair.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
 const common = `
@@ -67,30 +67,13 @@ async function startHaproxy(
   return running;
 }
 
-async function start(lab: Lab): Promise<Subject> {
-  const [port, farPort] = [await freePort(), await freePort()];
-  const far = await startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort);
-  try {
-    const context = await inspectHop(lab.certificates, farPort);
-    const near = await startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, port, farPort), port);
-    return {
-      name: 'haproxy',
-      gateways: [
-        { role: 'near', pid: near.pid },
-        { role: 'far', pid: far.pid },
-      ],
-      target: (door, path) => ({ url: `http://127.0.0.1:${port}/${door}${path}`, headers: {} }),
-      context,
-      stop: async () => {
-        await Promise.all([near.stop(), far.stop()]);
-      },
-      audit: () => Promise.resolve([]),
-    };
-  } catch (cause) {
-    await far.stop();
-    throw cause;
-  }
-}
+const start = (lab: Lab): Promise<Subject> =>
+  startProxyPair(
+    'haproxy',
+    lab,
+    ({ farPort }) => startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort),
+    ({ port, farPort }) => startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, port, farPort), port),
+  );
 
 /** A second yardstick where haproxy is installed: the same hop, one thread each. */
 export const haproxyPair: SubjectKind = {

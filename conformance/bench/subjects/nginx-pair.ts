@@ -1,8 +1,8 @@
 import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
 import { startNginx } from '../nginx.ts';
-import { freePort, which } from '../spawn.ts';
-import { inspectHop } from './hop.ts';
+import { which } from '../spawn.ts';
+import { startProxyPair } from './proxy-pair.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
 /** Idle connections kept to the next hop; more than any load uses. */
@@ -54,30 +54,13 @@ function nearConfiguration(lab: Lab, port: number, farPort: number): string {
   }`;
 }
 
-async function start(lab: Lab): Promise<Subject> {
-  const [port, farPort] = [await freePort(), await freePort()];
-  const far = await startNginx(lab.dir, 'nginx-far', farConfiguration(lab, farPort), farPort);
-  try {
-    const context = await inspectHop(lab.certificates, farPort);
-    const near = await startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, port, farPort), port);
-    return {
-      name: 'nginx',
-      gateways: [
-        { role: 'near', pid: near.pid },
-        { role: 'far', pid: far.pid },
-      ],
-      target: (door, path) => ({ url: `http://127.0.0.1:${port}/${door}${path}`, headers: {} }),
-      context,
-      stop: async () => {
-        await Promise.all([near.stop(), far.stop()]);
-      },
-      audit: () => Promise.resolve([]),
-    };
-  } catch (cause) {
-    await far.stop();
-    throw cause;
-  }
-}
+const start = (lab: Lab): Promise<Subject> =>
+  startProxyPair(
+    'nginx',
+    lab,
+    ({ farPort }) => startNginx(lab.dir, 'nginx-far', farConfiguration(lab, farPort), farPort),
+    ({ port, farPort }) => startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, port, farPort), port),
+  );
 
 /** The yardstick: two nginx proxies with mutual TLS 1.3 between them and none of a gateway's other duties. */
 export const nginxPair: SubjectKind = {

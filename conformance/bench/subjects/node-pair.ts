@@ -1,7 +1,7 @@
 import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
-import { freePort, listening, start as startProgram, type Running } from '../spawn.ts';
-import { inspectHop } from './hop.ts';
+import { listening, start as startProgram, type Running } from '../spawn.ts';
+import { startProxyPair } from './proxy-pair.ts';
 import type { ProxyOrder } from './node-proxy.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
@@ -18,36 +18,16 @@ async function startProxy(order: ProxyOrder): Promise<Running> {
   return running;
 }
 
-async function start(lab: Lab): Promise<Subject> {
-  const [port, farPort] = [await freePort(), await freePort()];
-  const { authority, near: nearId, far: farId } = lab.certificates;
-  const common = {
-    authority,
-    farPort,
-    farName: FAR_NAME,
-    services: { bench: lab.backend.benchUrl, sink: lab.backend.sinkUrl },
-  };
-  const far = await startProxy({ ...common, ...farId, side: 'far', port: farPort });
-  try {
-    const context = await inspectHop(lab.certificates, farPort);
-    const near = await startProxy({ ...common, ...nearId, side: 'near', port });
-    return {
-      name: 'node',
-      gateways: [
-        { role: 'near', pid: near.pid },
-        { role: 'far', pid: far.pid },
-      ],
-      target: (door, path) => ({ url: `http://127.0.0.1:${port}/${door}${path}`, headers: {} }),
-      context,
-      stop: async () => {
-        await Promise.all([near.stop(), far.stop()]);
-      },
-      audit: () => Promise.resolve([]),
-    };
-  } catch (cause) {
-    await far.stop();
-    throw cause;
-  }
+function start(lab: Lab): Promise<Subject> {
+  const { authority, near, far } = lab.certificates;
+  const services = { bench: lab.backend.benchUrl, sink: lab.backend.sinkUrl };
+  const common = { authority, farName: FAR_NAME, services };
+  return startProxyPair(
+    'node',
+    lab,
+    ({ farPort }) => startProxy({ ...common, ...far, farPort, side: 'far', port: farPort }),
+    ({ port, farPort }) => startProxy({ ...common, ...near, farPort, side: 'near', port }),
+  );
 }
 
 /** What the runtime alone costs: two plain Node proxies with mutual TLS 1.3 between them and no duties. */
