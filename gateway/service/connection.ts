@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import { Denied, Unavailable, describe } from '../core/errors.ts';
-import type { Lending, Lent } from '../core/lending.ts';
+import type { Lent } from '../core/lending.ts';
 import { answerDialect, type AnswerHead, type AnswerLines, type Question } from '../http1/answer-head.ts';
 import { MessageReader } from '../http1/message-reader.ts';
 import type { Call, Carrier } from './call.ts';
 import type { Outgoing } from './outgoing.ts';
+import type { ReadMemory } from './read-memory.ts';
 
 /** More heads than this before the answer itself are no answer. */
 const MAX_INTERIM = 16;
@@ -12,9 +13,7 @@ const MAX_INTERIM = 16;
 /** What a connection asks of its hop. */
 export interface ConnectionHost {
   readonly timeoutMs: number;
-  readonly lending: Lending;
-  /** One piece of memory that all connections read small answers into: what is kept of them is copied. */
-  readonly common: Buffer;
+  readonly memory: ReadMemory;
   readonly outgoing: Outgoing;
   /** The connection may carry the next call. @returns false when it is not wanted */
   free(connection: Connection, keepAliveSeconds: number | undefined): boolean;
@@ -102,7 +101,13 @@ export class Connection implements Carrier {
   // —— what the socket reports ——
 
   #memory(): Buffer {
-    return this.#lent === undefined ? this.#host.common : this.#lent.bytes;
+    return this.#lent?.bytes ?? this.#host.memory.common;
+  }
+
+  /** What the runtime would read into next is left to it: if nothing is, it is collected. */
+  #disarm(): void {
+    if (this.#lent !== undefined) this.#host.memory.disarm();
+    this.#lent = undefined;
   }
 
   /** @returns false to be told of no more for now */
@@ -122,10 +127,11 @@ export class Connection implements Carrier {
       this.destroy(asMalformed(thrown));
       return false;
     }
-    // A body that fills what it is read into gets memory of its own, which comes back when the bytes went on.
-    const bulk = this.#call === call && this.#head !== undefined && length * 2 >= this.#host.common.length;
+    const { memory } = this.#host;
+    const bulk = this.#call === call && this.#head !== undefined && length * 2 >= memory.common.length;
+    this.#disarm();
     lent?.done();
-    this.#lent = bulk ? this.#host.lending.take() : undefined;
+    this.#lent = bulk ? memory.arm() : undefined;
     const stop = this.#call === call && !call.wantsMore;
     if (this.#stopped && !stop) this.#socket.resume(); // by the sink of an answer that is over now
     this.#stopped = stop;
@@ -187,6 +193,7 @@ export class Connection implements Carrier {
 
   #closed(): void {
     clearTimeout(this.#timer);
+    this.#disarm();
     this.#host.closed(this);
     const call = this.#call;
     this.#call = undefined;

@@ -31,8 +31,10 @@ async function libraryService(
   t: Pick<Test, 'teardown'>,
   scheme: Scheme,
   listener: RequestListener,
+  maxConcurrent = 4,
 ): Promise<ServiceHop> {
-  if (scheme === 'http') return (await hopTo(t, createHttpServer(listener))).hop;
+  if (scheme === 'http')
+    return (await hopTo(t, createHttpServer(listener), { maxConcurrent, timeoutMs: 20_000 })).hop;
   return secureHop(t, createHttpsServer({ key: keyPem, cert: chainPem }, listener));
 }
 
@@ -44,7 +46,7 @@ async function secureHop(
 ): Promise<ServiceHop> {
   server.on('tlsClientError', () => undefined);
   server.on('secureConnection', (socket: Socket) => socket.on('error', () => undefined));
-  const { hop } = await hopTo(t, server, { ca, connectMs: 5000, timeoutMs: 5000 }, `https://${host}`);
+  const { hop } = await hopTo(t, server, { ca, connectMs: 20_000, timeoutMs: 20_000 }, `https://${host}`);
   return hop;
 }
 
@@ -134,6 +136,15 @@ for (const scheme of ['http', 'https'] as const) {
     });
   }
 }
+
+void t.test('more answers at once than there is lent memory for are the same', async (t) => {
+  const hop = await libraryService(t, 'http', (_, response) => void give(response, 'counted'), 40);
+  const all = Array.from({ length: 40 }, async (_, i) => late((await hop.call(GET).answer).inflow, i % 4));
+  for (const { digest } of await Promise.all(all)) t.equal(digest, DIGEST);
+  // What they waited with is free again.
+  const { lent, buffers } = await late((await hop.call(GET).answer).inflow, 0);
+  t.ok(lent > 20 && buffers <= lent / 4, `${lent} chunks in ${buffers} buffers`);
+});
 
 /** Sends the content as its owner would who reuses the memory at once. */
 async function sendAll(outflow: Outflow): Promise<{ lent: number; back: number }> {

@@ -1,20 +1,13 @@
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import { Unavailable } from '../core/errors.ts';
-import { Lending } from '../core/lending.ts';
 import { Call } from './call.ts';
 import { Connection, type ConnectionHost, type ReadInto } from './connection.ts';
 import { Outgoing } from './outgoing.ts';
+import { PLAIN_READS, TLS_READS, type ReadMemory } from './read-memory.ts';
 import { formatRequest } from './request-head.ts';
 import type { ServiceCall, ServiceRequest, ServiceTarget } from './service.ts';
 
-/** What one read takes. A TLS record holds no more than 16 KiB. */
-const READ_BYTES = 64 * 1024;
-const TLS_READ_BYTES = 16 * 1024;
-/** What a read of a large body takes on a plain connection: fewer and larger reads. */
-const LENT_BYTES = 256 * 1024;
-/** Memory for bodies under way that is kept for the next ones. */
-const LENT_BUFFERS = 16;
 const WRITE_BYTES = 256 * 1024;
 const TURN_MS = 1000;
 /** How many seconds a connection is kept unused, when the service says nothing about it. */
@@ -31,8 +24,7 @@ const EARLIER_SECONDS = 2;
 export class ServiceHop implements ConnectionHost {
   readonly timeoutMs: number;
   readonly outgoing = new Outgoing();
-  readonly lending: Lending;
-  readonly common: Buffer;
+  readonly memory: ReadMemory;
   readonly #target: ServiceTarget;
   readonly #url: URL;
   readonly #tls: SecureContext | undefined;
@@ -54,8 +46,7 @@ export class ServiceHop implements ConnectionHost {
     this.#tls = secure
       ? createSecureContext({ minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca }) })
       : undefined;
-    this.common = Buffer.allocUnsafeSlow(secure ? TLS_READ_BYTES : READ_BYTES);
-    this.lending = new Lending(secure ? TLS_READ_BYTES : LENT_BYTES, LENT_BUFFERS);
+    this.memory = secure ? TLS_READS : PLAIN_READS;
   }
 
   /** @throws Unavailable `service.overloaded` at once when the service has all it may have */
