@@ -1,0 +1,133 @@
+/**
+ * What it costs the pair to know more of who asks: a system on the gateway's own machine; one on another machine, over
+ * mutual TLS; that machine attested, at both gateways; and a user, whose assertion both gateways verify. All by turns, the
+ * logs on a disk. Needs swtpm and wrk; about a minute.
+ *
+ *     node conformance/bench/proofs.ts [rounds [connections]]
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  randomUUID,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { agentPresenter } from '../../gateway/attest/device-presenter.ts';
+import { EXPORTER_BYTES, EXPORTER_LABEL } from '../../gateway/device/binding.ts';
+import { DEVICE } from '../../gateway/message/device-field.ts';
+import { bundleDir } from '../../gateway/sandbox/bundle.ts';
+import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
+import { openLab } from './lab.ts';
+import { closedLoop } from './load-closed.ts';
+import { cpuMs, treeCpu } from './procfs.ts';
+import { median } from './stats.ts';
+import { openTunnel, type Tunnel } from './tunnel.ts';
+
+const ROUNDS = Number(process.argv[2] ?? 5);
+const CONNECTIONS = Number(process.argv[3] ?? 64);
+const SECONDS = 3;
+const LIFETIME_S = 300;
+const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
+
+/**
+ * An assertion of the sandbox's identity provider about a user, bound to the certificate of the machine: good for many
+ * requests, each of which is verified. The provider itself asks for a passkey each time.
+ */
+function assertionOf({ dir: folder, identity, device }: SandboxReady): string {
+  if (identity === undefined || device === undefined)
+    throw new Error('needs swtpm and the optional packages');
+  const key = createPrivateKey(readFileSync(join(folder, 'agencies', 'a11-idp', 'signing.key')));
+  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const kid = createHash('sha256').update(spki).digest('base64url');
+  const { raw } = new X509Certificate(readFileSync(device.certificate));
+  const now = Math.floor(Date.now() / 1000);
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const header = part({ alg: 'ES256', kid, typ: 'at+jwt' });
+  const claims = part({
+    iss: identity.issuer,
+    sub: 'lin.meihua',
+    aud: identity.resource,
+    iat: now,
+    exp: now + LIFETIME_S,
+    auth_time: now,
+    jti: randomUUID(),
+    acr: 'aal3',
+    amr: ['hwk', 'pin'],
+    cnf: { 'x5t#S256': createHash('sha256').update(raw).digest('base64url') },
+  });
+  const input = `${header}.${claims}`;
+  const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
+  return `${input}.${signature.toString('base64url')}`;
+}
+
+const lab = await openLab(8 << 20);
+const dir = mkdtempSync('/var/tmp/troad-bench-');
+const sandbox = await Sandbox.start({
+  dir,
+  run: [process.execPath, CLI, 'run'],
+  runAttestor: [process.execPath, CLI, 'attestor', 'run'],
+  bundle: bundleDir(),
+  now: Date.now,
+  extra: [{ code: 'bench', url: lab.backend.benchUrl }],
+});
+const { ready } = sandbox;
+const tunnels: Tunnel[] = [];
+try {
+  const { consumer, provider, device } = ready;
+  if (device === undefined) throw new Error('needs swtpm');
+  const present = agentPresenter(
+    device.agent,
+    () => performance.now(),
+    (why) => {
+      throw why;
+    },
+  );
+  const { port } = new URL(consumer.tlsUrl);
+  const [ca, cert, key] = [consumer.ca, device.certificate, device.key].map((file) => readFileSync(file));
+  const to = { host: '127.0.0.1', port: Number(port), ca, cert, key };
+  const bare = await openTunnel(to, () => Promise.resolve(''));
+  tunnels.push(bare);
+  const attested = await openTunnel(to, async (id) => {
+    const exporter = id.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0));
+    return `${DEVICE}: ${(await present({ id, exporter })) ?? ''}\r\n`;
+  });
+  tunnels.push(attested);
+  const path = '/r1/TW/GOV/B07/housing/bench/echo';
+  const client = { 'X-Road-Client': 'TW/GOV/A11/welfare' };
+  const ways = [
+    ["a system on the gateway's machine", () => ({ url: consumer.url + path, headers: client })],
+    ['on another, mutual TLS', () => ({ url: bare.url + path, headers: client })],
+    ['that machine is attested', () => ({ url: attested.url + path, headers: client })],
+    [
+      'and a user is shown',
+      () => ({ url: attested.url + path, headers: { ...client, 'T-Road-Assertion': assertionOf(ready) } }),
+    ],
+  ] as const;
+  const used = (): number => cpuMs(treeCpu([consumer.pid, provider.pid]));
+  const rounds: number[][] = [];
+  for (const [, target] of ways) await closedLoop(target(), CONNECTIONS, SECONDS); // compiled code
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const figures: number[] = [];
+    for (const [what, target] of ways) {
+      const before = used();
+      const { requests, errors } = await closedLoop(target(), CONNECTIONS, SECONDS);
+      if (errors > 0) throw new Error(`${what}: ${errors} of ${requests} failed`);
+      figures.push(((used() - before) * 1000) / requests);
+    }
+    rounds.push(figures);
+  }
+  for (const [i, [what]] of ways.entries()) {
+    const each = rounds.map((figures) => figures[i] ?? Number.NaN);
+    const ratio = median(rounds.map((figures) => (figures[i] ?? Number.NaN) / (figures[0] ?? Number.NaN)));
+    process.stdout.write(`${what.padEnd(34)} ${median(each).toFixed(0)} µs of CPU, × ${ratio.toFixed(2)}\n`);
+  }
+} finally {
+  for (const tunnel of tunnels) tunnel.close();
+  await sandbox.stop();
+  await lab.close();
+  rmSync(dir, { recursive: true, force: true });
+}
