@@ -109,7 +109,7 @@ try {
   ] as const;
   const used = (): number => cpuMs(treeCpu([consumer.pid, provider.pid]));
   const rounds: number[][] = [];
-  for (const [, target] of ways) await closedLoop(target(), CONNECTIONS, SECONDS); // compiled code
+  for (const [, target] of ways) await closedLoop(target(), CONNECTIONS, 3 * SECONDS); // compiled code, connections
   for (let round = 0; round < ROUNDS; round += 1) {
     const figures: number[] = [];
     for (const [what, target] of ways) {
