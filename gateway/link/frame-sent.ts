@@ -9,6 +9,8 @@ import { DATA_BYTES, KIND } from './frames.ts';
 /** What `write` takes before it says "wait", and when it says "go on". */
 const HIGH_WATER = 128 * 1024;
 const LOW_WATER = 64 * 1024;
+/** What a piece costs us however small it is: a client may send its content in chunks of one byte. */
+const PIECE_BYTES = 256;
 
 interface Pending {
   bytes: Buffer;
@@ -50,7 +52,7 @@ export class FrameSent extends SentBody implements Feeder, Written {
     if (this.#ended) throw new Error('write after the end');
     if (this.settled || !this.#stream.sending) return false;
     if (chunk.length > 0) this.#add(chunk, loan);
-    this.#full = this.#pendingBytes >= HIGH_WATER;
+    this.#full = this.#waiting >= HIGH_WATER;
     return !this.#full;
   }
 
@@ -92,11 +94,15 @@ export class FrameSent extends SentBody implements Feeder, Written {
     const length = this.#sendSome(bytes);
     if (this.#ended && this.#pending.length === 0) this.#close();
     else this.wake();
-    if (this.#full && this.#pendingBytes <= LOW_WATER && !this.#ended) {
+    if (this.#full && this.#waiting <= LOW_WATER && !this.#ended) {
       this.#full = false;
       this.source?.drain();
     }
     return length;
+  }
+
+  get #waiting(): number {
+    return this.#pendingBytes + this.#pending.length * PIECE_BYTES;
   }
 
   #sendSome(bytes: number): number {

@@ -53,7 +53,8 @@ export class LentReads {
   begin(socket: TLSSocket, take: TakeBytes): void {
     const early: unknown = socket.read(); // Buffer or null: no encoding is set
     this.#take = take;
-    socket.on('end', () => this.#deliver()); // before anybody else hears of it
+    // What came before the end is told before it.
+    for (const last of ['end', 'error'] as const) socket.on(last, () => this.#deliver());
     if (!Buffer.isBuffer(early)) return;
     // Not from inside the caller, who is not ready yet; and before any more can come.
     queueMicrotask(() => {

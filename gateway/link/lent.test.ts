@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { makeGateways, makePair, receive, requestHead, send } from '../../conformance/builders/link-pair.ts';
+import {
+  makeGateways,
+  makePair,
+  receive,
+  requestHead,
+  send,
+  type Received,
+} from '../../conformance/builders/link-pair.ts';
 import { NO_FIELDS } from '../core/fields.ts';
 import type { Inflow, Loan } from '../core/flow.ts';
 import type { LinkArrival, LinkProtocol } from './link.ts';
@@ -10,6 +17,7 @@ import type { LinkArrival, LinkProtocol } from './link.ts';
 
 const gateways = await makeGateways();
 const CONTENT = randomBytes(8 << 20);
+const NONE = Buffer.alloc(0);
 const CLOSING = [['t-road-end', 'length=1']] as const;
 
 /** Of odd sizes, so that frames, records and chunks do not fall together. */
@@ -89,7 +97,7 @@ async function both(protocol: LinkProtocol, most: number, early = false): Promis
     await receive((await call.answer).inflow);
   };
   const download = async (): Promise<Seen> => {
-    const nothing = { kind: 'whole', bytes: Buffer.alloc(0) } as const;
+    const nothing = { kind: 'whole', bytes: NONE } as const;
     const call = await pair.client.call(pair.target, requestHead('/down'), nothing);
     return late((await call.answer).inflow, most, early);
   };
@@ -145,7 +153,7 @@ void t.test('troad/1: a part that waits does not keep the memory of its neighbou
       more.push(push);
     },
   });
-  const nothing = { kind: 'whole', bytes: Buffer.alloc(0) } as const;
+  const nothing = { kind: 'whole', bytes: NONE } as const;
   const calls = await Promise.all(
     ['/quick', '/slow'].map((path) => pair.client.call(pair.target, requestHead(path), nothing)),
   );
@@ -170,5 +178,39 @@ void t.test('troad/1: a part that waits does not keep the memory of its neighbou
   const bytes = Array.from(memory).reduce((sum, { byteLength }) => sum + byteLength, 0);
   t.equal(Buffer.concat(kept).length, PART * PARTS);
   t.ok(bytes <= 4 * PART * PARTS, `${bytes} bytes of memory for ${PART * PARTS}`);
+  await pair.close();
+});
+
+void t.test('troad/1: content in pieces of one byte is held back before it costs much', async (t) => {
+  let received: Promise<Received> | undefined;
+  const pair = await makePair({
+    gateways,
+    client: { protocols: ['troad/1'] },
+    onArrival: (arrival) => {
+      received = receive(arrival.inflow);
+      void received.then(() =>
+        arrival.answer({ status: 204, fields: NO_FIELDS }, { kind: 'whole', bytes: NONE }),
+      );
+    },
+  });
+  const { outflow, answer } = await pair.client.call(pair.target, requestHead('/up'), { kind: 'stream' });
+  let [written, mostAtOnce] = [0, 0];
+  await new Promise<void>((resolve, reject) => {
+    const push = (): void => {
+      const before = written;
+      let roomy = true;
+      while (roomy && written < 20_000) {
+        roomy = outflow.write(CONTENT.subarray(written, written + 1));
+        written += 1;
+      }
+      mostAtOnce = Math.max(mostAtOnce, written - before);
+      if (written === 20_000) outflow.end(undefined, CLOSING);
+    };
+    outflow.attach({ drain: push, error: reject, finish: resolve });
+    push();
+  });
+  await answer;
+  t.ok(mostAtOnce < 1000, `${mostAtOnce} pieces wait at most`);
+  t.ok((await received)?.bytes.equals(CONTENT.subarray(0, 20_000)));
   await pair.close();
 });
