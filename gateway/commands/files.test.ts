@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { Authority } from '../../pki/authority.ts';
 import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
 import { bundleDir } from '../sandbox/bundle.ts';
 import { main } from './program.ts';
@@ -20,6 +21,27 @@ writeFileSync(at('trust.json'), JSON.stringify({ instance: 'TW', gateways: [] })
 writeFileSync(at('p256.pem'), privateKeyPem(generateKeyPair('p256').privateKey), { mode: 0o600 });
 cpSync(bundleDir(), at('bundle'), { recursive: true });
 mkdirSync(at('agency/log/epoch-1'), { recursive: true });
+
+const authority = await Authority.create('TW test', Date.now);
+const server = await authority.issueServer();
+writeFileSync(at('server.pem'), server.chainPem);
+writeFileSync(at('server.key'), server.keyPem, { mode: 0o600 });
+/** Configuration of an attestation service, good but for what is changed. @returns its path */
+function attestor(name: string, changes: object): string {
+  const good = {
+    issuer: 'attest.tw.troad.example',
+    listen: { host: '127.0.0.1', port: 0 },
+    cert: 'server.pem',
+    key: 'server.key',
+    signingKey: 'p256.pem',
+    stateDir: 'state',
+    policy: 'broken.json',
+    trust: { roots: ['server.pem'], intermediates: [], manufacturers: [], allowed: [], revoked: [] },
+    expected: [],
+  };
+  writeFileSync(at(name), JSON.stringify({ ...good, ...changes }));
+  return at(name);
+}
 
 const init = ['--member', 'TW/GOV/A11', '--name', 'gw.a11.tw.example', '--address', 'gw.a11.tw.example:1'];
 const release = ['--release', '1', '--expires', '2999-01-01T00:00:00Z'];
@@ -56,6 +78,20 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   ],
   [['attestor', 'run', '--config', gone], `--config ${gone}: ${NO_FILE}`],
   [['attestor', 'run', '--config', broken], `--config ${broken}: configuration: not JSON`],
+  ...(
+    [
+      [{ cert: 'gone.pem' }, 'gone.pem: there is no such file'],
+      [{ cert: 'public.pem' }, 'public.pem: holds no certificate in PEM or DER'],
+      [{ key: 'p256.pem' }, '/cert: the certificate is not that of the key'],
+      [{ signingKey: 'private.pem' }, 'private.pem: is not an ECDSA key on P-256'],
+      [{ signingKey: 'public.pem' }, 'public.pem: expected a private key'],
+      [{ extra: 1 }, '/extra'],
+      [{}, 'broken.json: '], // its appraisal policy
+    ] as const
+  ).map(([changes, says], i): readonly [readonly string[], string] => {
+    const config = attestor(`attestor-${i}.json`, changes);
+    return [['attestor', 'run', '--config', config], `--config ${config}: ${says}`];
+  }),
   [['policy', 'sign', at('bundle'), '--key', gone, ...release], `--key ${gone}: ${NO_FILE}`],
   [
     ['policy', 'sign', at('bundle'), '--key', at('public.pem'), ...release],
