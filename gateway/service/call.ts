@@ -53,7 +53,6 @@ export class Call implements ServiceCall, Inflow {
     this.answer = promise;
     this.#resolve = resolve;
     this.#reject = reject;
-    promise.catch(() => undefined); // whoever awaits it sees the failure; nobody awaiting is no crash
     const { body } = request;
     if (body.kind === 'stream') this.#body = new BodyOut(body.length, (cause) => this.abort(cause));
   }
@@ -150,8 +149,12 @@ export class Call implements ServiceCall, Inflow {
     if (this.#outcome !== undefined) return;
     this.#settle(cause);
     this.#body?.fail(cause);
-    if (this.#answered) this.#sink?.error(cause);
-    else this.#reject(cause);
+    if (this.#answered) {
+      this.#sink?.error(cause);
+      return;
+    }
+    this.answer.catch(() => undefined); // whoever awaits it sees the failure; nobody awaiting is no crash
+    this.#reject(cause);
   }
 
   #settle(outcome: 'complete' | Error): void {
