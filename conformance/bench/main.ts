@@ -16,6 +16,7 @@ import { FULL, QUICK } from './plan.ts';
 import { conclude, formatResults, insertResults, OURS, YARDSTICK } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
 import { which } from './spawn.ts';
+import { caddyPair } from './subjects/caddy-pair.ts';
 import { direct } from './subjects/direct.ts';
 import { haproxyPair } from './subjects/haproxy-pair.ts';
 import { nodePair } from './subjects/node-pair.ts';
@@ -23,7 +24,7 @@ import { nginxPair } from './subjects/nginx-pair.ts';
 import type { SubjectKind } from './subjects/subject.ts';
 import { troadPair } from './subjects/troad-pair.ts';
 
-const KINDS: readonly SubjectKind[] = [direct, nginxPair, troadPair, haproxyPair, nodePair];
+const KINDS: readonly SubjectKind[] = [direct, nginxPair, troadPair, haproxyPair, caddyPair, nodePair];
 const RESULTS = new URL('results.json', import.meta.url);
 const README = new URL('README.md', import.meta.url);
 

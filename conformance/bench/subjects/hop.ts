@@ -15,7 +15,7 @@ async function handshake(port: number, args: readonly string[]): Promise<string>
     output += text;
   });
   client.child.stdin?.on('error', () => undefined); // the server may hang up while we still write
-  client.child.stdin?.end('GET /bench/echo HTTP/1.1\r\nHost: far\r\nConnection: close\r\n\r\n');
+  client.child.stdin?.end(`GET /bench/echo HTTP/1.1\r\nHost: ${FAR_NAME}\r\nConnection: close\r\n\r\n`);
   const hangUp = setTimeout(() => void client.stop(), 5000);
   await new Promise((resolve) => client.child.once('close', resolve));
   clearTimeout(hangUp);

@@ -1,0 +1,95 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FAR_NAME } from '../certificates.ts';
+import type { Lab } from '../lab.ts';
+import { listening, start as startProgram, which, type Running } from '../spawn.ts';
+import { startProxyPair } from './proxy-pair.ts';
+import type { Subject, SubjectKind } from './subject.ts';
+
+/** Nothing is fetched, and no port is opened but the one named. */
+const common = `{
+  admin off
+  auto_https off
+  log {
+    level ERROR
+  }
+}
+`;
+
+function farConfiguration(lab: Lab, port: number): string {
+  const { far, authority } = lab.certificates;
+  const { benchUrl, sinkUrl } = lab.backend;
+  return `${common}
+https://:${port} {
+  bind 127.0.0.1
+  tls ${far.certificate} ${far.key} {
+    protocols tls1.3
+    alpn http/1.1
+    client_auth {
+      mode require_and_verify
+      trusted_ca_cert_file ${authority}
+    }
+  }
+  handle_path /sink/* {
+    reverse_proxy ${sinkUrl}
+  }
+  handle_path /bench/* {
+    reverse_proxy ${benchUrl}
+  }
+}
+`;
+}
+
+function nearConfiguration(lab: Lab, port: number, farPort: number): string {
+  const { near, authority } = lab.certificates;
+  return `${common}
+http://:${port} {
+  bind 127.0.0.1
+  reverse_proxy https://127.0.0.1:${farPort} {
+    header_up Host ${FAR_NAME}
+    transport http {
+      tls_client_auth ${near.certificate} ${near.key}
+      tls_trusted_ca_certs ${authority}
+      tls_server_name ${FAR_NAME}
+      versions 1.1
+      keepalive_idle_conns_per_host 512
+    }
+  }
+}
+`;
+}
+
+async function startCaddy(dir: string, name: string, configuration: string, port: number): Promise<Running> {
+  const file = join(dir, `${name}.Caddyfile`);
+  await writeFile(file, configuration);
+  const running = startProgram(
+    which('caddy') ?? 'caddy',
+    ['run', '--config', file, '--adapter', 'caddyfile'],
+    {
+      // One worker, as the others have. It keeps state at home.
+      env: { PATH: process.env['PATH'], HOME: dir, GOMAXPROCS: '1' },
+    },
+  );
+  try {
+    await listening(running, port);
+  } catch (cause) {
+    await running.stop();
+    throw cause;
+  }
+  return running;
+}
+
+const start = (lab: Lab): Promise<Subject> =>
+  startProxyPair(
+    'caddy',
+    lab,
+    ({ farPort }) => startCaddy(lab.dir, 'caddy-far', farConfiguration(lab, farPort), farPort),
+    ({ port, farPort }) => startCaddy(lab.dir, 'caddy-near', nearConfiguration(lab, port, farPort), port),
+  );
+
+/** A proxy in a language with a garbage collector, where it is installed: the same hop, one thread for Go each. */
+export const caddyPair: SubjectKind = {
+  name: 'caddy',
+  missing: () => (which('caddy') === undefined ? 'caddy is not installed' : undefined),
+  start,
+};
