@@ -338,3 +338,34 @@ void t.test('a tree is of two messages at least', async (t) => {
   t.throws(() => new BatchTree([]), RangeError);
   t.throws(() => new BatchTree(numbered(MAX_BATCH + 1)), RangeError);
 });
+
+void t.test(
+  'one root signed twice: either signature is good, and none is good because another is',
+  async (t) => {
+    const algorithm = 'ecdsa-p256-sha256'; // gives other bytes every time
+    const pair = pairs[algorithm];
+    const bases = numbered(6).map((text) => textOf(text, BATCH_ALG));
+    const tree = new BatchTree(bases);
+    const signatures = [1, 2].map(() => signBase(algorithm, pair.privateKey, tree.text));
+    t.notSame(signatures[0], signatures[1]);
+    let verified = 0;
+    const counting: typeof verifyBase = (...args) => ((verified += 1), verifyBase(...args));
+    const batches = new VerifiedBatches(10, counting);
+    const good = (index: number, root: Uint8Array): boolean =>
+      isMessageSigned(
+        bases[index] ?? '',
+        BATCH_ALG,
+        { algorithm, publicKey: pair.publicKey },
+        tree.signatureOf(index, root),
+        batches,
+      );
+    for (const signature of signatures) for (let i = 0; i < 6; i++) t.ok(good(i, signature));
+    t.equal(verified, 2, 'each once, one after the other');
+    const bad = Buffer.from(signatures[1] ?? []);
+    bad[10] = (bad[10] ?? 0) ^ 1;
+    t.notOk(good(0, bad));
+    t.notOk(good(0, bad.subarray(1)));
+    t.ok(good(5, signatures[1] ?? bad));
+    t.equal(verified, 4, 'what is not the same to the byte is verified itself');
+  },
+);
