@@ -140,7 +140,7 @@ void t.test('a machine whose component is attacked by now falls, and the decisio
     exploited: Float64Array.of(log4j),
     cvss: { cves: Float64Array.of(log4j), values: Uint16Array.of(100) },
     epss: undefined,
-    publishedAt: NOW - 7_201_000,
+    publishedAt: NOW - 7_200_000,
   };
   const machine = (cves: Weaknesses | undefined): EndpointDevice =>
     EndpointDevice.verify(

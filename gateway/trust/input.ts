@@ -96,6 +96,8 @@ export class PolicyInput {
       request,
       signals,
       threat,
+      now,
+      feedsAge: threat.ageHours(now),
     });
   }
 
@@ -138,6 +140,8 @@ export class PolicyInput {
       request: { client, length: exchange.length, method: view.method, route },
       signals,
       threat,
+      now,
+      feedsAge: threat.ageHours(now),
     });
   }
 }

@@ -80,6 +80,8 @@ const users = [
   proved(await verified({}, issuer({ member: 'TW/GOV/A12' as MemberId }))),
 ];
 
+/** An hour older within a second. */
+const TURNING = feeds(NOW + 1 - 3_600_000);
 const { request } = proofs.consumerFacts();
 const { route } = request;
 /** Each differs from the first in one thing, as little as can be. */
@@ -111,7 +113,8 @@ const consumers = [
   { signals: { ...USUAL, refusals: 1 } },
   { signals: { ...USUAL, volume_percent: 25 } },
   { signals: { ...USUAL, volume_percent: null } },
-  { threat: feeds(NOW - 1000) },
+  { threat: TURNING },
+  { threat: TURNING, now: NOW + 1 },
   { threat: feeds(NOW - 7_200_000) },
   ...users.map((one) => ({ user: one })),
 ] as const;

@@ -32,6 +32,9 @@ export interface Asked {
   };
   readonly signals: SignalFacts;
   readonly threat: ThreatIntel;
+  /** The very time, of which {@link ThreatIntel.ageHours} is all that matters beside the moment. */
+  readonly now: EpochMs;
+  readonly feedsAge: number | null;
 }
 
 /** Questions kept at most, of some kilobytes each: those of a second or so. */
@@ -54,7 +57,7 @@ export class Question {
     for (const time of [agreement?.fromMs, agreement?.untilMs]) if (time !== undefined) requireInteger(time);
     const system = client && { method: client.method, subsystem: client.subsystem };
     const gateway = peer && { gateway: peer.name, member: peer.member };
-    const weak = known(threat, [endpoint, node], moment);
+    const weak = known(threat, [endpoint, node], asked.now);
     // Wherever one of these is written the members stand in alphabetical order, which is RFC 8785 without sorting (a test
     // holds it to that).
     this.#before = `{"agreement":${agreement === undefined ? 'null' : termsText(agreement)},"assertion":${text(shown(user))},"client_system":${text(system)},"decision_id":"`;
@@ -111,6 +114,7 @@ const isLike = (a: Asked, b: Asked): boolean =>
   a.endpoint === b.endpoint &&
   a.node === b.node &&
   a.threat === b.threat &&
+  a.feedsAge === b.feedsAge &&
   a.request.length === b.request.length &&
   areSameSignals(a.signals, b.signals) &&
   a.request.method === b.request.method &&

@@ -57,6 +57,12 @@ export class ThreatIntel {
     return exploited !== undefined && indexOf(exploited, cve) >= 0;
   }
 
+  /** Full hours since the oldest feed was published; null when one is missing, or none is configured. */
+  ageHours(now: EpochMs): number | null {
+    const { publishedAt } = this.#tables;
+    return publishedAt === undefined ? null : Math.max(0, Math.floor((now - publishedAt) / HOUR_MS));
+  }
+
   /**
    * @param cves what the machines of one request report
    * @param silent one of them does not say, or there is none: then nothing is no 0
@@ -64,10 +70,10 @@ export class ThreatIntel {
    * @returns null: no feed is configured
    */
   facts(cves: readonly CveNumber[], silent: boolean, now: EpochMs): ThreatFacts | null {
-    const { configured, cvss, epss, publishedAt } = this.#tables;
+    const { configured, cvss, epss } = this.#tables;
     if (!configured) return null;
     return {
-      age_hours: publishedAt === undefined ? null : Math.max(0, Math.floor((now - publishedAt) / HOUR_MS)),
+      age_hours: this.ageHours(now),
       cvss_tenths: worst(cves, silent, cvss),
       epss_permille: worst(cves, silent, epss),
       kev: new Set(cves.filter((cve) => this.isExploited(cve))).size,
