@@ -58,8 +58,8 @@ function cells(
 
 export const QUICK: Plan = {
   name: 'quick',
-  rounds: 4,
-  warm: { requests: 20_000, seconds: 10, leadSeconds: 1 },
+  rounds: 3,
+  warm: { requests: 20_000, seconds: 10, leadSeconds: 0 },
   payloadBytes: 256 << 20,
   cells: cells(1, [500], 3, 1),
   attempts: 2,
