@@ -50,7 +50,7 @@ async function runDemo(dir: string): Promise<number> {
     const read = await takeUserTour(ready, narrator);
     const attested = await takeDeviceTour(ready, narrator);
     await sandbox.stop();
-    return await prove(ready, options.run, { ...found, read, attested }, narrator);
+    return await prove(ready, cliOf(options.run), { ...found, read, attested }, narrator);
   } catch (thrown) {
     await sandbox.stop();
     if (!(thrown instanceof TourFailed)) throw thrown;
@@ -61,10 +61,15 @@ async function runDemo(dir: string): Promise<number> {
   }
 }
 
+/** The `troad` command, from one that runs a gateway: all but its last word. */
+function cliOf([program, ...args]: readonly [string, ...string[]]): readonly [string, ...string[]] {
+  return [program, ...args.slice(0, -1)];
+}
+
 /** The auditor's part, with the auditor's own command, after both gateways have stopped. */
 async function prove(
   { consumer, provider, trust, dir }: SandboxReady,
-  [program, cli]: readonly [string, ...string[]],
+  [program, ...cli]: readonly [string, ...string[]],
   found: {
     readonly aborted: string;
     readonly uploaded: string;
@@ -75,7 +80,7 @@ async function prove(
 ): Promise<number> {
   const troad = async (...args: readonly string[]): Promise<number> => {
     narrator.line(styleText('bold', `$ troad ${args.join(' ')}`));
-    const child = spawn(program, [cli ?? '', ...args], { stdio: 'inherit' });
+    const child = spawn(program, [...cli, ...args], { stdio: 'inherit' });
     const [code] = (await once(child, 'exit')) as [number | null];
     return code ?? 1;
   };
