@@ -134,9 +134,10 @@ void t.test(
     await registry.save(withRevoked(registry.draft, b.name));
     await registry.sign(30, []);
     distribute(registry);
-    const refused = await until('refused', ({ status }) => status !== 200, 'z');
+    // An exchange that is under way while the lists change is refused too, for its signature.
+    const refusal = 'The other gateway is not the one the registry names.';
+    const refused = await until('refused', ({ body }) => body.includes(refusal), 'z');
     t.equal(refused.status, 502);
-    t.match(refused.body, 'The other gateway is not the one the registry names.');
   },
 );
 

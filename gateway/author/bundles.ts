@@ -15,10 +15,14 @@ export async function readBundle(storage: ReadStorage, folder: string): Promise<
     if (bytes === undefined) throw new ConfigError([`policy bundle ${folder}/${name}: is not there`]);
     return bytes;
   };
-  const [manifest, wasm, data] = await Promise.all(['manifest.json', 'policy.wasm', 'data.json'].map(read));
-  if (manifest === undefined || wasm === undefined || data === undefined) throw new Error('three were read');
+  // One after the other: of several that are missing, the same is named every time.
+  const files = {
+    manifest: await read('manifest.json'),
+    wasm: await read('policy.wasm'),
+    data: await read('data.json'),
+  };
   try {
-    return Bundle.parse({ manifest, wasm, data });
+    return Bundle.parse(files);
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     throw new ConfigError(cause.problems.map((problem) => `${folder}: ${problem}`));
