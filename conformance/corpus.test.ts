@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { readCases, type ConformanceCase, type Variant } from './harness/cases.ts';
+import { readCases, type ConformanceCase, type Expectation, type Variant } from './harness/cases.ts';
 import { problemsOfAnswers, problemsOfTraces, type Outcome } from './harness/expectations.ts';
 import { GENERATORS } from './harness/generators.ts';
-import { Observer } from './harness/observation.ts';
+import type { Patience } from './harness/link-client.ts';
+import { Observer, type Observation } from './harness/observation.ts';
 import { play, variablesFor } from './harness/play.ts';
+import { PATIENCE_MS } from './harness/raw-socket.ts';
 import { startSandbox, type Subject } from './harness/sandbox.ts';
 
 // Every case below cases/ against a running T-Road. `CASES=T05 node conformance/corpus.test.ts` runs those whose id or
@@ -17,8 +19,6 @@ import { startSandbox, type Subject } from './harness/sandbox.ts';
 
 /** How long an attacked connection is watched for what should not happen. */
 const WAIT_MS = 400;
-/** How long traces (counters, log records) may take to appear. */
-const TRACES_MS = 3_000;
 
 const CLIENT = 'TW/GOV/A11/welfare';
 const SERVICE = 'TW/GOV/B07/housing/echo';
@@ -50,7 +50,7 @@ const sleepers = cases
       waysOf(one, variant, impatient).map(([via, act]) => ({
         name: `${one.id} ${one.file} ${variant.name}${via}`,
         expect: variant.expect,
-        outcome: act(),
+        outcome: act({ waitMs: 30_000, seen: () => delay(100) }),
       })),
     ),
   );
@@ -80,15 +80,14 @@ void t.test('skipped.json names cases that exist', async (t) => {
   }
 });
 
-type Act = () => Promise<Outcome>;
+type Act = (patience: Patience) => Promise<Outcome>;
 
 /** A case for client systems runs over plain HTTP and over HTTPS with a client certificate. */
 function waysOf(
-  { target, slow }: ConformanceCase,
+  { target }: ConformanceCase,
   { action, expect }: Variant,
   victim: Subject,
 ): readonly (readonly [via: string, act: Act])[] {
-  const waitMs = slow ? 30_000 : WAIT_MS;
   if ('generator' in action) {
     const { name, args } = action.generator;
     const generate = GENERATORS[name];
@@ -96,32 +95,63 @@ function waysOf(
     // What is true of a request between gateways is true on every link.
     const framed = GENERATORS[`${name} over troad/1`];
     return [
-      ['', () => generate(victim, args, waitMs)],
-      ...(framed === undefined ? [] : [[' (troad/1)', () => framed(victim, args, waitMs)] as const]),
+      ['', (patience) => generate(victim, args, patience)],
+      ...(framed === undefined
+        ? []
+        : [[' (troad/1)', (patience: Patience) => framed(victim, args, patience)] as const]),
     ];
   }
   if (target === 'link') throw new Error('a case for the link needs a generator');
   const { http, https } = victim.consumer;
   const variables = variablesFor('localhost', CLIENT, SERVICE);
   return [
-    ['', () => play(http, action.send, variables, waitMs, expect.closed === true)],
-    [' (HTTPS)', () => play(https, action.send, variables, waitMs, expect.closed === true)],
+    ['', (patience) => play(http, action.send, variables, patience, expect.closed === true)],
+    [' (HTTPS)', (patience) => play(https, action.send, variables, patience, expect.closed === true)],
   ];
 }
 
 /** One attack, then a good request, then the traces of both. @returns what was wrong */
 async function run(one: ConformanceCase, { expect }: Variant, act: Act): Promise<readonly string[]> {
-  const before = await observer.look();
-  const outcome = await act();
+  const before = await quiet();
+  const answered = [expect.status ?? 'none'].flat().every((status) => status !== 'none');
+  const outcome = await act({
+    waitMs: answered || expect.closed === true ? PATIENCE_MS : WAIT_MS,
+    seen: () => seen(one, expect, before),
+  });
   const problems = problemsOfAnswers(expect, outcome);
   const control = await goodRequest();
   // Counters and records may lag behind the answer, never the other way round: ask until they agree or time is up.
-  const until = performance.now() + TRACES_MS;
+  const until = performance.now() + PATIENCE_MS;
   for (;;) {
     const traces = problemsOfTraces(one, expect, before, await observer.look(), control);
     if (traces.length === 0 || performance.now() > until) return [...problems, ...traces];
     await delay(20);
   }
+}
+
+/** Nothing of what was before is under way any more, so that its traces are not taken for those of what follows. */
+function quiet(): Promise<Observation> {
+  return observed('it is quiet', ({ inFlight }) => inFlight.consumer + inFlight.provider === 0);
+}
+
+/** The attacked gateway has the request: it carries it, or has refused it. What is to be cut has its first record. */
+async function seen({ target }: ConformanceCase, expect: Expectation, before: Observation): Promise<void> {
+  const side = target === 'consumer' ? 'consumer' : 'provider';
+  const opened = ({ records }: Observation): number => records[side].filter(({ k }) => k === 'open').length;
+  const refused = ({ refusals }: Observation): number =>
+    [...refusals[side].values()].reduce((sum, count) => sum + count, 0);
+  await observed('it has seen what was sent', (now) => {
+    if (opened(now) > opened(before) || refused(now) > refused(before)) return true;
+    return expect.log !== 'abort' && now.inFlight[side] > 0;
+  });
+}
+
+async function observed(what: string, holds: (now: Observation) => boolean): Promise<Observation> {
+  for (const until = performance.now() + PATIENCE_MS; performance.now() < until; await delay(5)) {
+    const now = await observer.look();
+    if (holds(now)) return now;
+  }
+  throw new Error(`the gateway did not show that ${what}`);
 }
 
 /** What has to work after every attack, on a fresh connection. @returns its X-Road-Id */

@@ -68,7 +68,7 @@ async function relay(device: string, tampered = (text: string): string => text):
   message.fields = message.fields.map(([name, value]) =>
     name === 't-road-device' ? [name, tampered(value)] : [name, value],
   );
-  const { answers } = await session.send(message, 'tidy', 10_000);
+  const { answers } = await session.send(message, 'tidy');
   const [answer] = answers;
   if (answer === undefined) throw new Error('no answer');
   const code =

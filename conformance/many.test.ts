@@ -76,8 +76,9 @@ await t.test(`${STREAMS} streams beside ${GREEDY} greedy ones: all arrive`, asyn
       let bytes = 0;
       for await (const chunk of answer as AsyncIterable<Buffer>) bytes += chunk.length;
       if (answer.statusCode === 200) return bytes;
-      // The service is asked 256 things at once (its `maxConcurrent`): whoever comes too soon is told so, and asks again.
-      t.equal(answer.statusCode, 503);
+      // The service is asked 256 things at once (its `maxConcurrent`), and a session with its gateway is waited for in vain
+      // for 5 s: whoever comes too soon is told so, and asks again.
+      t.ok([503, 504].includes(answer.statusCode ?? 0), `${answer.statusCode}`);
       refused += 1;
       await delay(50);
     }

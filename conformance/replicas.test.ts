@@ -57,7 +57,7 @@ await t.test('replicas of one gateway', { skip: storeMissing }, async (t) => {
       const keys = stolenKeys({ ready } as Parameters<typeof stolenKeys>[0]); // it reads nothing else
       const send = async ({ link }: Replica, message: LinkRequest): Promise<number | undefined> => {
         const session = await openSession(link, keys);
-        const { answers } = await session.send(message, 'tidy', 10_000);
+        const { answers } = await session.send(message, 'tidy');
         session.destroy();
         return answers[0]?.status;
       };

@@ -14,7 +14,7 @@ const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 async function send(subject: Subject, request: LinkRequest): Promise<number | undefined> {
   const session = await openSession(subject.ready.provider.link, stolenKeys(subject));
   try {
-    const { answers } = await session.send(request, 'tidy', 5_000);
+    const { answers } = await session.send(request, 'tidy');
     return answers[0]?.status;
   } finally {
     session.destroy();

@@ -46,7 +46,7 @@ async function relay(ready: SandboxReady, field: string): Promise<number | undef
     keys,
     Date.now(),
   );
-  const { answers } = await session.send(message, 'tidy', 10_000);
+  const { answers } = await session.send(message, 'tidy');
   session.destroy();
   return answers[0]?.status;
 }

@@ -81,7 +81,7 @@ await t.test(
     const sessions = await Promise.all(
       Array.from({ length: 16 }, () => openSession(first.ready.provider.link, keys)),
     );
-    const outcomes = await Promise.all(sessions.map((session) => session.send(message, 'tidy', 10_000)));
+    const outcomes = await Promise.all(sessions.map((session) => session.send(message, 'tidy')));
     for (const session of sessions) session.destroy();
     const statuses = outcomes.map(({ answers }) => answers[0]?.status ?? 0).toSorted((a, b) => a - b);
     t.equal(statuses.filter((status) => status === 200).length, 1, `exactly one of ${statuses.join(' ')}`);
@@ -101,7 +101,7 @@ await t.test(
     for (const workers of [1, 2]) {
       const again = await startRoad(dir, workers);
       const session = await openSession(again.ready.provider.link, keys);
-      const { answers } = await session.send(message, 'tidy', 10_000);
+      const { answers } = await session.send(message, 'tidy');
       session.destroy();
       t.equal(answers[0]?.status, statuses.at(-1), `with ${workers} now`);
       t.equal((await exchange(again.ready, '/echo/x')).status, 200);

@@ -3,8 +3,8 @@ import type { Test } from 'tap';
 import { REFUSALS, type RefusalCode } from '../../gateway/core/refusals.ts';
 import type { Consume } from '../../gateway/exchange/arrival.ts';
 import { Front, type FrontLimits, type FrontOptions, type FrontTls } from '../../gateway/server/front.ts';
-import { converse, type Step, type Target, type Transcript } from '../harness/raw-socket.ts';
-import { readResponses, type RawResponse } from '../harness/responses.ts';
+import { converse, PATIENCE_MS, type Step, type Target, type Transcript } from '../harness/raw-socket.ts';
+import { answersIn, readResponses, type RawResponse } from '../harness/responses.ts';
 
 const clock = { now: () => 0, monotonic: () => performance.now() };
 export const attached = { drain: () => {}, error: () => {}, finish: () => {} };
@@ -13,8 +13,11 @@ export interface Lab {
   readonly front: Front;
   readonly target: Target;
   readonly refusals: RefusalCode[];
-  /** Plays a script and reads the answers. */
-  play(script: string | readonly Step[], methods?: readonly string[], waitMs?: number): Promise<Played>;
+  /**
+   * Plays a script and reads the answers.
+   * @param answers so many are waited for, 1xx included; without it for the end of the connection
+   */
+  play(script: string | readonly Step[], answers?: number, methods?: readonly string[]): Promise<Played>;
 }
 export interface Played extends Transcript {
   readonly responses: readonly RawResponse[];
@@ -54,9 +57,14 @@ export async function lab(
     front,
     target,
     refusals,
-    async play(script, methods = [], waitMs = 100) {
+    async play(script, answers = Infinity, methods = []) {
       const steps = typeof script === 'string' ? [{ send: Buffer.from(script, 'latin1') }] : script;
-      const transcript = await converse(target, steps, waitMs);
+      const transcript = await converse(
+        target,
+        steps,
+        PATIENCE_MS,
+        (received) => answersIn(received, methods) >= answers,
+      );
       return { ...transcript, responses: readResponses(transcript.received, methods) };
     },
   };

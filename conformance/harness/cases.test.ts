@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { readCases } from './cases.ts';
@@ -63,7 +64,7 @@ void t.test('the corpus finds fault with a server that takes what Node takes', a
         { host: '127.0.0.1', port },
         action.send,
         variables,
-        150,
+        { waitMs: 150, seen: () => delay(50) },
         expect.closed === true,
       ).catch(
         () => undefined, // an answer that cannot be read, or none
@@ -141,6 +142,7 @@ void t.test('traces: each expectation can fail', async (t) => {
     }));
     return {
       seen,
+      inFlight: { consumer: 0, provider: 0 },
       refusals: { consumer: new Map(counts), provider: new Map() },
       records: { consumer: records as unknown as Observation['records']['consumer'], provider: [] }, // the parts that are read
     };

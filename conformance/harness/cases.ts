@@ -15,7 +15,10 @@ export type SendItem =
   | { readonly repeat: string; readonly times: number }
   | { readonly drip: string; readonly everyMs: number }
   | { readonly pauseMs: number }
-  | { readonly awaitBytes: number }
+  /** Waits for so many answers, 1xx included. */
+  | { readonly awaitAnswers: number }
+  /** Waits until the gateway has read what was sent so far, and has begun the exchange if the log is to say that it was cut. */
+  | { readonly await: 'seen' }
   | { readonly end: 'fin' | 'rst' };
 
 /** What has to come of it. What is not said is not asserted, but for the next request: that one always has to work. */
@@ -152,7 +155,7 @@ function parseAction(row: Json, value = ''): Variant['action'] {
   };
 }
 
-const ITEM_KEYS = ['hex', 'repeat', 'drip', 'pauseMs', 'awaitBytes', 'end'];
+const ITEM_KEYS = ['hex', 'repeat', 'drip', 'pauseMs', 'awaitAnswers', 'await', 'end'];
 
 function parseItem(item: unknown): SendItem {
   if (typeof item === 'string') return item;

@@ -1,7 +1,7 @@
 import type { GeneratorCall } from './cases.ts';
 import type { Outcome } from './expectations.ts';
 import { sendFrames, type FrameArgs } from './h2-frames.ts';
-import { openSession, type Ending } from './link-client.ts';
+import { openSession, type Ending, type Patience } from './link-client.ts';
 import { linkRequest, stolenKeys, type LinkRequestArgs } from './link-request.ts';
 import type { Target } from './raw-socket.ts';
 import type { Subject } from './sandbox.ts';
@@ -9,7 +9,7 @@ import { tamper, type Tampering } from './tamper.ts';
 import { openTroadSession } from './troad-client.ts';
 
 /** Makes what bytes in a file cannot say: signatures of now, frames inside TLS. Named by cases, with arguments as data. */
-type Generate = (subject: Subject, args: GeneratorCall['args'], waitMs: number) => Promise<Outcome>;
+type Generate = (subject: Subject, args: GeneratorCall['args'], patience: Patience) => Promise<Outcome>;
 
 interface LinkArgs extends LinkRequestArgs {
   readonly tamper?: readonly Tampering[];
@@ -22,14 +22,14 @@ interface LinkArgs extends LinkRequestArgs {
 
 // The arguments come from our own case files; a wrong one shows as a case that does not do what it says.
 export const GENERATORS: Readonly<Record<string, Generate>> = {
-  'link-request': (subject, args, waitMs) => sendLinkRequest(subject, args, waitMs, openSession),
-  'link-request over troad/1': (subject, args, waitMs) =>
-    sendLinkRequest(subject, args, waitMs, openTroadSession),
-  'h2-frames': (subject, args, waitMs) =>
-    sendFrames(linkTarget(subject), args as unknown as FrameArgs, waitMs),
-  'h2-frames-of-a-client': (subject, args, waitMs) =>
-    sendFrames(subject.consumer.https, args as unknown as FrameArgs, waitMs),
-  'signed-h2-frames': (subject, args, waitMs) => sendSignedFrames(subject, args, waitMs),
+  'link-request': (subject, args, patience) => sendLinkRequest(subject, args, patience, openSession),
+  'link-request over troad/1': (subject, args, patience) =>
+    sendLinkRequest(subject, args, patience, openTroadSession),
+  'h2-frames': (subject, args, patience) =>
+    sendFrames(linkTarget(subject), args as unknown as FrameArgs, patience),
+  'h2-frames-of-a-client': (subject, args, patience) =>
+    sendFrames(subject.consumer.https, args as unknown as FrameArgs, patience),
+  'signed-h2-frames': (subject, args, patience) => sendSignedFrames(subject, args, patience),
 };
 
 function linkTarget(subject: Subject): Target {
@@ -44,7 +44,11 @@ interface SignedFramesArgs extends LinkRequestArgs {
 }
 
 /** A properly signed request, frame by frame, with fields that no library would send. */
-async function sendSignedFrames(subject: Subject, args: SignedFramesArgs, waitMs: number): Promise<Outcome> {
+async function sendSignedFrames(
+  subject: Subject,
+  args: SignedFramesArgs,
+  patience: Patience,
+): Promise<Outcome> {
   const keys = stolenKeys(subject);
   const { method, authority, path, fields, body } = linkRequest(args, keys, Date.now());
   const pseudo = [
@@ -55,13 +59,13 @@ async function sendSignedFrames(subject: Subject, args: SignedFramesArgs, waitMs
   ] as const;
   const length = ['content-length', String(body.length)] as const;
   const headers = [...pseudo, ...fields, length, ...(args.extra ?? [])];
-  return sendFrames(linkTarget(subject), { headers, data: body.toString('latin1') }, waitMs);
+  return sendFrames(linkTarget(subject), { headers, data: body.toString('latin1') }, patience);
 }
 
 async function sendLinkRequest(
   subject: Subject,
   args: LinkArgs,
-  waitMs: number,
+  patience: Patience,
   open: typeof openSession,
 ): Promise<Outcome> {
   const { tamper: changes = [], ending = 'tidy', times = 1, reconnect = false } = args;
@@ -71,13 +75,13 @@ async function sendLinkRequest(
   const { link } = subject.ready.provider;
   let session = await open(link, keys);
   try {
-    let outcome = await session.send(request, ending, waitMs);
+    let outcome = await session.send(request, ending, patience);
     for (let sent = 1; sent < times; sent += 1) {
       if (reconnect) {
         session.destroy();
         session = await open(link, keys);
       }
-      outcome = await session.send(request, ending, waitMs);
+      outcome = await session.send(request, ending, patience);
     }
     return outcome;
   } finally {

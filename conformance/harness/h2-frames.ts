@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Outcome } from './expectations.ts';
+import type { Patience } from './link-client.ts';
 import { connect, type Target } from './raw-socket.ts';
 
 /**
@@ -33,7 +34,11 @@ export interface FrameArgs {
 }
 
 /** Sends one request frame by frame on a fresh connection. A stream error or GOAWAY counts as closed. */
-export async function sendFrames(target: Target, args: FrameArgs, waitMs: number): Promise<Outcome> {
+export async function sendFrames(
+  target: Target,
+  args: FrameArgs,
+  { waitMs, seen }: Patience,
+): Promise<Outcome> {
   const socket = await connect({ ...target, tls: { ...target.tls, ALPNProtocols: ['h2'] } });
   const more = args.data !== undefined || args.trailers !== undefined; // else END_STREAM stands on the head
   socket.write(Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0, Buffer.alloc(0))]));
@@ -47,7 +52,7 @@ export async function sendFrames(target: Target, args: FrameArgs, waitMs: number
     socket.write(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, fieldSection(args.trailers)));
   }
   if (args.reset !== undefined) {
-    await delay(100); // what was sent so far should be seen before
+    await seen();
     const code = Buffer.alloc(4);
     code.writeUInt32BE(args.reset);
     socket.write(frame(FRAME.reset, 0, 1, code));
@@ -114,6 +119,6 @@ async function readFrames(
       }
     });
   });
-  await Promise.race([over, delay(waitMs)]);
+  await Promise.race([over, delay(waitMs, undefined, { ref: false })]);
   return { answered, refused, content: Buffer.concat(content) };
 }

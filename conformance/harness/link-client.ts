@@ -5,6 +5,17 @@ import type { Outcome } from './expectations.ts';
 import type { LinkRequest, StolenKeys } from './link-request.ts';
 import type { RawResponse } from './responses.ts';
 
+/** What an attacker waits for. */
+export interface Patience {
+  /** How long for an answer, or the end of the connection. */
+  readonly waitMs: number;
+  /** Until the gateway has read what was sent so far. */
+  readonly seen: () => Promise<void>;
+}
+
+/** Of one whose requests are answered. */
+export const PATIENT: Patience = { waitMs: 20_000, seen: () => delay(100) };
+
 export type Ending = 'tidy' | 'reset' | 'cancel' | 'disconnect';
 
 /** A session with the provider's gateway, as an attacker with a stolen link certificate has it. */
@@ -13,7 +24,7 @@ export interface LinkSession {
    * Sends one request and says what came back.
    * @param ending how the request ends: properly, with a reset of one sort or another, or with the connection
    */
-  send(request: LinkRequest, ending: Ending, waitMs: number): Promise<Outcome>;
+  send(request: LinkRequest, ending: Ending, patience?: Patience): Promise<Outcome>;
   destroy(): void;
 }
 
@@ -27,7 +38,7 @@ export async function openSession(link: string, keys: StolenKeys): Promise<LinkS
   session.on('error', () => undefined); // a broken session shows in its streams
   await once(session, 'connect');
   return {
-    send: (request, ending, waitMs) => sendOver(session, request, ending, waitMs),
+    send: (request, ending, patience = PATIENT) => sendOver(session, request, ending, patience),
     destroy: () => {
       session.destroy();
     },
@@ -39,7 +50,7 @@ async function sendOver(
   session: ClientHttp2Session,
   request: LinkRequest,
   ending: Ending,
-  waitMs: number,
+  { waitMs, seen }: Patience,
 ): Promise<Outcome> {
   const headers = [
     [':method', request.method],
@@ -72,11 +83,11 @@ async function sendOver(
   if (ending === 'tidy') stream.end(request.body);
   else {
     stream.write(request.body);
-    await delay(100); // what was sent so far should be seen before the end is
+    await seen();
     if (ending === 'disconnect') session.destroy();
     else stream.close(ending === 'reset' ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
   }
-  const inTime = await Promise.race([closed.then(() => true), delay(waitMs, false)]);
+  const inTime = await Promise.race([closed.then(() => true), delay(waitMs, false, { ref: false })]);
   const answers = status === undefined ? [] : [{ status, fields, body: Buffer.concat(body), complete }];
   stream.destroy();
   return { answers, closed: inTime && !complete };

@@ -8,6 +8,8 @@ export type Side = 'consumer' | 'provider';
 export interface Observation {
   /** Requests that reached the service. */
   readonly seen: number;
+  /** Exchanges running now, in each gateway. */
+  readonly inFlight: Readonly<Record<Side, number>>;
   /** Refusals by code, of each gateway. */
   readonly refusals: Readonly<Record<Side, ReadonlyMap<string, number>>>;
   /** The signed logs, each from its beginning. */
@@ -27,16 +29,17 @@ export class Observer {
 
   async look(): Promise<Observation> {
     const { ready } = this.#subject;
-    const [seen, counted, countedThere, written, writtenThere] = await Promise.all([
+    const [seen, page, pageThere, written, writtenThere] = await Promise.all([
       requestsSeen(ready.service.url),
-      refusals(ready.consumer.admin),
-      refusals(ready.provider.admin),
+      metrics(ready.consumer.admin),
+      metrics(ready.provider.admin),
       this.#tails.consumer.records(),
       this.#tails.provider.records(),
     ]);
     return {
       seen,
-      refusals: { consumer: counted, provider: countedThere },
+      inFlight: { consumer: inFlight(page), provider: inFlight(pageThere) },
+      refusals: { consumer: refusals(page), provider: refusals(pageThere) },
       records: { consumer: [...written], provider: [...writtenThere] },
     };
   }
@@ -53,11 +56,21 @@ async function requestsSeen(serviceUrl: string): Promise<number> {
 const COUNTER =
   /^(?:troad_exchanges_total\{.*\bout|troad_unidentified_refusals_total\{.*\bcode)="([a-z_.]+)".*\} (\d+)$/gm;
 
-async function refusals(adminUrl: string): Promise<ReadonlyMap<string, number>> {
+async function metrics(adminUrl: string): Promise<string> {
   const response = await fetch(`${adminUrl}/metrics`);
   if (response.status !== 200) throw new Error(`metrics: ${response.status}`);
+  return response.text();
+}
+
+function inFlight(page: string): number {
+  let sum = 0;
+  for (const [, count] of page.matchAll(/^troad_exchanges_in_flight\{.*\} (\d+)$/gm)) sum += Number(count);
+  return sum;
+}
+
+function refusals(page: string): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
-  for (const [, code = '', count] of (await response.text()).matchAll(COUNTER)) {
+  for (const [, code = '', count] of page.matchAll(COUNTER)) {
     if (code !== 'ok') counts.set(code, (counts.get(code) ?? 0) + Number(count));
   }
   return counts;

@@ -1,7 +1,8 @@
 import type { SendItem } from './cases.ts';
 import type { Outcome } from './expectations.ts';
+import type { Patience } from './link-client.ts';
 import { converse, type Step, type Target } from './raw-socket.ts';
-import { readResponses } from './responses.ts';
+import { answersIn, readResponses } from './responses.ts';
 
 /** Names that `{{…}}` stands for in what is sent. Another gateway under test brings its own. */
 export type Variables = Readonly<Record<string, string>>;
@@ -24,12 +25,12 @@ export async function play(
   target: Target,
   items: readonly SendItem[],
   variables: Variables,
-  waitMs: number,
+  { waitMs, seen }: Patience,
   closes: boolean,
 ): Promise<Outcome> {
   const transcript = await converse(
     target,
-    items.map((item) => stepOf(item, variables)),
+    items.map((item) => stepOf(item, variables, seen)),
     waitMs,
     closes ? undefined : hasAnswer,
   );
@@ -37,11 +38,12 @@ export async function play(
   return { answers: responses.filter(({ status }) => status >= 200), closed: transcript.ending !== 'open' };
 }
 
-function stepOf(item: SendItem, variables: Variables): Step {
+function stepOf(item: SendItem, variables: Variables, seen: Patience['seen']): Step {
   if (typeof item === 'string') return { send: bytesOf(item, variables) };
   if ('hex' in item) return { send: Buffer.from(item.hex, 'hex') };
   if ('repeat' in item) return { send: bytesOf(item.repeat.repeat(item.times), variables) };
   if ('drip' in item) return { drip: bytesOf(item.drip, variables), everyMs: item.everyMs };
+  if ('await' in item) return { wait: seen };
   return item;
 }
 
@@ -55,6 +57,7 @@ function bytesOf(text: string, variables: Variables): Buffer {
 }
 
 function hasAnswer(received: Buffer): boolean {
-  const last = received.includes('\r\n\r\n') ? readResponses(received, []).at(-1) : undefined;
+  if (answersIn(received) === 0) return false;
+  const last = readResponses(received, []).at(-1);
   return last !== undefined && last.complete && last.status >= 200;
 }

@@ -1,6 +1,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, TLSSocket, type ConnectionOptions } from 'node:tls';
 import { setTimeout as delay } from 'node:timers/promises';
+import { answersIn } from './responses.ts';
 
 /** What a client does on one connection, in order. */
 export type Step =
@@ -9,7 +10,9 @@ export type Step =
   | { readonly drip: Buffer; readonly everyMs: number }
   | { readonly pauseMs: number }
   /** Waits until so many complete answers were received, or the other side closed. */
-  | { readonly awaitBytes: number }
+  | { readonly awaitAnswers: number }
+  /** Waits for what happens elsewhere, or until the other side closed. */
+  | { readonly wait: () => Promise<void> }
   | { readonly end: 'fin' | 'rst' };
 
 export interface Target {
@@ -25,6 +28,8 @@ export interface Transcript {
 }
 
 const GRACE_MS = 30;
+/** For what has to come: however busy the machine is, it does within that. */
+export const PATIENCE_MS = 20_000;
 
 /**
  * Plays one script on one connection and says what came back. Writing goes on when the other side has stopped taking
@@ -40,13 +45,11 @@ export async function converse(
 ): Promise<Transcript> {
   const socket = await connect(target);
   const chunks: Buffer[] = [];
-  let size = 0;
   let ending: Transcript['ending'] = 'open';
   let over = false;
   const closed = new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
-      size += chunk.length;
     });
     socket.on('end', () => {
       if (ending === 'open') ending = 'fin';
@@ -62,7 +65,9 @@ export async function converse(
       if (socket.destroyed || ending !== 'open') break;
       if ('send' in step) socket.write(step.send);
       else if ('pauseMs' in step) await Promise.race([delay(step.pauseMs), closed]);
-      else if ('awaitBytes' in step) await waitFor(() => size >= step.awaitBytes, closed);
+      else if ('wait' in step) await Promise.race([step.wait(), closed]);
+      else if ('awaitAnswers' in step)
+        await waitFor(() => answersIn(Buffer.concat(chunks)) >= step.awaitAnswers, closed);
       else if ('drip' in step) await drip(socket, step.drip, step.everyMs, () => ending !== 'open');
       else if (step.end === 'fin') socket.end();
       else if (socket instanceof TLSSocket) socket.destroy();

@@ -40,6 +40,15 @@ export function readResponses(bytes: Buffer, methods: readonly string[]): readon
   return responses;
 }
 
+/** How many whole answers have come so far, 1xx included: what has come of the next head is no error yet. */
+export function answersIn(bytes: Buffer, methods: readonly string[] = []): number {
+  try {
+    return readResponses(bytes, methods).filter(({ complete }) => complete).length;
+  } catch {
+    return 0;
+  }
+}
+
 interface Body {
   readonly body: Buffer;
   readonly complete: boolean;

@@ -12,7 +12,7 @@ import {
   TroadReader,
 } from '../builders/troad-frames.ts';
 import type { Outcome } from './expectations.ts';
-import type { Ending, LinkSession } from './link-client.ts';
+import { PATIENT, type Ending, type LinkSession, type Patience } from './link-client.ts';
 import type { LinkRequest, StolenKeys } from './link-request.ts';
 
 const FIRST_CREDIT = 65_536;
@@ -48,14 +48,15 @@ export async function openTroadSession(link: string, keys: StolenKeys): Promise<
   let last = 0;
   return {
     destroy: () => void socket.destroy(),
-    async send(request, ending, waitMs) {
+    async send(request, ending, patience = PATIENT) {
+      const { waitMs } = patience;
       const stream = ++last;
       const answer = new Answer();
       streams.set(stream, answer);
-      const sent = sendRequest(socket, stream, request, ending, answer);
+      const sent = sendRequest(socket, stream, request, ending, answer, patience);
       // Longer than usual, when the request is: it goes on as the other side gives credit.
-      await Promise.race([sent, gone, delay(10 * waitMs)]);
-      const how = await Promise.race([answer.over, gone, delay(waitMs, 'late' as const)]);
+      await Promise.race([sent, gone, delay(10 * waitMs, undefined, { ref: false })]);
+      const how = await Promise.race([answer.over, gone, delay(waitMs, 'late' as const, { ref: false })]);
       return { answers: answer.seen, closed: how !== 'late' && !answer.complete };
     },
   };
@@ -67,6 +68,7 @@ async function sendRequest(
   request: LinkRequest,
   ending: Ending,
   answer: Answer,
+  { seen }: Patience,
 ): Promise<void> {
   const { method, path, authority, fields, body, length, trailers } = request;
   const streamed = length === undefined && trailers !== undefined;
@@ -82,7 +84,7 @@ async function sendRequest(
     if (streamed) socket.write(frame(FRAME.trailers, stream, trailerSection(trailers)));
     return;
   }
-  await delay(100); // what was sent so far should be seen before the end is
+  await seen();
   if (ending === 'disconnect') socket.destroy();
   else socket.write(frame(FRAME.reset, stream, numbers(ending === 'reset' ? 5 : 1)));
 }

@@ -1,7 +1,7 @@
 import { connect as connectTls } from 'node:tls';
 import t from 'tap';
 import { echo, GET, lab, post, send } from '../../conformance/builders/front-lab.ts';
-import { connect, converse } from '../../conformance/harness/raw-socket.ts';
+import { connect, converse, PATIENCE_MS } from '../../conformance/harness/raw-socket.ts';
 import { readResponses } from '../../conformance/harness/responses.ts';
 import { Authority } from '../../pki/authority.ts';
 import type { Arrival } from '../exchange/arrival.ts';
@@ -14,22 +14,26 @@ void t.test('HTTPS', async (t) => {
   const { play, target, refusals, front } = await lab(
     t,
     (arrival) => echo((arrived = arrival)),
-    { handshakeMs: 200 },
+    { handshakeMs: 1500 },
     { key: server.keyPem, cert: server.chainPem },
   );
 
   const trusting = { host: '127.0.0.1', port: target.port, tls: { ca: authority.rootPem } };
-  const played = await converse(trusting, [{ drip: Buffer.from(GET), everyMs: 1 }], 100);
+  const played = await converse(trusting, [{ drip: Buffer.from(GET), everyMs: 1 }, { awaitAnswers: 1 }], 0);
   t.equal(readResponses(played.received, [])[0]?.status, 200);
   t.match(arrived?.connection, { tls: true, loopback: true, remote: '127.0.0.1', certificate: undefined });
 
   const proving = { ...trusting, tls: { ...trusting.tls, key: client.keyPem, cert: client.chainPem } };
-  await converse(proving, [send(GET)], 50);
+  await converse(proving, [send(GET), { awaitAnswers: 1 }], 0);
   t.ok(arrived?.connection.certificate?.equals(client.der), 'the certificate whose key was proved');
 
-  const cut = await converse(trusting, [send(`${post('Content-Length: 4')}abc`), { end: 'fin' }], 500);
+  const cut = await converse(
+    trusting,
+    [send(`${post('Content-Length: 4')}abc`), { end: 'fin' }],
+    PATIENCE_MS,
+  );
   t.equal(readResponses(cut.received, [])[0]?.status, 400, 'truncation is an error under TLS as well');
-  t.equal((await play(`${GET}${GET}`, [], 500)).responses.length, 1, 'pipelining is not read');
+  t.equal((await play(`${GET}${GET}`)).responses.length, 1, 'pipelining is not read');
 
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
     const sessions: Buffer[] = [];
@@ -58,9 +62,9 @@ void t.test('HTTPS', async (t) => {
   );
 
   refusals.length = 0;
-  const plain = await converse({ host: '127.0.0.1', port: target.port }, [send(GET)], 500);
+  const plain = await converse({ host: '127.0.0.1', port: target.port }, [send(GET)], PATIENCE_MS);
   t.not(plain.ending, 'open', 'plain HTTP on the TLS port');
-  const silent = await converse({ host: '127.0.0.1', port: target.port }, [], 1000);
+  const silent = await converse({ host: '127.0.0.1', port: target.port }, [], PATIENCE_MS);
   t.not(silent.ending, 'open', 'a hello that never comes');
   t.same(refusals, ['framing.malformed', 'framing.timeout']);
 

@@ -15,30 +15,33 @@ import {
   type Played,
 } from '../../conformance/builders/front-lab.ts';
 import { field, readResponses } from '../../conformance/harness/responses.ts';
-import { connect, converse } from '../../conformance/harness/raw-socket.ts';
+import { connect, converse, PATIENCE_MS } from '../../conformance/harness/raw-socket.ts';
 import { REFUSALS } from '../core/refusals.ts';
 import type { Arrival } from '../exchange/arrival.ts';
+
+/** Waits for what happens elsewhere. */
+const until = (condition: () => boolean) => async (): Promise<void> => {
+  while (!condition()) await delay(2);
+};
 
 void t.test('carries requests one after the other', async (t) => {
   const { play } = await lab(t, echo);
   const first = { method: 'GET', target: '/r1?q', rawHeaders: ['Host', 'gw'], length: 0, body: '' };
-  const played = await play([
-    send(GET),
-    { awaitBytes: 60 },
-    send(`${post('Content-Length: 3')}abc`),
-    { awaitBytes: 200 },
-  ]);
+  const played = await play([send(GET), { awaitAnswers: 1 }, send(`${post('Content-Length: 3')}abc`)], 2);
   t.equal(played.ending, 'open', 'the connection is kept');
   t.same(JSON.parse(bodyOf(played.responses[0])), first);
   t.match(JSON.parse(bodyOf(played.responses[1])), { length: 3, body: 'abc' });
   t.equal(played.responses[0]?.fields.length, 2, 'no Date or Server of ours');
 
-  const chunked = await play([
-    send(post('Transfer-Encoding: chunked')),
-    send('3\r\nabc\r\n'),
-    { pauseMs: 5 },
-    send('1\r\nd\r\n0\r\n\r\n'),
-  ]);
+  const chunked = await play(
+    [
+      send(post('Transfer-Encoding: chunked')),
+      send('3\r\nabc\r\n'),
+      { pauseMs: 5 },
+      send('1\r\nd\r\n0\r\n\r\n'),
+    ],
+    1,
+  );
   t.match(JSON.parse(bodyOf(chunked.responses[0])), { length: 'chunked', body: 'abcd' });
   const closing = await play('GET / HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n');
   t.equal(closing.ending, 'fin');
@@ -61,7 +64,7 @@ void t.test('refusals before a request exists', async (t) => {
     [post('Upgrade: websocket\r\nConnection: Upgrade'), 'framing.upgrade'],
     ['\x16\x03\x01\x02\x00\x01\x00\x01\xfc', 'framing.malformed'],
   ] as const) {
-    const { responses, ending } = await play(text, [], 1000);
+    const { responses, ending } = await play(text);
     t.equal(bodyOf(responses[0]), code, code);
     t.equal(responses[0]?.status, REFUSALS[code].status);
     t.equal(responses.length, 1, 'what follows is not read as a request');
@@ -83,8 +86,10 @@ void t.test('what comes before the answer is never read as a request', async (t)
   const seen: string[] = [];
   const { play, refusals } = await lab(t, (arrival) => {
     seen.push(arrival.target);
-    setTimeout(() => echo(arrival), 10);
+    // The last of these comes in two packets.
+    void until(() => last === 0 || last < refusals.length)().then(() => setTimeout(() => echo(arrival), 10));
   });
+  let last = 0;
   for (const [what, text] of [
     ['a pipelined request', `${GET}GET /second HTTP/1.1\r\nHost: gw\r\n\r\n`],
     ['a pipelined request behind content', `${post('Content-Length: 3')}abc${GET}`],
@@ -92,14 +97,15 @@ void t.test('what comes before the answer is never read as a request', async (t)
     ['an empty line', `${GET}\r\n`],
   ] as const) {
     seen.length = 0;
-    const { responses, ending } = await play(text, [], 1000);
+    const { responses, ending } = await play(text);
     t.equal(seen.length, 1, what);
     t.equal(responses.length, 1);
     t.equal(responses[0]?.status, 200, 'the answer is not touched');
     t.equal(ending, 'fin');
   }
   seen.length = 0;
-  const { responses, ending } = await play([send(GET), { pauseMs: 5 }, send(GET)], [], 1000);
+  last = refusals.length;
+  const { responses, ending } = await play([send(GET), { wait: until(() => seen.length > 0) }, send(GET)]);
   t.same([seen.length, responses.length, ending], [1, 1, 'fin'], 'also in a later packet');
   t.same(refusals, Array(5).fill('framing.malformed'), 'each is reported');
 });
@@ -117,30 +123,21 @@ void t.test('a refused upload costs its head', async (t) => {
       taken += 65_536;
     }
   }, 1);
-  const begun = performance.now();
-  await new Promise((resolve) => socket.on('end', resolve));
+  await new Promise((resolve) => socket.on('end', resolve)); // although it is still sending
   clearInterval(flood);
   socket.destroy();
   const [response] = readResponses(Buffer.concat(answer), []);
   t.equal(response?.status, 403, 'the client reads why although it is still sending');
   t.equal(response && field(response, 'connection'), 'close');
-  t.ok(performance.now() - begun < 2000, 'closed soon');
   t.ok(taken < 2e9, `${taken} bytes`);
 });
 
 void t.test('a refused small upload keeps the connection', async (t) => {
   const { play } = await lab(t, refuse);
   const request = `${post('Content-Length: 3')}abc`;
-  const { responses, ending } = await play(
-    [send(request), { awaitBytes: 40 }, send(request), { awaitBytes: 80 }],
-    [],
-  );
+  const { responses, ending } = await play([send(request), { awaitAnswers: 1 }, send(request)], 2);
   t.same([responses.map(({ status }) => status), ending], [[403, 403], 'open']);
-  const early = await play(
-    [send(post('Content-Length: 3')), { awaitBytes: 40 }, send(`abc${GET}`)],
-    [],
-    1000,
-  );
+  const early = await play([send(post('Content-Length: 3')), { awaitAnswers: 1 }, send(`abc${GET}`)]);
   t.same(
     [early.responses.map(({ status }) => status), early.ending],
     [[403], 'fin'],
@@ -151,18 +148,13 @@ void t.test('a refused small upload keeps the connection', async (t) => {
 void t.test('100 Continue is sent when the content is asked for, and only then', async (t) => {
   const request = post('Expect: 100-Continue\r\nContent-Length: 3');
   const admitting = await lab(t, (arrival) => setTimeout(() => echo(arrival), 10));
-  const admitted = await admitting.play([
-    send(request),
-    { awaitBytes: 20 },
-    send('abc'),
-    { awaitBytes: 100 },
-  ]);
+  const admitted = await admitting.play([send(request), { awaitAnswers: 1 }, send('abc')], 2);
   t.same(
     admitted.responses.map(({ status }) => status),
     [100, 200],
   );
   const refusing = await lab(t, refuse);
-  const refused = await refusing.play([send(request)], [], 1000);
+  const refused = await refusing.play([send(request)]);
   t.same(
     refused.responses.map(({ status }) => status),
     [403],
@@ -172,7 +164,9 @@ void t.test('100 Continue is sent when the content is asked for, and only then',
 
 void t.test('truncated content is an error, never an end', async (t) => {
   const ends: string[] = [];
+  let arrived = 0;
   const { play } = await lab(t, (arrival) => {
+    arrived += 1;
     arrival.inflow.start({
       data: () => {},
       end: () => void ends.push('end'),
@@ -188,13 +182,13 @@ void t.test('truncated content is an error, never an end', async (t) => {
     `${post('Transfer-Encoding: chunked')}3\r\nabc\r\n0\r\n`,
   ]) {
     ends.length = 0;
-    const { responses, ending } = await play([send(text), { end: 'fin' }], [], 1000);
+    const { responses, ending } = await play([send(text), { end: 'fin' }]);
     t.same(ends, ['message.incomplete']);
     t.equal(responses[0]?.status, 400, 'half-closed: the client may still read why');
     t.equal(ending, 'fin');
-    ends.length = 0;
-    await play([send(text), { pauseMs: 10 }, { end: 'rst' }]);
-    await delay(20);
+    ends.length = arrived = 0;
+    await play([send(text), { wait: until(() => arrived > 0) }, { end: 'rst' }]);
+    await until(() => ends.length > 0)();
     t.same(ends, ['message.incomplete'], 'reset');
   }
   for (const [tail, code] of [
@@ -202,19 +196,17 @@ void t.test('truncated content is an error, never an end', async (t) => {
     ['0\r\nHost: x\r\n\r\n', 'framing.trailer'],
   ] as const) {
     ends.length = 0;
-    const { responses, ending } = await play(
-      `${post('Transfer-Encoding: chunked')}1\r\na\r\n${tail}${GET}`,
-      [],
-      1000,
-    );
+    const { responses, ending } = await play(`${post('Transfer-Encoding: chunked')}1\r\na\r\n${tail}${GET}`);
     t.same(ends, [code]);
     t.same([responses.length, responses[0]?.status, ending], [1, 400, 'fin']);
   }
 });
 
 void t.test('an upload that is given up half-way can still be answered', async (t) => {
+  let arrived = 0;
   const { play } = await lab(t, (arrival) => {
     let heard = 0;
+    arrived += 1;
     arrival.inflow.start({
       data: () => {
         heard += 1;
@@ -231,22 +223,27 @@ void t.test('an upload that is given up half-way can still be answered', async (
       },
     });
   });
-  const { responses, ending } = await play(
-    [send(`${post('Content-Length: 900000')}abc`), { pauseMs: 20 }, send('def'.repeat(100_000))],
-    [],
-    1000,
-  );
+  const { responses, ending } = await play([
+    send(`${post('Content-Length: 900000')}abc`),
+    { wait: until(() => arrived > 0) },
+    send('def'.repeat(100_000)),
+  ]);
   t.same([responses[0]?.status, ending], [413, 'fin']);
 });
 
 void t.test('the client that leaves is noticed', async (t) => {
   const gone: string[] = [];
-  const { play } = await lab(t, (arrival) =>
-    arrival.onGone((cause) => void gone.push(cause.message.slice(0, 22))),
-  );
+  let arrived = 0;
+  const { play } = await lab(t, (arrival) => {
+    arrived += 1;
+    arrival.onGone((cause) => void gone.push(cause.message.slice(0, 22)));
+  });
   for (const end of ['fin', 'rst'] as const) {
-    gone.length = 0;
-    await play([send(GET), { pauseMs: 20 }, { end }], [], 100);
+    gone.length = arrived = 0;
+    await play(
+      [send(GET), { wait: until(() => arrived > 0) }, { end }, { wait: until(() => gone.length > 0) }],
+      0,
+    );
     t.equal(gone.length, 1, end);
   }
 });
@@ -302,8 +299,8 @@ void t.test('answers in every framing', async (t) => {
     '/aborted': (arrival) => arrival.abort(new Error('cut')),
   };
   const { play } = await lab(t, (arrival) => answers[arrival.target]?.(arrival));
-  const ask = async (path: string, method = 'GET', waitMs?: number): Promise<Played> =>
-    play(`${method} ${path} HTTP/1.1\r\nHost: gw\r\n\r\n`, [method], waitMs);
+  const ask = async (path: string, method = 'GET', count = 1): Promise<Played> =>
+    play(`${method} ${path} HTTP/1.1\r\nHost: gw\r\n\r\n`, count, [method]);
   for (const path of ['/chunks', '/counted']) {
     const { responses, ending } = await ask(path);
     t.same([bodyOf(responses[0]), responses[0]?.complete, ending], ['abcd', true, 'open'], path);
@@ -322,11 +319,11 @@ void t.test('answers in every framing', async (t) => {
     t.same([responses[0]?.fields, ending], [fields, 'open'], `${method} ${path}`);
   }
   for (const path of ['/short', '/long', '/broken']) {
-    const { responses, ending } = await ask(path, 'GET', 5000);
+    const { responses, ending } = await ask(path, 'GET', Infinity);
     t.not(responses[0]?.complete, true, `${path} does not look complete`);
     t.equal(ending, 'reset', 'and no tidy end');
   }
-  t.equal((await ask('/aborted', 'GET', 5000)).ending, 'reset');
+  t.equal((await ask('/aborted', 'GET', Infinity)).ending, 'reset');
 });
 
 void t.test('an answer field cannot start another line', async (t) => {
@@ -335,7 +332,7 @@ void t.test('an answer field cannot start another line', async (t) => {
     t.throws(() => arrival.answer({ status: 200, fields: [['x y', 'a']] }, { kind: 'none' }));
     arrival.answer({ status: 200, fields: [['x', 'a']] }, { kind: 'none' }).attach(attached);
   });
-  t.equal((await play(GET)).responses[0]?.status, 200);
+  t.equal((await play(GET, 1)).responses[0]?.status, 200);
 });
 
 void t.test('content flows both ways at once, no faster than it is taken', async (t) => {
@@ -411,50 +408,51 @@ void t.test('a paused inflow hears nothing until it is resumed', async (t) => {
       error: (cause) => t.fail(cause.message),
     });
   });
-  const { responses } = await play([
-    send(`${post('Transfer-Encoding: chunked')}1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n`),
-    { awaitBytes: 20 },
-  ]);
+  const { responses } = await play(
+    `${post('Transfer-Encoding: chunked')}1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n`,
+    1,
+  );
   t.same([heard, responses[0]?.status], [3, 204]);
 });
 
 void t.test('deadlines', async (t) => {
-  const { play, refusals } = await lab(t, echo, { headMs: 150, idleMs: 300 });
-  const slow = await play([{ drip: Buffer.from(GET), everyMs: 20 }], [], 1000);
+  const { play, refusals } = await lab(t, echo, { headMs: 1000, idleMs: 1500 });
+  const slow = await play([{ drip: Buffer.from(GET), everyMs: 50 }]);
   t.same([slow.responses[0]?.status, slow.ending], [408, 'fin'], 'a head one byte at a time');
   t.same(refusals, ['framing.timeout']);
-  const silent = await play([], [], 1000);
+  const silent = await play([]);
   t.same([silent.received.length, silent.ending], [0, 'fin'], 'nothing asked, nothing answered');
   const begun = performance.now();
-  const idle = await play([send(GET)], [], 1000);
+  const idle = await play([send(GET)]);
   t.equal(idle.ending, 'fin', 'idle');
-  t.ok(performance.now() - begun > 250, 'kept until then');
+  t.ok(performance.now() - begun > 1400, 'kept until then');
 });
 
 void t.test('one address cannot take all places', async (t) => {
   const { target, refusals, front } = await lab(t, echo, { connectionsPerAddress: 3 });
   const sockets = await Promise.all([connect(target), connect(target), connect(target)]);
-  const over = await converse(target, [send(GET)], 500);
+  const over = await converse(target, [send(GET)], PATIENCE_MS);
   t.not(over.ending, 'open');
   t.equal(over.received.length, 0);
   t.same(refusals, ['gateway.overloaded']);
   t.equal(front.connections, 3);
   sockets[0]?.destroy();
-  await delay(30);
-  t.equal(
-    (await converse(target, [send(GET)], 50)).received.length > 0,
-    true,
-    'a place that got free is given again',
-  );
+  await until(() => front.connections === 2)();
+  const { received } = await converse(target, [send(GET), { awaitAnswers: 1 }], 0);
+  t.ok(received.length > 0, 'a place that got free is given again');
   for (const socket of sockets) socket.destroy();
 });
 
 void t.test('close: idle connections go, running requests are answered', async (t) => {
+  let arrived = 0;
   let release = (): void => {};
-  const { front, target } = await lab(t, (arrival) => (release = () => echo(arrival)));
-  const idle = converse(target, [], 1000);
-  const running = converse(target, [send(GET)], 1000);
-  await delay(30);
+  const { front, target } = await lab(t, (arrival) => {
+    arrived += 1;
+    release = () => echo(arrival);
+  });
+  const idle = converse(target, [], PATIENCE_MS);
+  const running = converse(target, [send(GET)], PATIENCE_MS);
+  await until(() => front.connections === 2 && arrived > 0)();
   const closed = front.close();
   t.equal((await idle).ending, 'fin');
   await t.rejects(connect(target), 'no new connection');
