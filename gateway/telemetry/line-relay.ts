@@ -1,6 +1,6 @@
 import type { LineOutlet } from './line-writer.ts';
 
-const BATCH_CHARACTERS = 16 * 1024;
+const BATCH_CHARACTERS = 64 * 1024;
 const WAIT_MS = 200;
 
 /**

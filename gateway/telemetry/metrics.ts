@@ -1,10 +1,9 @@
+import { Cells, type Labels, type Values } from './label-cells.ts';
+
 /**
  * Prometheus text exposition 0.0.4, with what a gateway needs: counters, gauges, histograms with fixed buckets. Every
  * label has a closed set of values, fixed at declaration, so that nobody outside can grow the memory or the page.
  */
-
-export type Labels = Readonly<Record<string, readonly string[]>>;
-type Values<L extends Labels> = { readonly [K in keyof L]: L[K][number] };
 
 /** How one value is made of those that several threads have. */
 export type Merge = 'sum' | 'least' | 'greatest';
@@ -127,49 +126,8 @@ export function renderPage(families: readonly FamilySnapshot[]): string {
   return page;
 }
 
-/** One cell for every combination of label values, in one array: an update costs a few additions and no allocation. */
-class Cells<L extends Labels> {
-  readonly size: number;
-  readonly #names: readonly (keyof L & string)[];
-  /** Position of each value of each label, times the distance between its cells. */
-  readonly #steps: readonly ReadonlyMap<string, number>[];
-  readonly #labels: L;
-
-  constructor(labels: L) {
-    this.#labels = labels;
-    this.#names = Object.keys(labels);
-    let size = 1;
-    this.#steps = this.#names.map((name) => {
-      const step = size;
-      const values = labels[name] ?? [];
-      size *= values.length;
-      return new Map(values.map((value, i) => [value, i * step]));
-    });
-    if (size > 1000) throw new Error(`${size} combinations of labels are too many`);
-    this.size = size;
-  }
-
-  indexOf(values: Values<L>): number {
-    let index = 0;
-    for (let i = 0; i < this.#names.length; i += 1) {
-      const name = this.#names[i] ?? '';
-      const step = this.#steps[i]?.get(values[name] ?? '');
-      if (step === undefined) throw new Error(`label ${name}: not one of its values`);
-      index += step;
-    }
-    return index;
-  }
-
-  labelsOf(index: number): [string, string][] {
-    let rest = index;
-    return this.#names.map((name) => {
-      const values = this.#labels[name] ?? [];
-      const value = values[rest % values.length] ?? '';
-      rest = Math.floor(rest / values.length);
-      return [name, value];
-    });
-  }
-}
+/** Counts or observes in one label set, which was found before: for what every exchange does. */
+export type Meter = (amount: number) => void;
 
 export class Counter<L extends Labels> {
   readonly #name: string;
@@ -183,8 +141,14 @@ export class Counter<L extends Labels> {
   }
 
   add(values: Values<L>, amount = 1): void {
+    this.of(values)(amount);
+  }
+
+  of(values: Values<L>): Meter {
     const index = this.#cells.indexOf(values);
-    this.#counts[index] = (this.#counts[index] ?? 0) + amount;
+    return (amount) => {
+      this.#counts[index] = (this.#counts[index] ?? 0) + amount;
+    };
   }
 
   /** A label set is shown once it has counted; a counter without labels always is, so that alerts find it. */
@@ -230,8 +194,14 @@ export class Gauge<L extends Labels> {
   }
 
   add(values: Values<L>, change: number): void {
+    this.of(values)(change);
+  }
+
+  of(values: Values<L>): Meter {
     const index = this.#cells.indexOf(values);
-    this.#values[index] = (this.#values[index] ?? 0) + change;
+    return (change) => {
+      this.#values[index] = (this.#values[index] ?? 0) + change;
+    };
   }
 
   *samples(): Iterable<Sample> {
@@ -260,12 +230,18 @@ export class Histogram<L extends Labels> {
   }
 
   observe(values: Values<L>, value: number): void {
+    this.of(values)(value);
+  }
+
+  of(values: Values<L>): Meter {
     const cell = this.#cells.indexOf(values);
-    let bucket = 0;
-    while (bucket < this.#bounds.length && value > (this.#bounds[bucket] ?? 0)) bucket += 1;
-    const index = cell * (this.#bounds.length + 1) + bucket;
-    this.#counts[index] = (this.#counts[index] ?? 0) + 1;
-    this.#sums[cell] = (this.#sums[cell] ?? 0) + value;
+    return (value) => {
+      let bucket = 0;
+      while (bucket < this.#bounds.length && value > (this.#bounds[bucket] ?? 0)) bucket += 1;
+      const index = cell * (this.#bounds.length + 1) + bucket;
+      this.#counts[index] = (this.#counts[index] ?? 0) + 1;
+      this.#sums[cell] = (this.#sums[cell] ?? 0) + value;
+    };
   }
 
   *samples(): Iterable<Sample> {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import fc from 'fast-check';
 import t from 'tap';
 import type { Clock } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
@@ -267,11 +268,39 @@ void t.test('lines of a worker go in batches to the thread that writes them', as
   );
   log.emit('gateway.ready', {});
   while (sent.length < 2) await setTimeout(10);
-  for (let i = 0; i < 400; i += 1) log.emit('gateway.stopped', { elapsedMs: i });
+  for (let i = 0; i < 1600; i += 1) log.emit('gateway.stopped', { elapsedMs: i });
   const atOnce = sent.length;
   t.ok(atOnce > 2 && atOnce < 8, 'full batches do not wait');
   await log.close();
-  t.equal(sent.join('').split('\n').length, 405);
+  t.equal(sent.join('').split('\n').length, 1605);
+});
+
+void t.test('the line of an exchange is the one that pino would write', async (t) => {
+  const clock = new HandClock();
+  const text = fc.option(fc.oneof(fc.string(), fc.string({ unit: 'binary' })), { nil: undefined });
+  const facts = fc.record({
+    status: fc.option(fc.integer(), { nil: undefined }),
+    peer: text,
+    client: text,
+    service: text,
+    elapsedMs: fc.double({ noNaN: true, noDefaultInfinity: true }),
+    requestBytes: fc.nat(),
+  });
+  for (const base of [null, { worker: 3 }]) {
+    const lines: string[] = [];
+    const log = openOperatorLog(clock, { write: (line) => void lines.push(line) }, base);
+    fc.assert(
+      fc.property(facts, fc.constantFrom('c', 'p'), (some, role) => {
+        const fields = { exchange, role, responseBytes: 7, ...some } as const;
+        log.emit('exchange.completed', fields);
+        log.emit('exchange.refused', { ...fields, code: 'policy.denied' });
+        const [ours, theirs] = lines.splice(0);
+        const end = ',"code":"policy.denied","event":"exchange.refused"}\n';
+        if (theirs?.endsWith(end) !== true) throw new Error(theirs);
+        t.equal(ours, `${theirs.slice(0, -end.length)},"event":"exchange.completed"}\n`);
+      }),
+    );
+  }
 });
 
 void t.test('noise of unidentified peers is bounded, and summed up', async (t) => {

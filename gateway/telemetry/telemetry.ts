@@ -25,7 +25,8 @@ export class Telemetry {
   readonly signed: (messages: number) => void;
   /** A result about a TPM that is a program has counted: loud, once for each service that vouches for such. */
   readonly softwareTpm: (issuer: string) => void;
-  readonly #metrics: ReturnType<typeof workerMetrics>;
+  readonly #metrics: WorkerMetrics;
+  readonly #meters: Readonly<Record<'c' | 'p', RoleMeters>>;
   readonly #security: SecurityLog;
   #evidenceOk = true;
   #inFlight = 0;
@@ -33,6 +34,7 @@ export class Telemetry {
   constructor({ emit, clock, sources }: TelemetryOptions) {
     this.emit = emit;
     this.#metrics = workerMetrics(sources);
+    this.#meters = { c: metersOf('consumer', this.#metrics), p: metersOf('provider', this.#metrics) };
     this.#security = new SecurityLog(emit, clock);
     this.#metrics.evidenceAvailable.set({}, 1);
     this.exchanges = {
@@ -126,28 +128,42 @@ export class Telemetry {
 
   #started(role: 'c' | 'p'): void {
     this.#inFlight += 1;
-    this.#metrics.inFlight.add({ role: roleName(role) }, 1);
+    this.#meters[role].inFlight(1);
   }
 
   #finished(outcome: ExchangeOutcome): void {
-    const { out, ...rest } = outcome;
-    const role = roleName(outcome.role);
-    const { exchanges, inFlight, exchangeSeconds, bytes } = this.#metrics;
+    const { exchange, role, out, status, peer, client, service, requestBytes, responseBytes } = outcome;
+    const meters = this.#meters[role];
+    const elapsedMs = Math.round(outcome.elapsedMs * 1000) / 1000;
+    const facts = { exchange, role, status, peer, client, service, elapsedMs, requestBytes, responseBytes };
     this.#inFlight -= 1;
-    inFlight.add({ role }, -1);
-    exchanges.add({ role, out });
-    exchangeSeconds.observe(
-      { role, end: out === 'ok' ? 'ok' : REFUSALS[out].fault },
-      outcome.elapsedMs / 1000,
-    );
-    bytes.add({ role, direction: 'request' }, outcome.requestBytes);
-    bytes.add({ role, direction: 'response' }, outcome.responseBytes);
-    const facts = { ...rest, elapsedMs: Math.round(outcome.elapsedMs * 1000) / 1000 };
-    if (out === 'ok') this.emit('exchange.completed', facts);
-    else if (REFUSALS[out].mark === 'abort') this.emit('exchange.aborted', { ...facts, code: out });
-    else this.emit('exchange.refused', { ...facts, code: out });
+    meters.inFlight(-1);
+    meters.requestBytes(requestBytes);
+    meters.responseBytes(responseBytes);
+    if (out === 'ok') {
+      meters.completed(1);
+      meters.completedSeconds(outcome.elapsedMs / 1000);
+      this.emit('exchange.completed', facts);
+      return;
+    }
+    const { fault, mark } = REFUSALS[out];
+    this.#metrics.exchanges.add({ role: roleName(role), out });
+    this.#metrics.exchangeSeconds.observe({ role: roleName(role), end: fault }, outcome.elapsedMs / 1000);
+    this.emit(mark === 'abort' ? 'exchange.aborted' : 'exchange.refused', { ...facts, code: out });
   }
 }
+
+type WorkerMetrics = ReturnType<typeof workerMetrics>;
+type RoleMeters = ReturnType<typeof metersOf>;
+
+/** What exchanges of one role count when all goes well. */
+const metersOf = (role: 'consumer' | 'provider', metrics: WorkerMetrics) => ({
+  inFlight: metrics.inFlight.of({ role }),
+  completed: metrics.exchanges.of({ role, out: 'ok' }),
+  completedSeconds: metrics.exchangeSeconds.of({ role, end: 'ok' }),
+  requestBytes: metrics.bytes.of({ role, direction: 'request' }),
+  responseBytes: metrics.bytes.of({ role, direction: 'response' }),
+});
 
 const roleName = (role: 'c' | 'p'): 'consumer' | 'provider' => (role === 'c' ? 'consumer' : 'provider');
 
