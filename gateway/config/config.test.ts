@@ -92,7 +92,7 @@ void t.test('a minimal file gets the documented defaults, absolute paths and a f
       drainMs: 30_000,
       policyMs: 500,
       maxInFlight: 4096,
-      maxConnections: 8192,
+      maxConnections: 16_384,
     },
     compat: { errorCodes: 'camel', requestHash: 'whole' },
   });

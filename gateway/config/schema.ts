@@ -202,7 +202,7 @@ const limits = z.strictObject({
     .int()
     .min(1)
     .max(1_000_000)
-    .default(8192)
+    .default(16_384)
     .describe('Connections at one time on each listener of each worker.'),
 });
 

@@ -103,7 +103,7 @@ services: []
 #  drainSeconds: 30
 #  policySeconds: 0.5
 #  maxInFlight: 4096
-#  maxConnections: 8192
+#  maxConnections: 16384
 
 #compat:
 #  errorCodes: camel # snake for X-Road 7.8
