@@ -21,7 +21,7 @@ const MAX_LISTED = 1000;
  * @throws Fatal the folder is in use, was rolled back, or is damaged before its tail
  */
 export async function openLog(options: OpenLogOptions): Promise<EvidenceLog> {
-  const storage = options.storage ?? nodeStorage();
+  const storage = options.storage ?? nodeStorage(options.clock);
   await storage.makeDir(`${options.dir}/keys`);
   await storage.makeDir(`${options.dir}/peers`);
   const release = await storage.lock(`${options.dir}/lock`);
