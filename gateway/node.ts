@@ -9,6 +9,7 @@ import { nodeStorage } from './evidence/node-storage.ts';
 import { Revocations } from './identity/revocations.ts';
 import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
+import { giveBack } from './node/collector.ts';
 import { highestPolicyInLogs, seenInFormerLogs } from './node/former-logs.ts';
 import { DeviceLists } from './node/device-lists.ts';
 import { KeptDeviceLists } from './node/kept-device-lists.ts';
@@ -116,6 +117,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     await relay?.publish(set);
   };
 
+  giveBack();
   const fatal = Promise.withResolvers<string>();
   const { workers, linkPort } = await Workers.start({
     config,

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import { ConfigError, describe } from '../core/errors.ts';
+import { giveBack } from './collector.ts';
 import { ExchangeWorker } from './exchange-worker.ts';
 import type { FromWorker, Question, ToWorker, WorkerData } from './messages.ts';
 
@@ -13,6 +14,7 @@ export async function run(port: MessagePort, given: WorkerData): Promise<void> {
     send(failure(thrown));
     return;
   }
+  giveBack();
   send({ kind: 'recovered' });
   // What came meanwhile waits for this line.
   port.on('message', (message: ToWorker) => {

@@ -1,5 +1,4 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collector } from './collector.ts';
 
 /**
  * Buffers of so many bytes may wait for the collector. For a TLS record of 16 KiB the runtime takes a buffer of 64 KiB
@@ -24,9 +23,7 @@ export function reclaimer(collect: () => void = minorCollection()): (bytes: numb
   };
 }
 
-/** The engine's own door to the collector; new contexts have it once it is switched on. */
 function minorCollection(): () => void {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (options: { type: 'minor' }) => void; // of V8, see `node --v8-options`
-  return () => gc({ type: 'minor' });
+  const collect = collector();
+  return () => collect({ type: 'minor' });
 }
