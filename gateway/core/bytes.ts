@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { createHash, hash, timingSafeEqual } from 'node:crypto';
 
 export const utf8 = (text: string): Buffer => Buffer.from(text, 'utf8');

@@ -4,6 +4,7 @@
 //   class 1 · day 10 (ASCII) · length 4 · nonce 12 · ciphertext · tag 16
 //   plaintext: length 4 · salt 16 and the part's bytes, repeated. A record names its part by the commitment, which is the
 //   hash of what stands there behind the length
+import { Buffer } from 'node:buffer';
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import { MalformedBytes } from '../core/errors.ts';
 import { Arena, mostBytes, writeInto, type Writable } from './arena.ts';

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+
 const DRAWN_BYTES = 4096;
 
 /** Random bytes, each given away once; drawn in bulk, because a draw costs as much as a hash. */

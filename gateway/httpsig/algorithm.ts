@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { constants, sign, verify, type KeyObject } from 'node:crypto';
 import { view } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';

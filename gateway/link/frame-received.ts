@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { MalformedBytes } from '../core/errors.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { Loan } from '../core/flow.ts';

@@ -1,4 +1,5 @@
 // Batch signatures: one signature for many messages, each of which stays provable alone. docs/protocol.md has the layout.
+import { Buffer } from 'node:buffer';
 import { base64, view } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { HASH_BYTES, hashBytes, leafTextOf, nodeTextOf, nodeTextWith, type HashText } from '../tlog/hash.ts';

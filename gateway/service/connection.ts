@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { Denied, Unavailable, describe } from '../core/errors.ts';
 import type { Lent } from '../core/lending.ts';

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { MalformedBytes } from '../core/errors.ts';
 import { sha256 } from '../core/bytes.ts';
 import { EMPTY_ROOT, HASH_BYTES, nodeHash } from './hash.ts';

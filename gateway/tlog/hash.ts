@@ -1,4 +1,5 @@
 // Merkle tree hashing of RFC 6962 §2.1, which C2SP tlog-checkpoint fixes to SHA-256.
+import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { sha256 } from '../core/bytes.ts';
 

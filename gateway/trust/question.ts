@@ -1,4 +1,5 @@
 // The document that a policy is asked with (policies/schemas/input.json), around the id of the exchange.
+import { Buffer } from 'node:buffer';
 import type { EpochMs } from '../core/clock.ts';
 import { memberOf, type SubsystemId } from '../core/ids.ts';
 import type { EndpointDevice, NodeDevice } from '../device/attested-device.ts';
