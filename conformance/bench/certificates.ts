@@ -10,11 +10,12 @@ export interface Identity {
   readonly bundle: string;
 }
 
-/** Paths of PEM files. `near` is the proxy beside the client, `far` the one beside the service. */
+/** Paths of PEM files. `near` is the proxy beside the client, `far` the one beside the service, `user` a client's machine. */
 export interface Certificates {
   readonly authority: string;
   readonly near: Identity;
   readonly far: Identity;
+  readonly user: Identity;
 }
 
 /** The name in the far proxy's certificate, which the near one insists on. */
@@ -60,5 +61,10 @@ export async function makeCertificates(parent: string): Promise<Certificates> {
     });
     return { key, certificate, bundle };
   };
-  return { authority, near: await issue(NEAR_NAME), far: await issue(FAR_NAME) };
+  return {
+    authority,
+    near: await issue(NEAR_NAME),
+    far: await issue(FAR_NAME),
+    user: await issue('user.bench.test'),
+  };
 }

@@ -22,7 +22,7 @@ export async function drawFlames(dir: string, seconds: number): Promise<readonly
     const pair = await troadPair.start(lab);
     process.env['NODE_OPTIONS'] = options ?? '';
     const roles = new Map(pair.gateways.map(({ role, pid }) => [String(pid), role]));
-    await closedLoop(pair.target('bench', '/echo'), CONNECTIONS, seconds);
+    await closedLoop(await pair.userTarget(), CONNECTIONS, seconds);
     await pair.stop(); // the profiles are written on the way out
     const drawn: string[] = [];
     for (const name of readdirSync(dir)) {
@@ -35,7 +35,7 @@ export async function drawFlames(dir: string, seconds: number): Promise<readonly
       writeFileSync(file, formatFlame(fold(profile), `${role} gateway, thread ${thread}`));
       drawn.push(file);
     }
-    await pair.audit(0);
+    await pair.audit({ exchanges: 0, ofUsers: 0 });
     return drawn.toSorted();
   } finally {
     process.env['NODE_OPTIONS'] = options ?? '';

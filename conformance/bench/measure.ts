@@ -8,7 +8,7 @@ import { openLoop } from './load-open.ts';
 import { cellName, type Cell } from './plan.ts';
 import { cpuMs, since, sum, treeCpu, type CpuTime } from './procfs.ts';
 import { median } from './stats.ts';
-import type { Gateway, Subject } from './subjects/subject.ts';
+import type { Gateway, Subject, Target } from './subjects/subject.ts';
 
 const GIB = 2 ** 30;
 
@@ -79,22 +79,14 @@ async function firstByte(subject: Subject, lab: Lab, count: number): Promise<Loa
   };
 }
 
-async function load(cell: Cell, subject: Subject, lab: Lab): Promise<Loaded> {
+async function load(cell: Cell, subject: Subject, lab: Lab, user: Target): Promise<Loaded> {
   switch (cell.load) {
     case 'closed': {
-      const { requests, errors, ...figures } = await closedLoop(
-        subject.target('bench', '/echo'),
-        cell.connections,
-        cell.seconds,
-      );
+      const { requests, errors, ...figures } = await closedLoop(user, cell.connections, cell.seconds);
       return { exchanges: requests, errors, figures };
     }
     case 'open': {
-      const { requests, errors, ...figures } = await openLoop(
-        subject.target('bench', '/echo'),
-        cell.perSecond,
-        cell.seconds,
-      );
+      const { requests, errors, ...figures } = await openLoop(user, cell.perSecond, cell.seconds);
       return { exchanges: requests, errors, figures };
     }
     case 'bulk':
@@ -118,10 +110,11 @@ export async function measure(
   round: number,
   normalMs: number,
 ): Promise<Sample> {
+  const user = await subject.userTarget(); // may sign in: not part of the load
   const before = new Map(counted(subject.gateways));
   const pids = subject.gateways.map(({ pid }) => pid);
   const { result, surroundings } = await gauged(pids, async () => {
-    const loaded = await load(cell, subject, lab);
+    const loaded = await load(cell, subject, lab, user);
     await delay(100); // what a gateway still does for these requests after the last answer is part of their price
     return loaded;
   });

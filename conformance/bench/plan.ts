@@ -41,6 +41,9 @@ export function cellName(cell: Cell): string {
   }
 }
 
+/** Small requests are a user's, bulk is a system's on the gateway's own machine. */
+export const isOfUsers = (cell: Cell): boolean => cell.load === 'closed' || cell.load === 'open';
+
 function cells(
   closedSeconds: number,
   openRates: readonly number[],

@@ -3,9 +3,9 @@ import { checkSamples, checkSubject, CHECK_EXCHANGES } from './gates.ts';
 import { openLab } from './lab.ts';
 import { closedLoop } from './load-closed.ts';
 import { measure, type Sample } from './measure.ts';
-import { cellName, FOREIGN_LIMIT, type Plan } from './plan.ts';
+import { cellName, FOREIGN_LIMIT, isOfUsers, type Plan } from './plan.ts';
 import { peakRssMiB } from './procfs.ts';
-import type { Gate, Subject, SubjectKind } from './subjects/subject.ts';
+import type { Answered, Gate, Subject, SubjectKind } from './subjects/subject.ts';
 
 /** Everything a run found out, before anything is concluded from it. */
 export interface Run {
@@ -21,6 +21,11 @@ export interface Run {
 
 const rotated = <T>(list: readonly T[], by: number): readonly T[] =>
   list.map((_, index) => list[(index + by) % list.length] as T); // the index is inside the list
+
+const mostConnections = ({ cells }: Plan): number =>
+  Math.max(...cells.map((cell) => (cell.load === 'closed' ? cell.connections : 1)));
+
+const NONE: Answered = { exchanges: 0, ofUsers: 0 };
 
 const busiest = (samples: readonly Sample[]): number =>
   Math.max(...samples.map(({ surroundings }) => surroundings.foreign));
@@ -38,22 +43,23 @@ export async function runPlan(
   const lab = await openLab(plan.payloadBytes);
   const running: Subject[] = [];
   const gates: Gate[] = [];
-  const exchanges = new Map<string, number>();
-  const tally = (subject: Subject, count: number): void => {
-    exchanges.set(subject.name, (exchanges.get(subject.name) ?? 0) + count);
+  const answered = new Map<string, Answered>();
+  const tally = ({ name }: Subject, count: number, byUser: boolean): void => {
+    const { exchanges, ofUsers } = answered.get(name) ?? NONE;
+    answered.set(name, { exchanges: exchanges + count, ofUsers: ofUsers + (byUser ? count : 0) });
   };
   try {
     for (const kind of kinds) running.push(await kind.start(lab));
     for (const subject of running) {
       say(`checking ${subject.name}`);
       gates.push(...(await checkSubject(subject, lab)));
-      tally(subject, CHECK_EXCHANGES);
+      tally(subject, CHECK_EXCHANGES, false);
     }
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
     const warm = async (subject: Subject, connections: number, seconds: number): Promise<number> => {
       interrupt.throwIfAborted();
-      const { requests } = await closedLoop(subject.target('bench', '/echo'), connections, seconds);
-      tally(subject, requests);
+      const { requests } = await closedLoop(await subject.userTarget(), connections, seconds);
+      tally(subject, requests, true);
       return requests;
     };
     const { requests, seconds, leadSeconds } = plan.warm;
@@ -61,6 +67,7 @@ export async function runPlan(
       say(`warming ${subject.name}`);
       let done = 0;
       for (let n = 0; n < seconds && done < requests; n += 1) done += await warm(subject, 64, 1);
+      await warm(subject, mostConnections(plan), 1); // or the first round would pay for their handshakes
     }
 
     const normalMs = calibrate();
@@ -76,7 +83,7 @@ export async function runPlan(
             interrupt.throwIfAborted();
             if (cell.load === 'closed' && leadSeconds > 0) await warm(subject, cell.connections, leadSeconds);
             const sample = await measure(cell, subject, lab, round, normalMs);
-            tally(subject, sample.exchanges);
+            tally(subject, sample.exchanges, isOfUsers(cell));
             tried.push(sample);
           }
           if (attempt > 0) repeated += 1;
@@ -94,7 +101,7 @@ export async function runPlan(
     );
     for (const subject of running) {
       await subject.stop();
-      gates.push(...(await subject.audit(exchanges.get(subject.name) ?? 0)));
+      gates.push(...(await subject.audit(answered.get(subject.name) ?? NONE)));
     }
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
     return { samples, gates, subjects, normalMs, repeated };

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FAR_NAME } from '../certificates.ts';
+import { FAR_NAME, type Identity } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
 import { listening, start as startProgram, which, type Running } from '../spawn.ts';
-import { startProxyPair } from './proxy-pair.ts';
+import { startProxyPair, type PairPorts } from './proxy-pair.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
 /** Nothing is fetched, and no port is opened but the one named. */
@@ -16,20 +16,22 @@ const common = `{
 }
 `;
 
-function farConfiguration(lab: Lab, port: number): string {
-  const { far, authority } = lab.certificates;
-  const { benchUrl, sinkUrl } = lab.backend;
-  return `${common}
-https://:${port} {
-  bind 127.0.0.1
-  tls ${far.certificate} ${far.key} {
+const mutualTls = ({ certificate, key }: Identity, authority: string): string => `tls ${certificate} ${key} {
     protocols tls1.3
     alpn http/1.1
     client_auth {
       mode require_and_verify
       trusted_ca_cert_file ${authority}
     }
-  }
+  }`;
+
+function farConfiguration(lab: Lab, port: number): string {
+  const { far, authority } = lab.certificates;
+  const { benchUrl, sinkUrl } = lab.backend;
+  return `${common}
+https://:${port} {
+  bind 127.0.0.1
+  ${mutualTls(far, authority)}
   handle_path /sink/* {
     reverse_proxy ${sinkUrl}
   }
@@ -40,11 +42,10 @@ https://:${port} {
 `;
 }
 
-function nearConfiguration(lab: Lab, port: number, farPort: number): string {
+function nearConfiguration(lab: Lab, { port, userPort, farPort }: PairPorts): string {
   const { near, authority } = lab.certificates;
   return `${common}
-http://:${port} {
-  bind 127.0.0.1
+(far) {
   reverse_proxy https://127.0.0.1:${farPort} {
     header_up Host ${FAR_NAME}
     transport http {
@@ -55,6 +56,15 @@ http://:${port} {
       keepalive_idle_conns_per_host 512
     }
   }
+}
+http://:${port} {
+  bind 127.0.0.1
+  import far
+}
+https://:${userPort} {
+  bind 127.0.0.1
+  ${mutualTls(near, authority)}
+  import far
 }
 `;
 }
@@ -84,7 +94,7 @@ const start = (lab: Lab): Promise<Subject> =>
     'caddy',
     lab,
     ({ farPort }) => startCaddy(lab.dir, 'caddy-far', farConfiguration(lab, farPort), farPort),
-    ({ port, farPort }) => startCaddy(lab.dir, 'caddy-near', nearConfiguration(lab, port, farPort), port),
+    (ports) => startCaddy(lab.dir, 'caddy-near', nearConfiguration(lab, ports), ports.port),
   );
 
 /** A proxy in a language with a garbage collector, where it is installed: the same hop, one thread for Go each. */

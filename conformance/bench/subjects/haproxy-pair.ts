@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
 import { listening, start as startProgram, which, type Running } from '../spawn.ts';
-import { startProxyPair } from './proxy-pair.ts';
+import { startProxyPair, type PairPorts } from './proxy-pair.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
 const common = `
@@ -37,12 +37,13 @@ backend sink
 `;
 }
 
-function nearConfiguration(lab: Lab, port: number, farPort: number): string {
+function nearConfiguration(lab: Lab, { port, userPort, farPort }: PairPorts): string {
   const { near, authority } = lab.certificates;
   const tls = `ssl crt ${near.bundle} ca-file ${authority} verify required verifyhost ${FAR_NAME} sni str(${FAR_NAME})`;
   return `${common}
 frontend near
   bind 127.0.0.1:${port}
+  bind 127.0.0.1:${userPort} ssl crt ${near.bundle} ca-file ${authority} verify required ssl-min-ver TLSv1.3 alpn http/1.1
   default_backend far
 backend far
   server far 127.0.0.1:${farPort} ${tls} ssl-min-ver TLSv1.3 alpn http/1.1
@@ -72,7 +73,7 @@ const start = (lab: Lab): Promise<Subject> =>
     'haproxy',
     lab,
     ({ farPort }) => startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort),
-    ({ port, farPort }) => startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, port, farPort), port),
+    (ports) => startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, ports), ports.port),
   );
 
 /** A second yardstick where haproxy is installed: the same hop, one thread each. */

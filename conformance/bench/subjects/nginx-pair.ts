@@ -2,7 +2,7 @@ import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
 import { startNginx } from '../nginx.ts';
 import { which } from '../spawn.ts';
-import { startProxyPair } from './proxy-pair.ts';
+import { startProxyPair, type PairPorts } from './proxy-pair.ts';
 import type { Subject, SubjectKind } from './subject.ts';
 
 /** Idle connections kept to the next hop; more than any load uses. */
@@ -36,7 +36,7 @@ function farConfiguration(lab: Lab, port: number): string {
   }`;
 }
 
-function nearConfiguration(lab: Lab, port: number, farPort: number): string {
+function nearConfiguration(lab: Lab, { port, userPort, farPort }: PairPorts): string {
   const { near, authority } = lab.certificates;
   return `${streaming}
   upstream far { server 127.0.0.1:${farPort}; keepalive ${KEPT}; ${kept} }
@@ -49,6 +49,12 @@ function nearConfiguration(lab: Lab, port: number, farPort: number): string {
   proxy_ssl_server_name on;
   server {
     listen 127.0.0.1:${port};
+    listen 127.0.0.1:${userPort} ssl;
+    ssl_protocols TLSv1.3;
+    ssl_certificate ${near.certificate};
+    ssl_certificate_key ${near.key};
+    ssl_client_certificate ${authority};
+    ssl_verify_client on;
     location /bench/ { proxy_pass https://far; }
     location /sink/ { proxy_pass https://far; proxy_request_buffering off; }
   }`;
@@ -59,7 +65,7 @@ const start = (lab: Lab): Promise<Subject> =>
     'nginx',
     lab,
     ({ farPort }) => startNginx(lab.dir, 'nginx-far', farConfiguration(lab, farPort), farPort),
-    ({ port, farPort }) => startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, port, farPort), port),
+    (ports) => startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, ports), ports.port),
   );
 
 /** The yardstick: two nginx proxies with mutual TLS 1.3 between them and none of a gateway's other duties. */

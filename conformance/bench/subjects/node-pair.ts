@@ -26,7 +26,8 @@ function start(lab: Lab): Promise<Subject> {
     'node',
     lab,
     ({ farPort }) => startProxy({ ...common, ...far, farPort, side: 'far', port: farPort }),
-    ({ port, farPort }) => startProxy({ ...common, ...near, farPort, side: 'near', port }),
+    ({ port, userPort, farPort }) =>
+      startProxy({ ...common, ...near, farPort, side: 'near', port, userPort }),
   );
 }
 

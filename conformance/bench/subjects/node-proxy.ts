@@ -3,13 +3,15 @@
  * A program of its own: `node node-proxy.ts '{"side":"near", …}'`.
  */
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, createServer, request, type RequestListener } from 'node:http';
+import { Agent as HttpAgent, createServer, request, type RequestListener, type Server } from 'node:http';
 import { Agent as HttpsAgent, createServer as createTlsServer, request as tlsRequest } from 'node:https';
 
 /** What the program is told. Paths are of PEM files. */
 export interface ProxyOrder {
   readonly side: 'near' | 'far';
   readonly port: number;
+  /** near: with mutual TLS towards machines of users. */
+  readonly userPort?: number;
   readonly key: string;
   readonly certificate: string;
   readonly authority: string;
@@ -50,10 +52,15 @@ const forward: RequestListener = (incoming, answer) => {
   incoming.pipe(outgoing);
 };
 
-const server =
-  order.side === 'near'
-    ? createServer(forward)
-    : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, forward);
-server.requestTimeout = 0;
-server.keepAliveTimeout = 3_600_000;
-server.listen(order.port, '127.0.0.1');
+const mutual = { ...tls, requestCert: true, rejectUnauthorized: true };
+
+function listen(server: Server, port: number): void {
+  server.requestTimeout = 0;
+  server.keepAliveTimeout = 3_600_000;
+  server.listen(port, '127.0.0.1');
+}
+
+if (order.side === 'near') {
+  listen(createTlsServer(mutual, forward), order.userPort ?? 0);
+  listen(createServer(forward), order.port);
+} else listen(createTlsServer(mutual, forward), order.port);

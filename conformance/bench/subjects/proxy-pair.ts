@@ -1,11 +1,15 @@
 import type { Lab } from '../lab.ts';
 import { freePort, type Running } from '../spawn.ts';
+import { startUserMachine, UNREAD_FIELDS } from '../user-load.ts';
 import { inspectHop } from './hop.ts';
 import type { Subject } from './subject.ts';
 
 /** Where the two ends of a pair of proxies listen. */
 export interface PairPorts {
+  /** The near end, in plain HTTP. */
   readonly port: number;
+  /** The near end, with mutual TLS towards machines of users. */
+  readonly userPort: number;
   readonly farPort: number;
 }
 
@@ -15,15 +19,24 @@ type Start = (ports: PairPorts) => Promise<Pick<Running, 'pid' | 'stop'>>;
 /** Two proxies of a kind with mutual TLS between them: the far one first, its hop inspected before the near one uses it. */
 export async function startProxyPair(
   name: string,
-  { certificates }: Lab,
+  { dir, certificates }: Lab,
   startFar: Start,
   startNear: Start,
 ): Promise<Subject> {
-  const ports = { port: await freePort(), farPort: await freePort() };
-  const far = await startFar(ports);
+  const ports = { port: await freePort(), userPort: await freePort(), farPort: await freePort() };
+  const started: Pick<Running, 'stop'>[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(started.map((each) => each.stop()));
+  };
   try {
+    const far = await startFar(ports);
+    started.push(far);
     const context = await inspectHop(certificates, ports.farPort);
     const near = await startNear(ports);
+    started.push(near);
+    await inspectHop(certificates, ports.userPort);
+    const machine = await startUserMachine(dir, name, `127.0.0.1:${ports.userPort}`, certificates.user);
+    started.push(machine);
     return {
       name,
       gateways: [
@@ -31,14 +44,13 @@ export async function startProxyPair(
         { role: 'far', pid: far.pid },
       ],
       target: (door, path) => ({ url: `http://127.0.0.1:${ports.port}/${door}${path}`, headers: {} }),
+      userTarget: () => Promise.resolve({ url: `${machine.url}/bench/echo`, headers: UNREAD_FIELDS }),
       context,
-      stop: async () => {
-        await Promise.all([near.stop(), far.stop()]);
-      },
+      stop,
       audit: () => Promise.resolve([]),
     };
   } catch (cause) {
-    await far.stop();
+    await stop();
     throw cause;
   }
 }

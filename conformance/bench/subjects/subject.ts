@@ -6,6 +6,12 @@ export interface Target {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** How many requests a subject answered with a complete 200, and how many of them were a user's. */
+export interface Answered {
+  readonly exchanges: number;
+  readonly ofUsers: number;
+}
+
 /** The two doors of the service behind every subject: small answers and files, or the swallower of uploads. */
 export type Door = 'bench' | 'sink';
 
@@ -28,15 +34,14 @@ export interface Subject {
   /** Empty when there is nothing in between. */
   readonly gateways: readonly Gateway[];
   readonly target: (door: Door, path: string) => Target;
+  /** Where a user's small requests go: over mutual TLS from another machine, with an assertion good for a minute at least. */
+  readonly userTarget: () => Promise<Target>;
   /** Versions, cipher suite: what explains a figure. */
   readonly context: Readonly<Record<string, string>>;
   /** Harmless when it was stopped before. */
   stop(): Promise<void>;
-  /**
-   * Once stopped: did it do all of its duties?
-   * @param exchanges how many requests it answered
-   */
-  audit(exchanges: number): Promise<readonly Gate[]>;
+  /** Once stopped: did it do all of its duties? */
+  audit(answered: Answered): Promise<readonly Gate[]>;
 }
 
 export interface SubjectKind {

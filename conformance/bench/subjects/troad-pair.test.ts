@@ -1,6 +1,12 @@
 import t from 'tap';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { toSeconds } from '../../../gateway/core/clock.ts';
+import { openLog } from '../../../gateway/evidence/log.ts';
+import type { UserFacts } from '../../../gateway/evidence/record.ts';
+import { draft, logOptions } from '../../builders/log.ts';
 import { parseReady, parseTreeSize, troadPairOf } from './troad-pair.ts';
+import { usersNamed } from './users-named.ts';
 
 const line = {
   ready: true,
@@ -12,11 +18,16 @@ const line = {
 void t.test('reads the line of the sandbox and refuses one that says less', (t) => {
   t.match(parseReady(JSON.stringify(line)), { consumer: line.consumer, trust: '/t', attested: false });
   t.match(parseReady(JSON.stringify({ ...line, device: { proxy: 'x' } })), { attested: true });
+  const consumer = { ...line.consumer, tlsUrl: 'https://127.0.0.1:3', clientCert: '/k.pem', clientKey: '/k' };
+  t.match(parseReady(JSON.stringify({ ...line, consumer, identity: {} })).user, {
+    ...{ to: '127.0.0.1:3', certificate: '/k.pem', key: '/k' },
+  });
   const nearMisses: readonly (readonly [string, object])[] = [
     ['consumer.url', { ...line, consumer: { ...line.consumer, url: 1 } }],
     ['provider.log', { ...line, provider: { pid: 8 } }],
     ['consumer.pid', { ...line, consumer: { ...line.consumer, pid: '7' } }],
     ['trust', { ...line, trust: undefined }],
+    ['consumer.tlsUrl', { ...line, identity: {} }],
     ['not ready', { ...line, ready: 'yes' }],
   ];
   for (const [what, other] of nearMisses)
@@ -60,12 +71,12 @@ for (const [what, size, status, passed] of [
 ] as const) {
   void t.test(`the logs are judged after the end: ${what}`, async (t) => {
     const cli = `${t.testdir({ 'cli.cjs': standIn(size, status) })}/cli.cjs`;
-    const subject = await troadPairOf(cli).start({ backend });
+    const subject = await troadPairOf(cli).start({ backend, dir: t.testdirName });
     t.equal(subject.gateways.length, 2);
     t.match(subject.target('sink', '/slow'), { url: 'http://127.0.0.1:9/r1/TW/GOV/B07/housing/sink/slow' });
     await subject.stop();
     await subject.stop();
-    const gates = await subject.audit(10);
+    const gates = await subject.audit({ exchanges: 10, ofUsers: 10 });
     t.same(
       gates.map((gate) => gate.passed),
       passed,
@@ -88,7 +99,26 @@ for (const [what, size, status, passed] of [
   });
 }
 
+void t.test('users are counted where their assertion was verified, bound to the machine', async (t) => {
+  const dir = join(t.testdir(), 'log');
+  const log = await openLog(logOptions(dir));
+  const usr: UserFacts = {
+    ...{ iss: 'https://idp.example', ial: 2, aal: 2, fal: 1, acr: 'x', amr: ['pin'] },
+    ...{ at: toSeconds(0), by: 'certificate', once: [] },
+  };
+  await log.append(draft('req.final', 1, { usr }));
+  await log.append(draft('req.final', 2, { usr: { ...usr, by: 'none' } }));
+  await log.append(draft('req.final', 3));
+  await log.append(draft('res.final', 1, { usr }));
+  await log.append(draft('req.final', 4, { usr }));
+  await log.close();
+  t.equal(await usersNamed(dir), 2);
+});
+
 void t.test('a sandbox that does not start says why', async (t) => {
   const cli = `${t.testdir({ 'cli.cjs': "console.error('no policy bundle'); process.exit(1);" })}/cli.cjs`;
-  await t.rejects(troadPairOf(cli).start({ backend }), /did not start.*\n.*no policy bundle/s);
+  await t.rejects(
+    troadPairOf(cli).start({ backend, dir: t.testdirName }),
+    /did not start.*\n.*no policy bundle/s,
+  );
 });

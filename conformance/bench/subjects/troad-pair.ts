@@ -4,13 +4,17 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Lab } from '../lab.ts';
 import { run, start as startProgram, type Running } from '../spawn.ts';
-import type { Gate, Gateway, Subject, SubjectKind, Target } from './subject.ts';
+import { CLIENT_FIELD, startUserMachine, userFields, type UserMachine } from '../user-load.ts';
+import type { Answered, Gate, Gateway, Subject, SubjectKind, Target } from './subject.ts';
+import { usersNamed } from './users-named.ts';
 
 /** The part of `troad sandbox --json` that is used here. */
 export interface SandboxReady {
   readonly consumer: { readonly url: string; readonly log: string; readonly pid: number };
   readonly provider: { readonly log: string; readonly pid: number };
   readonly trust: string;
+  /** Where a client's machine shows the certificate that the assertions of the sandbox's provider are bound to, if there is one. */
+  readonly user: { readonly to: string; readonly certificate: string; readonly key: string } | undefined;
   /** There is a software TPM here, and the hosts of both gateways are attested with it. */
   readonly attested: boolean;
 }
@@ -41,6 +45,14 @@ export function parseReady(line: string): SandboxReady {
     consumer: { url: text('consumer.url'), log: text('consumer.log'), pid: pid('consumer.pid') },
     provider: { log: text('provider.log'), pid: pid('provider.pid') },
     trust: text('trust'),
+    user:
+      at('identity') === undefined
+        ? undefined
+        : {
+            to: new URL(text('consumer.tlsUrl')).host,
+            certificate: text('consumer.clientCert'),
+            key: text('consumer.clientKey'),
+          },
     attested: at('device') !== undefined,
   };
 }
@@ -85,12 +97,19 @@ async function readyLine(sandbox: Running): Promise<SandboxReady> {
   throw new Error('the sandbox ended, or took longer than 60 s, before it was ready');
 }
 
+/** The provider verified the assertion of each small request, or its log would not say so. */
+async function userGate(log: string, expected: number): Promise<Gate> {
+  const named = await usersNamed(log);
+  const name = 'troad: the provider has verified a user for each small request';
+  return { name, passed: named >= expected, detail: `${named} users of ${expected} requests` };
+}
+
 /** Both halves of every exchange must be in both logs, and an auditor must find nothing wrong with them. */
 async function auditGates(
   cli: string,
   ready: SandboxReady,
   sizesBefore: readonly number[],
-  exchanges: number,
+  { exchanges, ofUsers }: Answered,
 ): Promise<Gate[]> {
   const logs = [ready.consumer.log, ready.provider.log];
   const records = logs.map((log, index): Gate => {
@@ -104,10 +123,33 @@ async function auditGates(
     () => ({ passed: true, detail: 'exit status 0' }),
     (cause: unknown) => ({ passed: false, detail: String(cause).slice(0, 2000) }),
   );
-  return [...records, { name: 'troad: audit verify of both logs', ...audited }];
+  const users = ready.user === undefined ? [] : [await userGate(ready.provider.log, ofUsers)];
+  return [...records, ...users, { name: 'troad: audit verify of both logs', ...audited }];
 }
 
-async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
+const HOUSING = '/r1/TW/GOV/B07/housing';
+
+/** Somebody signs in at the sandbox's provider, with a passkey, at the machine whose certificate the assertion is bound to. */
+async function signIn(cli: string, dir: string): Promise<string> {
+  const args = [cli, 'sandbox', 'assertion', '--dir', dir, '--certificate'];
+  const { stdout } = await run(process.execPath, args);
+  return stdout.trim();
+}
+
+/** The provider's assertions are good for 300 s; one this old would not outlive the next load. */
+const REFRESH_MS = 200_000;
+
+/** The last value while it is young enough, else a new one. */
+function refreshed(make: () => Promise<string>): () => Promise<string> {
+  let last: { readonly value: string; readonly at: number } | undefined;
+  return async () => {
+    const at = performance.now();
+    if (last === undefined || at - last.at > REFRESH_MS) last = { value: await make(), at };
+    return last.value;
+  };
+}
+
+async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Subject> {
   // The logs must lie on a disk: in memory, making them durable would cost nothing.
   const dir = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'troad-bench-'));
   const services = ['--service', `bench=${lab.backend.benchUrl}`, '--service', `sink=${lab.backend.sinkUrl}`];
@@ -117,8 +159,12 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
   const sandbox = startProgram(process.execPath, [cli, 'sandbox', '--dir', dir, '--json', ...services], {
     stdio: ['ignore', 'pipe', diagnostics],
   });
+  let machine: UserMachine | undefined;
   try {
     const ready = await readyLine(sandbox);
+    const assertion = refreshed(() => signIn(cli, dir));
+    machine = ready.user && (await startUserMachine(lab.dir, 'troad', ready.user.to, ready.user));
+    const userUrl = `${machine?.url ?? ready.consumer.url}${HOUSING}/bench/echo`;
     const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];
     const gateways: Gateway[] = [
       { role: 'near', pid: ready.consumer.pid },
@@ -128,16 +174,24 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
       name: 'troad',
       gateways,
       target: (door, path): Target => ({
-        url: `${ready.consumer.url}/r1/TW/GOV/B07/housing/${door}${path}`,
-        headers: { 'X-Road-Client': 'TW/GOV/A11/welfare' },
+        url: `${ready.consumer.url}${HOUSING}/${door}${path}`,
+        headers: CLIENT_FIELD,
+      }),
+      userTarget: async () => ({
+        url: userUrl,
+        headers: machine === undefined ? CLIENT_FIELD : userFields(await assertion()),
       }),
       context: {
         logs: fileSystem(dir),
         hosts: ready.attested ? 'attested by software TPMs' : 'not attested: swtpm is not installed',
+        users:
+          machine === undefined ? 'none: no identity provider is installed' : 'an assertion each request',
       },
-      stop: () => sandbox.stop(),
-      audit: async (exchanges) => {
-        const gates = await auditGates(cli, ready, sizes, exchanges);
+      stop: async () => {
+        await Promise.all([sandbox.stop(), machine?.stop()]);
+      },
+      audit: async (answered) => {
+        const gates = await auditGates(cli, ready, sizes, answered);
         if (gates.every(({ passed }) => passed)) {
           rmSync(dir, { recursive: true });
           return gates;
@@ -146,7 +200,7 @@ async function start(cli: string, lab: Pick<Lab, 'backend'>): Promise<Subject> {
       },
     };
   } catch (cause) {
-    await sandbox.stop();
+    await Promise.all([sandbox.stop(), machine?.stop()]);
     const said = readFileSync(diagnosticsFile, 'utf8').slice(-2000);
     rmSync(dir, { recursive: true });
     throw new Error(`the sandbox did not start: ${String(cause)}\n${said}`, { cause });
@@ -160,7 +214,7 @@ export const troadPairOf = (cli: string) =>
   ({
     name: 'troad',
     missing: () => (existsSync(cli) ? undefined : 'the gateway has no command line yet'),
-    start: (lab: Pick<Lab, 'backend'>) => start(cli, lab),
+    start: (lab: Pick<Lab, 'backend' | 'dir'>) => start(cli, lab),
   }) satisfies SubjectKind;
 
 export const troadPair: SubjectKind = troadPairOf(

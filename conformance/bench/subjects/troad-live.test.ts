@@ -1,0 +1,31 @@
+import t from 'tap';
+import { openLab } from '../lab.ts';
+import { openLoop } from '../load-open.ts';
+import { which } from '../spawn.ts';
+import { nginxPair } from './nginx-pair.ts';
+import { troadPair } from './troad-pair.ts';
+
+const absent =
+  nginxPair.missing() ?? (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
+
+// Real gateways with TPMs, on a machine that may have other things to do.
+t.setTimeout(170_000);
+
+void t.test('every request of a user is in both logs, with the user', { skip }, async (t) => {
+  delete process.env['NODE_OPTIONS']; // tap's loader, which the gateways are to do without
+  const lab = await openLab(1 << 20);
+  t.teardown(() => lab.close());
+  const pair = await troadPair.start(lab);
+  const { requests, errors } = await openLoop(await pair.userTarget(), 200, 0.5);
+  t.equal(errors, 0);
+  await pair.stop();
+  const gates = await pair.audit({ exchanges: requests, ofUsers: requests });
+  t.same(
+    gates.filter(({ passed }) => !passed),
+    [],
+  );
+  const verified = gates.find(({ name }) => name.includes('verified a user'));
+  if (pair.context['users']?.startsWith('none')) t.equal(verified, undefined);
+  else t.equal(verified?.detail, `${requests} users of ${requests} requests`);
+});
