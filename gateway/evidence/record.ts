@@ -131,10 +131,10 @@ export interface PolicyFacts {
   readonly score: number;
   readonly threshold: number;
   /** The agreement the decision rests on. */
-  readonly agreement?: string;
-  readonly reasons?: readonly string[];
+  readonly agreement?: string | undefined;
+  readonly reasons?: readonly string[] | undefined;
   /** Duties that came with it, in the policy's words; absent when there were none. */
-  readonly obligations?: Readonly<Record<string, unknown>>;
+  readonly obligations?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What a bundle that is not in force would have decided, of some exchanges; their inputs are in their own records. */

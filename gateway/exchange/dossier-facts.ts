@@ -43,19 +43,22 @@ export function factsOfMachine(machine: EndpointDevice | NodeDevice): DeviceFact
 const machines = new WeakMap<EndpointDevice | NodeDevice, DeviceFacts>();
 
 /** A decision, by the digests of what it was made of. */
-export const factsOfDecision = (decision: Decision, inputDigest: Uint8Array): PolicyFacts => ({
-  b: decision.bundleDigest,
-  e: decision.entrypoint,
-  i: base64url(inputDigest),
-  o: decision.resultDigest,
-  allow: decision.allow,
-  tier: decision.tier,
-  score: decision.score,
-  threshold: decision.threshold,
-  ...(decision.agreementId === undefined ? {} : { agreement: decision.agreementId }),
-  ...(decision.reasons.length === 0 ? {} : { reasons: decision.reasons }),
-  ...(Object.keys(decision.obligations).length === 0 ? {} : { obligations: { ...decision.obligations } }),
-});
+export function factsOfDecision(decision: Decision, inputDigest: Uint8Array): PolicyFacts {
+  const { agreementId, reasons, obligations } = decision;
+  return {
+    b: decision.bundleDigest,
+    e: decision.entrypoint,
+    i: base64url(inputDigest),
+    o: decision.resultDigest,
+    allow: decision.allow,
+    tier: decision.tier,
+    score: decision.score,
+    threshold: decision.threshold,
+    agreement: agreementId,
+    reasons: reasons.length === 0 ? undefined : reasons,
+    obligations: Object.keys(obligations).length === 0 ? undefined : { ...obligations },
+  };
+}
 
 /** Attestation results as they were presented: of the machine of the user or client system, of the peer's host. */
 export interface Results {

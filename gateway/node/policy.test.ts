@@ -1,13 +1,20 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { base64url, sha256, utf8 } from '../core/bytes.ts';
+import { newExchangeId } from '../core/ids.ts';
 import { bundleFiles, op, policyModule } from '../trust/module-fixture.ts';
+import { Grant } from '../trust/grant.ts';
+import { PolicyInput } from '../trust/input.ts';
+import { consumerFacts } from '../trust/proofs-fixture.ts';
 import { formatRelease, signRelease } from '../trust/release.ts';
+import { readBundle } from './bundle-folder.ts';
 import type { PolicyFiles } from './messages.ts';
 import { loadPolicy } from './policy.ts';
 import { EvaluationMark } from './watchdog.ts';
 
 const signers = { pems: [], threshold: 0 };
+const SHIPPED = fileURLToPath(new URL('../../policies/bundle', import.meta.url));
 const START = Date.UTC(2026, 10, 1);
 const given = (files: PolicyFiles['files'], changes: Partial<PolicyFiles> = {}): PolicyFiles => ({
   files,
@@ -63,6 +70,19 @@ void t.test('a failure now and then is the input’s fault', async (t) => {
     else t.throws(() => evaluator.evaluate('[]'), { code: 'policy.failed' });
   }
   t.same(heard, []);
+});
+
+void t.test('what the engine remembers is not watched: nothing is evaluated', async (t) => {
+  const { watch, seen } = watching();
+  const { evaluator } = loadPolicy(given(readBundle(SHIPPED)), watch);
+  const ask = (): unknown => {
+    const input = PolicyInput.forConsumer({ ...consumerFacts(), exchange: newExchangeId() });
+    return Grant.decide(input, evaluator).reasons;
+  };
+  t.same(ask(), []);
+  t.equal(seen.length, 1);
+  t.same(ask(), []);
+  t.equal(seen.length, 1, 'a like question of the same second');
 });
 
 void t.test('one that is apart is never run', async (t) => {

@@ -40,23 +40,22 @@ const MEMBERS = ['allow', 'decision_id', 'obligations', 'reasons', 'score', 'thr
 /** What a policy answered to a question, whoever asks: a {@link Verdict}, but for what the id of the exchange makes. */
 export class Answer {
   declare protected readonly nominal: never;
-  readonly #verdict: Omit<Verdict, 'resultDigest'>;
+  readonly verdict: Omit<Verdict, 'resultDigest'>;
   /** The result in RFC 8785 form, around the id. */
   readonly #around: readonly [before: string, behind: string];
 
   private constructor(verdict: Omit<Verdict, 'resultDigest'>) {
     const { allow, obligations, reasons, score, threshold, tier } = verdict;
-    this.#verdict = verdict;
+    this.verdict = verdict;
     // The members in alphabetical order: RFC 8785 without sorting.
     const behind = JSON.stringify({ obligations, reasons, score, threshold, tier });
     this.#around = [`{"allow":${String(allow)},"decision_id":`, `,${behind.slice(1)}`];
   }
 
-  verdict(decisionId: string): Verdict {
+  /** {@link Verdict.resultDigest} where that one asks. */
+  digestFor(decisionId: string): string {
     const [before, behind] = this.#around;
-    const { allow, reasons, obligations, tier, score, threshold } = this.#verdict;
-    const resultDigest = sha256Text(before + JSON.stringify(decisionId) + behind);
-    return { allow, reasons, obligations, tier, score, threshold, resultDigest };
+    return sha256Text(before + JSON.stringify(decisionId) + behind);
   }
 
   /**
@@ -97,11 +96,14 @@ export class Answer {
 }
 
 /** {@link Answer.read} and the verdict on this very question. @throws MalformedBytes */
-export const parseVerdict = (
+export function parseVerdict(
   results: unknown,
   decisionId: string,
   known: ReadonlyMap<string, unknown>,
-): Verdict => Answer.read(results, decisionId, known).verdict(decisionId);
+): Verdict {
+  const answer = Answer.read(results, decisionId, known);
+  return { ...answer.verdict, resultDigest: answer.digestFor(decisionId) };
+}
 
 function isListOf(value: unknown, known: ReadonlyMap<string, unknown>): value is readonly string[] {
   return (

@@ -84,6 +84,11 @@ export class PolicyEngine {
     );
   }
 
+  /** What it said to a like question of the same second. */
+  recall(asked: PolicyInput): Answer | undefined {
+    return this.#answers.get(asked.question);
+  }
+
   /**
    * The result set for an input, unread, or an {@link Answer}.
    * @param text JSON object
@@ -91,7 +96,7 @@ export class PolicyEngine {
    * @throws Unavailable `policy.failed`
    */
   evaluate(text: string, asked?: PolicyInput): unknown {
-    const known = asked && this.#answers.get(asked.question);
+    const known = asked && this.recall(asked);
     if (known !== undefined) return known;
     return this.#evaluate(() => {
       // Of UTF-16 units; JSON text of ours is at least that long in bytes, and no input comes near.

@@ -111,9 +111,7 @@ export function decisionOf(results: unknown, asked: Asked, engine: Evaluator): D
   try {
     const answer =
       results instanceof Answer ? results : Answer.read(results, asked.decisionId, engine.reasons);
-    const { allow, reasons, obligations, tier, score, threshold, resultDigest } = answer.verdict(
-      asked.decisionId,
-    );
+    const { allow, reasons, obligations, tier, score, threshold } = answer.verdict;
     return {
       allow,
       reasons,
@@ -121,7 +119,7 @@ export function decisionOf(results: unknown, asked: Asked, engine: Evaluator): D
       tier,
       score,
       threshold,
-      resultDigest,
+      resultDigest: answer.digestFor(asked.decisionId),
       decisionId: asked.decisionId,
       agreementId: asked.agreementId,
       bundleDigest: engine.bundleDigest,
