@@ -28,7 +28,7 @@ const wanted = process.env['CASES'] ?? '';
 const skipped = JSON.parse(await readFile(here('skipped.json'), 'utf8')) as Record<string, string>; // file → reason
 const cases = (await readCases(here('cases'))).filter(({ id, file }) => `${id} ${file}`.includes(wanted));
 
-t.setTimeout(170_000);
+t.setTimeout(600_000);
 const dir = await mkdtemp(join(tmpdir(), 'troad-corpus-'));
 const subject = await startSandbox(dir);
 // Another for cases that wait: what its short patience ends must not show up among the traces of the others.

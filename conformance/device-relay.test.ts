@@ -20,7 +20,7 @@ import { linkRequest, stolenKeys } from './harness/link-request.ts';
 import { LogTail } from './harness/log-tail.ts';
 import { newFolder, startRoad } from './harness/road.ts';
 
-t.setTimeout(90_000);
+t.setTimeout(600_000);
 
 const PEER = 'gw.a11.tw.troad.example';
 /** All that there are. */
@@ -86,7 +86,7 @@ async function demand(device: DeviceDemand | 'none'): Promise<void> {
     ],
     agreements: demanding(document, { echo: device === 'none' ? {} : device }),
   }));
-  for (const patience = Date.now() + 20_000; Date.now() < patience;) {
+  for (const patience = Date.now() + 60_000; Date.now() < patience;) {
     const loaded = lines.filter(
       ({ line }) => line.event === 'registry.loaded' && line['version'] === version,
     );
@@ -148,7 +148,7 @@ void t.test('refuses what a newer result replaced, and what was taken back', asy
   const good = field(tokenOf({ device: stolen }));
   t.match(await relay(good), { status: 200 });
   feed.publish(verifier.revocations([{ device: stolen, epoch: 9, before: 0 }]));
-  for (const patience = Date.now() + 10_000; (await relay(good)).status === 200;)
+  for (const patience = Date.now() + 60_000; (await relay(good)).status === 200;)
     if (Date.now() > patience) throw new Error('the revocation did not arrive');
   t.match(await relay(good), { status: 403, code: 'device.revoked' });
 });

@@ -19,7 +19,7 @@ import { swtpmMissing } from './builders/swtpm.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 import { startSandboxWithDevices, type Subject } from './harness/sandbox.ts';
 
-t.setTimeout(170_000);
+t.setTimeout(600_000);
 const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 const ATTESTED = '/r1/TW/GOV/B07/housing/attested';
 const HEADERS = { 'x-road-client': 'TW/GOV/A11/welfare', accept: 'application/problem+json' };
@@ -36,7 +36,7 @@ const codeOf = ({ body }: Answer): unknown => (JSON.parse(body) as { code?: unkn
 /** As an operator types it. */
 async function troad(...args: readonly string[]): Promise<string> {
   const [program, ...before] = PLAIN_NODE;
-  const { stdout } = await promisify(execFile)(program, [...before, CLI, ...args], { timeout: 120_000 });
+  const { stdout } = await promisify(execFile)(program, [...before, CLI, ...args], { timeout: 600_000 });
   return stdout;
 }
 
@@ -49,7 +49,7 @@ async function until<T>(what: string, find: () => Promise<T | undefined>): Promi
   throw new Error(`${what}: did not happen`);
 }
 
-void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, async (t) => {
+void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 600_000 }, async (t) => {
   let subject = await startSandboxWithDevices(dir);
   const get = (base: string, path = '/echo/x', headers: Record<string, string> = {}): Promise<Answer> =>
     ask(`${base}${ATTESTED}${path}`, { headers: { ...HEADERS, ...headers } });
@@ -108,7 +108,7 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     ['cloned-tpm', 'device.revoked'],
     ['relabelled-log', 'device.insufficient'],
   ] as const) {
-    await t.test(`a compromised machine: ${what}`, { timeout: 100_000 }, async (t) => {
+    await t.test(`a compromised machine: ${what}`, { timeout: 600_000 }, async (t) => {
       const told = await troad('sandbox', 'device', '--dir', dir, '--json', '--break', what);
       const { asExpected, observed } = JSON.parse(told) as BreakReport;
       t.equal(asExpected, true, told);
@@ -123,7 +123,7 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     });
   }
 
-  await t.test('an administrator suspends it in the middle of a stream', { timeout: 100_000 }, async (t) => {
+  await t.test('an administrator suspends it in the middle of a stream', { timeout: 600_000 }, async (t) => {
     const stream = open(`${devicesOf(subject).proxy}${ATTESTED}/events?count=2000&ms=50`);
     await stream.begun;
     const began = performance.now();
@@ -141,7 +141,7 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     await passes('resumed');
   });
 
-  await t.test('its agency says that it is not compliant', { timeout: 100_000 }, async (t) => {
+  await t.test('its agency says that it is not compliant', { timeout: 600_000 }, async (t) => {
     const { identity } = subject.ready;
     if (identity === undefined) throw new Error('the identity provider is not installed');
     const tell = async (device: string): Promise<readonly Told[]> => {
@@ -170,7 +170,7 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     }
   });
 
-  await t.test('re-enrols, with new keys, when an administrator lets it', { timeout: 100_000 }, async (t) => {
+  await t.test('re-enrols, with new keys, when an administrator lets it', { timeout: 600_000 }, async (t) => {
     const before = await keyOf('welfare');
     await t.rejects(troad('sandbox', 'device', '--dir', dir, '--re-enrol'), /enrol\.device_exists/);
     await admin('/devices/welfare/re-enrol', {});
@@ -180,7 +180,7 @@ void t.test('devices of the sandbox', { skip: swtpmMissing, timeout: 170_000 }, 
     await passes('re-enrolled');
   });
 
-  await t.test('a second start knows its machines', { timeout: 100_000 }, async (t) => {
+  await t.test('a second start knows its machines', { timeout: 600_000 }, async (t) => {
     const before = await machines();
     t.equal(await subject.stop(), 0);
     subject = await startSandboxWithDevices(dir);

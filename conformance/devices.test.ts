@@ -17,7 +17,7 @@ import {
 import { LogTail } from './harness/log-tail.ts';
 import { exchange, newFolder, requireGoodLogs, startRoad, type Line } from './harness/road.ts';
 
-t.setTimeout(90_000);
+t.setTimeout(600_000);
 
 const ECHO = '/r1/TW/GOV/B07/housing/echo';
 const EVENTS = '/r1/TW/GOV/B07/housing/events';
@@ -42,7 +42,7 @@ let devices = 0;
 const newDevice = (): string => `device-${++devices}`.padEnd(43, 'x');
 
 async function until<T>(what: string, find: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (const patience = Date.now() + 20_000; Date.now() < patience;) {
+  for (const patience = Date.now() + 60_000; Date.now() < patience;) {
     const found = await find();
     if (found !== undefined) return found;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -108,7 +108,7 @@ const refusals: readonly (readonly [what: string, changes: Partial<EarContent>, 
   ['of another certificate', { certificate: 'x'.repeat(43) }, 403, 'device.result'],
   ['of a node', { class: 'node', gateway: GATEWAY }, 403, 'device.result'],
   ['that lives too long', { expiresAt: Math.floor(Date.now() / 1000) + 3600 }, 403, 'device.result'],
-  ['of the future', { issuedAt: Math.floor(Date.now() / 1000) + 100 }, 403, 'device.result'],
+  ['of the future', { issuedAt: Math.floor(Date.now() / 1000) + 10_000 }, 403, 'device.result'],
   ['that has expired', { issuedAt: 1_000_000_000, expiresAt: 1_000_000_100 }, 401, 'device.expired'],
   ['of a machine that booted something else', { tpm: { executables: 96 } }, 403, 'device.insufficient'],
   ['of a machine without updates', { health: { os: 96, antivirus: 2, applications: 2, configuration: 2 } }, 403, 'device.insufficient'],
@@ -174,7 +174,7 @@ void t.test('a running stream ends with a worse result', async (t) => {
 });
 
 void t.test('a running stream ends when its result does, and goes on when that is renewed', async (t) => {
-  const lives = 3;
+  const lives = 7;
   const [lone, renewed, other] = [await connected(t), await connected(t), await connected(t)];
   const [dying, living] = [newDevice(), newDevice()];
   const short = (device: string): string => {
@@ -261,8 +261,7 @@ const plain = (): Promise<Answer> => plainConnection.get(`${ECHO}/x`);
 
 void t.test('hosts of both gateways are attested where the agreement says so', async (t) => {
   await republish(ready, (document) => ({ agreements: demanding(document, { echo: { node: LEAST } }) }));
-  await answers('both have shown themselves', undefined);
-  t.equal((await plain()).status, 200);
+  t.equal((await answers('both have shown themselves', undefined)).status, 200);
   for (const [side, log, peer] of [
     ['consumer', ready.consumer.log, 'gw.b07'],
     ['provider', ready.provider.log, 'gw.a11'],

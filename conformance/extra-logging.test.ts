@@ -18,7 +18,7 @@ const SIDES = ['consumer', 'provider'] as const;
 type Side = (typeof SIDES)[number];
 const other = (side: Side): Side => (side === 'consumer' ? 'provider' : 'consumer');
 
-t.setTimeout(90_000);
+t.setTimeout(600_000);
 const dir = newFolder(t);
 const { sandbox, ready } = await startRoad(join(dir, 'road'), 1, writeUndemandingBundle(dir));
 const desk = new PolicyDesk(dir, ready);

@@ -70,7 +70,7 @@ function oldNode(): string | undefined {
 async function firstLine(child: ChildProcess): Promise<string> {
   if (child.stdout === null) throw new Error('no standard output');
   const [line]: unknown[] = await once(createInterface({ input: child.stdout }), 'line', {
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(120_000),
   });
   return String(line);
 }

@@ -65,7 +65,7 @@ async function statusOf(): Promise<Record<string, unknown>> {
 /** The store says the same, faster. */
 const state = () => readState(join(agency, 'policies'));
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waited = 0; waited < 15_000 && !(await condition()); waited += 50) await delay(50);
+  for (let waited = 0; waited < 60_000 && !(await condition()); waited += 50) await delay(50);
 }
 
 await t.test('the sandbox runs a policy that two have released', async (t) => {

@@ -9,7 +9,7 @@ import t from 'tap';
 import { withOpa } from '../gateway/commands/policy/command-fixture.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 
-t.setTimeout(170_000);
+t.setTimeout(600_000);
 const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 const read = (name: string): string => readFileSync(new URL(`../docs/${name}.md`, import.meta.url), 'utf8');
 const blocksOf = (text: string) =>
@@ -47,7 +47,7 @@ void t.test('both languages have the same commands', async (t) => {
   t.equal(steps.length, 8);
 });
 
-void t.test('the tutorial, word for word', { ...withOpa, timeout: 160_000 }, async (t) => {
+void t.test('the tutorial, word for word', { ...withOpa, timeout: 600_000 }, async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'troad-tutorial-'));
   const shim = join(dir, 'bin-troad');
   execFileSync('mkdir', [shim]);

@@ -51,7 +51,7 @@ function configure({ dir: folder, http, link, member }: Side, services: string):
 }
 
 async function until(what: string, met: (answer: Answer) => boolean, path: string): Promise<Answer> {
-  for (const end = Date.now() + 30_000; ; await delay(100)) {
+  for (const end = Date.now() + 60_000; ; await delay(100)) {
     const answer = await ask(`http://127.0.0.1:${a.http}/r1/TW/GOV/B07/welfare/v1/${path}`, {
       headers: { 'x-road-client': `${a.member}/welfare` },
     });

@@ -18,7 +18,7 @@ import { newFolder, startRoad } from './harness/road.ts';
 
 // Two processes are one gateway: what was used at one is used at the other. Real gateways, a real store.
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const CLIENT = 'TW/GOV/A11/welfare';
 const HOUSING = '/r1/TW/GOV/B07/housing';

@@ -48,7 +48,7 @@ await t.test('peers that met show each other their logs, and keep what they saw'
     const url = `${consumer.url}/r1/TW/GOV/B07/housing/echo`;
     const id = randomBytes(4).toString('hex');
     await (await fetch(url, { headers: { 'X-Road-Client': 'TW/GOV/A11/welfare', 'X-Road-Id': id } })).text();
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1000; tries++) {
       if ((await kept(consumer.log)) > before[0] && (await kept(provider.log)) > before[1]) break;
       await delay(100);
     }

@@ -14,7 +14,7 @@ import { LogTail } from './harness/log-tail.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 import { startSandboxUnder } from './harness/sandbox.ts';
 
-t.setTimeout(170_000);
+t.setTimeout(600_000);
 const folder = mkdtempSync(join(tmpdir(), 'troad-scenarios-'));
 const options = swtpmMissing === false ? [] : ['--no-devices'];
 const sandbox = await startSandboxUnder(PLAIN_NODE, join(folder, 'sandbox'), '--scenarios', ...options);

@@ -17,7 +17,7 @@ import { LogTail } from './harness/log-tail.ts';
 import type { ExchangeRecord } from './harness/policy-desk.ts';
 import { ask, exchange, newFolder, requireGoodLogs, startRoad } from './harness/road.ts';
 
-t.setTimeout(60_000);
+t.setTimeout(600_000);
 const ECHO = '/r1/TW/GOV/B07/housing/echo/x';
 const folder = newFolder(t);
 const { sandbox, ready, lines } = await startRoad(join(folder, 'road'), 1);
@@ -88,7 +88,7 @@ await t.test('the registry names the class and an attestation service', async ()
   const loaded = ({ line }: (typeof lines)[number]) =>
     line.event === 'registry.loaded' && line['version'] === version;
   for (let waited = 0; lines.filter(loaded).length < 2; waited += 50) {
-    if (waited > 20_000) throw new Error('the gateways do not load the registry');
+    if (waited > 60_000) throw new Error('the gateways do not load the registry');
     await pause(50);
   }
 });

@@ -14,7 +14,7 @@ import { LogTail } from './harness/log-tail.ts';
 import { exchange, metric, newFolder, requireGoodLogs, startRoad } from './harness/road.ts';
 
 // Two compilations of Rego are most of it.
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 /** Refuses what ends in `/strict`. */
 const STRICT = `package agency.strict
@@ -34,7 +34,7 @@ refusals contains "strict.path" if {
 }
 `;
 
-void t.test('shadows compiled from Rego', { ...withOpa, timeout: 110_000 }, async (t) => {
+void t.test('shadows compiled from Rego', { ...withOpa, timeout: 600_000 }, async (t) => {
   const dir = newFolder(t);
   const compiled = (name: string, rego: string) => {
     const sources = join(dir, `${name}-sources`);

@@ -20,7 +20,7 @@ import {
 } from './harness/device-lab.ts';
 import { metric, newFolder, requireGoodLogs, startRoad } from './harness/road.ts';
 
-t.setTimeout(90_000);
+t.setTimeout(600_000);
 
 const ECHO = '/r1/TW/GOV/B07/housing/echo';
 const LOG4J = 'CVE-2021-44228';
@@ -40,7 +40,7 @@ const certificate = {
 };
 
 async function until<T>(what: string, find: () => Promise<T | undefined>): Promise<T> {
-  for (let waited = 0; waited < 20_000; waited += 50) {
+  for (let waited = 0; waited < 60_000; waited += 50) {
     const found = await find();
     if (found !== undefined) return found;
     await pause(50);

@@ -17,7 +17,7 @@ import { newFolder, startRoad } from './harness/road.ts';
 
 // What a user showed is used once: over kill -9 of both gateways, and by all workers of one. Sign-ins are real.
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 const CLI = fileURLToPath(new URL('../gateway/cli.ts', import.meta.url));
 const CASES = '/r1/TW/GOV/B07/housing/cases';

@@ -5,10 +5,10 @@ import t from 'tap';
 import { swtpmMissing } from '../builders/swtpm.ts';
 import { PLAIN_NODE } from '../harness/plain-node.ts';
 
-void t.test('attestation is measured', { skip: swtpmMissing, timeout: 170_000 }, async (t) => {
+void t.test('attestation is measured', { skip: swtpmMissing, timeout: 600_000 }, async (t) => {
   const [program, ...args] = PLAIN_NODE;
   const bench = fileURLToPath(new URL('attestation.ts', import.meta.url));
-  const { stdout } = await promisify(execFile)(program, [...args, bench, '1'], { timeout: 160_000 });
+  const { stdout } = await promisify(execFile)(program, [...args, bench, '1'], { timeout: 600_000 });
   const lines = stdout.trimEnd().split('\n');
   t.equal(lines.length, 4);
   for (const line of lines.slice(0, 3))

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { PLAIN_NODE } from '../harness/plain-node.ts';
 
-void t.test('what a policy costs is measured', { timeout: 120_000 }, async (t) => {
+void t.test('what a policy costs is measured', { timeout: 600_000 }, async (t) => {
   const program = fileURLToPath(new URL('policy.ts', import.meta.url));
   const [env, ...args] = PLAIN_NODE;
   const { stdout } = await promisify(execFile)(env, [...args, program, '200', '1', '2']);

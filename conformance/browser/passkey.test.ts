@@ -5,7 +5,7 @@ import type { IdentityEnds } from '../../gateway/sandbox/agency-idp.ts';
 import { startSandbox } from '../harness/sandbox.ts';
 import { chromiumMissing, openBrowser, VirtualAuthenticators } from './chromium.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(600_000);
 
 interface Lab {
   readonly page: Page;
@@ -20,7 +20,7 @@ async function inBrowser(dir: string, work: (lab: Lab) => Promise<void>): Promis
   try {
     const { identity } = sandbox.ready;
     if (identity === undefined) throw new Error('the identity provider is not installed');
-    browser.setDefaultTimeout(15_000);
+    browser.setDefaultTimeout(120_000);
     const page = await browser.newPage();
     await work({ page, identity, authenticators: await VirtualAuthenticators.of(page) });
   } finally {
@@ -37,7 +37,7 @@ async function enrol({ page, identity }: Lab, name: string): Promise<void> {
 }
 
 /** Two gateways, a provider and a browser start first. */
-const REAL = { skip: chromiumMissing, timeout: 90_000 };
+const REAL = { skip: chromiumMissing, timeout: 600_000 };
 const FOLDERS = { sandbox: {}, profile: {} };
 
 void t.test('passkey sign-in, up to the answer of a service', REAL, async (t) => {

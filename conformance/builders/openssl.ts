@@ -9,7 +9,7 @@ export const opensslMissing: false | string =
 
 /** Runs openssl. @returns what it printed; @throws Error with its complaint when it fails */
 export function openssl(args: readonly string[], input?: string | Uint8Array): Buffer {
-  const { status, stdout, stderr } = spawnSync('openssl', args, { input, timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync('openssl', args, { input, timeout: 120_000 });
   if (status !== 0) throw new Error(`openssl ${args.join(' ')}: ${stderr.toString()}${stdout.toString()}`);
   return stdout;
 }

@@ -66,7 +66,7 @@ export class PolicyDesk {
     is: (record: ExchangeRecord) => boolean,
     least = 1,
   ): Promise<ExchangeRecord> {
-    for (let waited = 0; waited < 10_000; waited += 20) {
+    for (let waited = 0; waited < 60_000; waited += 20) {
       const found = (await this.records(side)).filter(is);
       const newest = found.at(-1);
       if (newest !== undefined && found.length >= least) return newest;

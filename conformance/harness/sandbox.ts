@@ -20,7 +20,7 @@ export interface Subject {
 }
 
 const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
-const READY_MS = 60_000;
+const READY_MS = 180_000;
 
 /** Starts `troad sandbox` in a folder and waits until it is ready. @throws Error with its output when it ends instead */
 export const startSandbox = (dir: string, ...options: readonly string[]): Promise<Subject> =>

@@ -267,7 +267,7 @@ void t.test(
     const at = (name: string): string => join(dir, name);
     const tpm2 = (...args: string[]): void => {
       const env = { ...process.env, TPM2TOOLS_TCTI: `swtpm:host=127.0.0.1,port=${port}` };
-      const done = spawnSync('tpm2', args, { env, encoding: 'utf8', timeout: 30_000 });
+      const done = spawnSync('tpm2', args, { env, encoding: 'utf8', timeout: 600_000 });
       if (done.status !== 0) throw new Error(`tpm2 ${args.join(' ')}: ${done.stderr}`);
     };
     tpm2('createak', '-C', '0x81010001', '-c', at('ak.ctx'), '-G', 'ecc', '-g', 'sha256', '-s', 'ecdsa', '-u', at('ak.pub'), '-f', 'tss'); // prettier-ignore

@@ -28,7 +28,7 @@ t.teardown(async () => {
 
 const cli = join(import.meta.dirname, '..', 'cli.ts');
 const troad = (...args: string[]) =>
-  spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', timeout: 60_000 });
+  spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', timeout: 600_000 });
 
 /** Starts a command that goes on, and waits for its line of JSON. */
 async function started(...args: string[]): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {

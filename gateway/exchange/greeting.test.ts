@@ -105,7 +105,7 @@ class Side {
 }
 
 async function until(what: string, found: () => boolean): Promise<void> {
-  for (const patience = Date.now() + 15_000; !found(); await pause(20))
+  for (const patience = Date.now() + 60_000; !found(); await pause(20))
     if (Date.now() > patience) throw new Error(`${what}: did not happen`);
 }
 

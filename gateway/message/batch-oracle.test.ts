@@ -52,7 +52,7 @@ void t.test(
       cwd: fileURLToPath(new URL('../../conformance/go', import.meta.url)),
       input: questions.map(({ ask }) => `${JSON.stringify(ask)}\n`).join(''),
       encoding: 'utf8',
-      timeout: 120_000,
+      timeout: 600_000,
     });
     t.equal(oracle.status, 0, oracle.stderr);
     const answers = oracle.stdout.trimEnd().split('\n');

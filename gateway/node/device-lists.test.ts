@@ -26,7 +26,7 @@ const revoked = (device: string, before = now) => ({
 });
 
 async function until(what: string, found: () => boolean): Promise<void> {
-  for (const patience = Date.now() + 15_000; !found();) {
+  for (const patience = Date.now() + 60_000; !found();) {
     if (Date.now() > patience) throw new Error(`${what}: did not happen`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -63,7 +63,7 @@ function worker(t: Test) {
     for (let i = 0; i < count; i += 1) shadows.offer(`x${i}` as ExchangeId, enforced);
   };
   const until = async (condition: () => boolean): Promise<void> => {
-    for (let waited = 0; waited < 15_000 && !condition(); waited += 20) await delay(20);
+    for (let waited = 0; waited < 60_000 && !condition(); waited += 20) await delay(20);
   };
   return { shadows, records, counted, problems, take, offer, until };
 }

@@ -81,7 +81,7 @@ void t.test(
       cwd: folder,
       input,
       encoding: 'utf8',
-      timeout: 120_000,
+      timeout: 600_000,
     });
     t.equal(oracle.status, 0, oracle.stderr);
     const answers = oracle.stdout.trimEnd().split('\n');

@@ -12,7 +12,7 @@ import { bundleFiles, policyModule } from '../../trust/module-fixture.ts';
 import { shippedBundle } from '../../trust/proofs-fixture.ts';
 import { run, withOpa } from './command-fixture.ts';
 
-t.setTimeout(120_000); // the compiler, a dozen times
+t.setTimeout(600_000); // the compiler, a dozen times
 const dir = t.testdir({ other: {}, folder: {} });
 const policies = fileURLToPath(new URL('../../../policies', import.meta.url));
 const good = vectorInput();

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { run, withOpa } from './command-fixture.ts';
 
-t.setTimeout(120_000); // the compiler, two dozen times
+t.setTimeout(600_000); // the compiler, two dozen times
 const policies = fileURLToPath(new URL('../../../policies', import.meta.url));
 
 /** Content by name. */

@@ -13,7 +13,7 @@ export class SwtpmMissing extends Error {
 }
 
 const PROGRAMS = ['swtpm', 'swtpm_setup', 'swtpm_localca'] as const;
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 /** @throws SwtpmMissing */
 async function requirePrograms(): Promise<string> {
@@ -78,7 +78,7 @@ export class TpmVendor {
     const config = ['--config', join(this.#dir, 'setup.conf'), '--vmid', name, '--overwrite'];
     await rm(state, { recursive: true, force: true }); // of a first start that was interrupted
     await mkdir(state, { recursive: true, mode: 0o700 });
-    await promisify(execFile)('swtpm_setup', [...args, ...config], { timeout: 60_000 });
+    await promisify(execFile)('swtpm_setup', [...args, ...config], { timeout: 180_000 });
     await writeFile(join(state, MADE), ''); // last: its presence means that all is there
   }
 }
