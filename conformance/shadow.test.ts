@@ -111,21 +111,22 @@ void t.test('shadows compiled from Rego', { ...withOpa, timeout: 600_000 }, asyn
   });
 
   await t.test('one that is slow, and ends, does not slow what is enforced', async (t) => {
-    const median = async (count: number): Promise<number> => {
-      const times: number[] = [];
+    /** Of so many: the one that other work of this machine has held up least. */
+    const best = async (count: number): Promise<number> => {
+      let least = Infinity;
       for (let i = 0; i < count; i += 1) {
         const began = performance.now();
         t.equal((await exchange(ready, '/echo/x')).status, 200);
-        times.push(performance.now() - began);
+        least = Math.min(least, performance.now() - began);
       }
-      return times.toSorted((a, b) => a - b)[count >> 1] ?? 0;
+      return least;
     };
     for (const side of sides) await troadPolicy('activate', '--unshadow', strict.digest, ...configOf(side));
-    const without = await median(60);
+    const without = await best(60);
     for (const side of sides) await troadPolicy('activate', slow.folder, '--shadow', ...configOf(side));
-    const beside = await median(60);
-    t.comment(`median ${without.toFixed(1)} ms without, ${beside.toFixed(1)} ms beside it`);
-    // Each gateway would take several times as long as the whole exchange, if it waited.
+    const beside = await best(60);
+    t.comment(`at best ${without.toFixed(1)} ms without, ${beside.toFixed(1)} ms beside it`);
+    // Each gateway would take several times as long as the whole exchange, every time, if it waited.
     t.ok(beside < 4 * without, `${(beside / without).toFixed(2)} times`);
     await until(async () => (await done(ready.consumer.log, slow.digest)) > 0);
     t.equal(await metric(ready.consumer.admin, 'troad_workers'), 1);

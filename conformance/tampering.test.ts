@@ -112,7 +112,7 @@ for (const [link, makeMiddle] of [
           }),
         );
         const [a, b] = outs;
-        if ((a !== undefined && b !== undefined) || tries > 150) return [a, b];
+        if ((a !== undefined && b !== undefined) || tries > 1500) return [a, b];
         await delay(20);
       }
     }

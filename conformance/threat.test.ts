@@ -150,7 +150,11 @@ await t.test('what the feeds say stands in the live records of both gateways', a
     ['consumer', 5],
     ['provider', 30],
   ] as const) {
-    const { answer, decision } = await settled(side, ({ age_hours }) => age_hours !== null);
+    const { answer, decision } = await settled(
+      side,
+      ({ age_hours, cvss_tenths, epss_permille }) =>
+        age_hours !== null && cvss_tenths !== null && epss_permille !== null,
+    );
     t.equal(answer.status, 200);
     t.same(decision.threat, { age_hours: hours, cvss_tenths: 100, epss_permille: 975, kev: 0 }, side);
     t.equal(decision.os, 2, 'weak, but nobody is known to use it');

@@ -100,7 +100,7 @@ void t.test('passkey sign-in, up to the answer of a service', REAL, async (t) =>
     t.equal(await page.getByRole('button', { name: 'Sign out' }).count(), 0);
     await page.goto(`${identity.desk}/household`);
     t.match(page.url(), /\/interaction\//, 'the provider has no session any more');
-    await pause(1000 - (Date.now() % 1000)); // an event ends what was authenticated in its very second
+    await pause(1050 - (Date.now() % 1000)); // an event ends what was authenticated in its very second
     await signIn.click();
     await page.getByText('張大同').first().waitFor();
     t.equal(await status(), '200', 'who signs in again is in');

@@ -8,6 +8,7 @@ import {
   randomUUID,
   X509Certificate,
 } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -124,7 +125,10 @@ export class DeviceConnection {
     this.socket = socket;
     this.#url = url;
     this.#certificateSha256 = certificateSha256(cert);
-    this.#agent.createConnection = () => socket;
+    this.#agent.createConnection = () => {
+      if (socket.destroyed) throw new Error('the gateway closed it'); // Node would say nothing at all
+      return socket;
+    };
     socket.on('error', () => undefined);
   }
 
@@ -226,9 +230,7 @@ export class LyingAgent {
   ): Promise<LyingAgent> {
     const folder = join(dir, 'agencies', agency);
     const agent = new LyingAgent(agency, await readFile(join(folder, 'link.pem'), 'utf8'), make);
-    await new Promise<void>((resolve) => {
-      agent.#server.listen(join(folder, 'device-agent.sock'), resolve);
-    });
+    await once(agent.#server.listen(join(folder, 'device-agent.sock')), 'listening');
     return agent;
   }
 
@@ -280,9 +282,7 @@ export class RevocationServer {
   static async start({ dir }: Pick<SandboxReady, 'dir'>, list: string, port = 0): Promise<RevocationServer> {
     const at = (name: string): Promise<Buffer> => readFile(join(dir, 'agencies', 'a11', name));
     const server = https.createServer({ cert: await at('https.pem'), key: await at('https.key') });
-    await new Promise<void>((resolve) => {
-      server.listen(port, '127.0.0.1', resolve);
-    });
+    await once(server.listen(port, '127.0.0.1'), 'listening');
     return new RevocationServer(server, list);
   }
 

@@ -80,7 +80,7 @@ export async function startReplica({ dir, agency, number, storePort }: ReplicaAr
 
 /** Waits until a gateway is ready (200), or says that it is not (503). */
 export async function readiness({ admin }: Pick<Replica, 'admin'>, status: 200 | 503): Promise<string> {
-  for (let tries = 0; tries < 500; tries += 1) {
+  for (let tries = 0; tries < 3000; tries += 1) {
     const answer = await fetch(`${admin}/readyz`);
     const body = await answer.text();
     if (answer.status === status) return body;
