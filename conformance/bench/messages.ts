@@ -5,7 +5,7 @@
  *     node conformance/bench/messages.ts [together [rounds [exchanges]]]
  */
 import { generateKeyPairSync } from 'node:crypto';
-import { sha256 } from '../../gateway/core/bytes.ts';
+import { sha256Base64 } from '../../gateway/core/bytes.ts';
 import type { Field, Fields } from '../../gateway/core/fields.ts';
 import { newExchangeId } from '../../gateway/core/ids.ts';
 import { BodyMeter } from '../../gateway/message/digest.ts';
@@ -25,7 +25,7 @@ const EXCHANGES = Number(process.argv[4] ?? 4000);
 const A = 'gw.a11.tw.troad.example';
 const B = 'gw.b07.tw.troad.example';
 const body = Buffer.alloc(1024, 'x');
-const digest = sha256(body);
+const digest = sha256Base64(body);
 const clock = { now: Date.now, monotonic: () => performance.now() };
 const paces = { soon: setImmediate, record: setImmediate };
 

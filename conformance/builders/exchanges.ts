@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { base64, base64url, sha256, utf8 } from '../../gateway/core/bytes.ts';
+import { base64, base64url, sha256, sha256Base64, utf8 } from '../../gateway/core/bytes.ts';
 import type { Clock } from '../../gateway/core/clock.ts';
 import type { EvidenceLog } from '../../gateway/evidence/log.ts';
 import { formatMeta } from '../../gateway/evidence/meta-part.ts';
@@ -69,13 +69,13 @@ export class ExchangePair {
     };
     const asked = await new MessageSigner(CONSUMER_QUEUE, id, clock).requestWhole(
       head,
-      sha256(`question ${n}`),
+      sha256Base64(`question ${n}`),
     );
     const request = { kind: 'request', ...head, fields: asked.fields } as const;
     const answered = await new MessageSigner(PROVIDER_QUEUE, id, clock).responseWhole(
       status,
       [exchange(PROVIDER, CONSUMER)],
-      sha256(`answer ${n}`),
+      sha256Base64(`answer ${n}`),
       request,
       {
         mode: 'full',
@@ -97,7 +97,7 @@ export class ExchangePair {
       peer,
       xid: `client-${this.n}`,
       len: text.length,
-      dg: `sha-256:${base64(sha256(text))}`,
+      dg: `sha-256:${sha256Base64(text)}`,
       sig: evidence.value,
       kid: evidence.kid,
       ...(k === 'res.final' ? { status: this.status } : {}),

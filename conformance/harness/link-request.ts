@@ -7,7 +7,7 @@ import {
 } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { base64, sha256 } from '../../gateway/core/bytes.ts';
+import { base64, sha256Base64 } from '../../gateway/core/bytes.ts';
 import type { Field, Fields } from '../../gateway/core/fields.ts';
 import { newExchangeId } from '../../gateway/core/ids.ts';
 import { signBase } from '../../gateway/httpsig/algorithm.ts';
@@ -113,7 +113,7 @@ export function linkRequest(args: LinkRequestArgs, keys: StolenKeys, now: number
     ...args.fields,
   };
   const plain = Object.entries(usual).filter(([, value]) => value !== '');
-  const digest: Field = [DIGEST, formatContentDigest(sha256(content))];
+  const digest: Field = [DIGEST, formatContentDigest(sha256Base64(content))];
   const headers: Fields = mode === 'full' ? [...plain, digest] : plain;
   const mark = path.indexOf('?');
   const view: RequestView = {

@@ -39,6 +39,9 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
   return digest.digest();
 }
 
+/** SHA-256, base64: as digests of content stand in fields and records. */
+export const sha256Base64 = (bytes: Uint8Array | string): string => hash('sha256', bytes, 'base64');
+
 /** SHA-256, base64url. */
 export const sha256Base64url = (bytes: Uint8Array): string => hash('sha256', bytes, 'base64url');
 

@@ -1,4 +1,4 @@
-import { sha256 } from '../core/bytes.ts';
+import { sha256Base64 } from '../core/bytes.ts';
 import { Denied } from '../core/errors.ts';
 import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
 import type { Outflow } from '../core/flow.ts';
@@ -61,7 +61,7 @@ export class Answering {
 
   async whole(status: number, fields: Fields, bytes: Buffer): Promise<void> {
     const { request, binding } = this.#asked();
-    const digest = sha256(bytes);
+    const digest = sha256Base64(bytes);
     const plain = [...fields, this.#exchangeField('full', bytes.length)];
     const { fields: sealed, evidence } = await this.#signer().responseWhole(
       status,
@@ -117,7 +117,7 @@ export class Answering {
       ({ fields } = await this.#signer('soon').responseWhole(
         head.status,
         plain,
-        sha256(bytes),
+        sha256Base64(bytes),
         request,
         binding,
       ));

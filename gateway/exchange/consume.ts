@@ -1,5 +1,5 @@
 import { Unavailable } from '../core/errors.ts';
-import { sha256 } from '../core/bytes.ts';
+import { sha256Base64 } from '../core/bytes.ts';
 import { NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId, toUuid } from '../core/ids.ts';
@@ -115,7 +115,7 @@ class Consumption {
     if (body.kind === 'whole') {
       duties.request.require(body.bytes.length);
       request.hash?.update(body.bytes);
-      const digest = sha256(body.bytes);
+      const digest = sha256Base64(body.bytes);
       const { fields, evidence } = await signer.requestWhole(plain, digest);
       const content = { length: body.bytes.length, sha256: digest };
       const permit = Permit.issue(

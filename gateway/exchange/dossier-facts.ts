@@ -12,8 +12,8 @@ import type { PresentedUser } from './users.ts';
 export interface MessageFacts {
   readonly mode: Mode;
   readonly signature: SignatureEvidence;
-  /** Whole content; absent in an `open` record, where it is not known yet. */
-  readonly content?: { readonly length: number; readonly sha256: Uint8Array };
+  /** Whole content, its digest in base64; absent in an `open` record, where it is not known yet. */
+  readonly content?: { readonly length: number; readonly sha256: string };
   readonly status?: number;
 }
 

@@ -1,5 +1,5 @@
 import { Denied, Unavailable, describe, refusalCodeOf } from '../core/errors.ts';
-import { base64, sha256 } from '../core/bytes.ts';
+import { sha256 } from '../core/bytes.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
 import { type EndpointDevice, NodeDevice } from '../device/attested-device.ts';
@@ -242,7 +242,7 @@ export class Dossier {
         sig: signature.value,
         kid: signature.kid,
         len: content?.length,
-        dg: content === undefined ? undefined : `sha-256:${base64(content.sha256)}`,
+        dg: content === undefined ? undefined : `sha-256:${content.sha256}`,
         status: this.#status,
       }),
       this.#parts(formatMeta({ ...this.target, extra }, signature.base)),

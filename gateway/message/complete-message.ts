@@ -1,4 +1,3 @@
-import { equalBytes } from '../core/bytes.ts';
 import { Denied } from '../core/errors.ts';
 import { fieldValue, type Fields } from '../core/fields.ts';
 import type { Coverage } from '../httpsig/base.ts';
@@ -21,7 +20,8 @@ export class CompleteMessage {
   declare protected readonly nominal: never;
   readonly head: SignedHead;
   readonly length: number;
-  readonly sha256: Uint8Array;
+  /** In base64. */
+  readonly sha256: string;
   readonly evidence: SignatureEvidence;
   /** Trailers of a stream, as received; `;req;tr` of the answer resolves in them. */
   readonly trailers: Fields | undefined;
@@ -59,8 +59,7 @@ export class CompleteMessage {
     }
     if (head.signedDigest !== undefined) {
       if (trailers.length > 0) throw new Denied(codes.completion, 'trailers after a whole message');
-      if (!equalBytes(head.signedDigest, meter.digest()))
-        throw new Denied(codes.digest, `after ${meter.length} bytes`);
+      if (head.signedDigest !== meter.digest()) throw new Denied(codes.digest, `after ${meter.length} bytes`);
       return new CompleteMessage(head, meter, head.evidence, undefined);
     }
     if (trailers.length === 0)
@@ -68,11 +67,8 @@ export class CompleteMessage {
     if (trailers.length !== 4) throw new Denied(codes.completion, `${trailers.length} trailers`);
     const length = translate(codes.completion, () => parseEnd(fieldValue(trailers, END)));
     if (length !== meter.length) throw new Denied(codes.length, `${meter.length} of ${length} bytes`);
-    const digest = translate(
-      codes.completion,
-      () => parseContentDigest(fieldValue(trailers, DIGEST) ?? '').sha256,
-    );
-    if (!equalBytes(digest, meter.digest())) throw new Denied(codes.digest, `after ${meter.length} bytes`);
+    const digest = translate(codes.completion, () => parseContentDigest(fieldValue(trailers, DIGEST) ?? ''));
+    if (digest !== meter.digest()) throw new Denied(codes.digest, `after ${meter.length} bytes`);
     const view = { ...head.view, trailers };
     const coverage = (): Coverage =>
       head.binding === undefined

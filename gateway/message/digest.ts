@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { sha256 } from '../core/bytes.ts';
+import { sha256Base64 } from '../core/bytes.ts';
 import { FULL_MODE_BYTES } from './profile.ts';
 
 /** Counts and digests one body as it passes. The bytes are read where they lie, never copied. */
@@ -8,7 +8,7 @@ export class BodyMeter {
   #only: Uint8Array | undefined;
   #hash: Hash | undefined;
   #length = 0;
-  #digest: Buffer | undefined;
+  #digest: string | undefined;
 
   get length(): number {
     return this.#length;
@@ -22,9 +22,9 @@ export class BodyMeter {
     this.#length += chunk.length;
   }
 
-  /** SHA-256 of all bytes so far; the meter takes no more after it. */
-  digest(): Buffer {
-    this.#digest ??= this.#hash?.digest() ?? sha256(this.#only ?? '');
+  /** SHA-256 of all bytes so far, in base64; the meter takes no more after it. */
+  digest(): string {
+    this.#digest ??= this.#hash?.digest('base64') ?? sha256Base64(this.#only ?? '');
     this.#only = undefined;
     return this.#digest;
   }

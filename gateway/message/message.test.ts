@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import { base64, sha256 } from '../core/bytes.ts';
+import { base64, sha256Base64 } from '../core/bytes.ts';
 import type { Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { newExchangeId } from '../core/ids.ts';
@@ -84,7 +84,7 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
     const whole = exchangeOf('full', A, B, body.length);
     const signer = new MessageSigner(signingQueue(algorithm), whole.id, clock);
     const head = plainHead(whole);
-    const sent = { ...head, fields: (await signer.requestWhole(head, sha256(body))).fields };
+    const sent = { ...head, fields: (await signer.requestWhole(head, sha256Base64(body))).fields };
     const signed = SignedHead.request(sent, A, context(B, algorithm));
     const complete = CompleteMessage.verify(signed, meterOf(body), NO_FIELDS, A, context(B, algorithm));
     t.equal(complete.length, body.length);
@@ -93,7 +93,7 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
     const streamSigner = new MessageSigner(signingQueue(algorithm), streamed.id, clock);
     const streamHead = plainHead(streamed);
     const opened = { ...streamHead, fields: (await streamSigner.requestOpen(streamHead)).fields };
-    const closing = await streamSigner.requestFinal(opened, sha256(body), body.length);
+    const closing = await streamSigner.requestFinal(opened, sha256Base64(body), body.length);
     const proof = SignedHead.request(opened, A, context(B, algorithm));
     CompleteMessage.verify(proof, meterOf(body), closing.fields, A, context(B, algorithm));
     // The closing signature repeats all that the opening one covered, so it alone is the evidence.
@@ -111,7 +111,7 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
         ['content-type', 'text/plain'],
         [EXCHANGE, formatExchange(answer)],
       ];
-      const response = await answerer.responseWhole(200, plain, sha256('ok'), request, binding);
+      const response = await answerer.responseWhole(200, plain, sha256Base64('ok'), request, binding);
       const answered = SignedHead.response(
         { status: 200, fields: response.fields },
         request,
@@ -124,7 +124,7 @@ for (const algorithm of ['ed25519', 'ecdsa-p256-sha256', 'rsa-pss-sha512'] as co
       const long = { ...answer, mode: 'stream' as const };
       const longPlain: Fields = [[EXCHANGE, formatExchange(long)]];
       const open = await answerer.responseOpen(206, longPlain, request, binding);
-      const end = await answerer.responseFinal(206, open.fields, sha256('ok'), 2, request, binding);
+      const end = await answerer.responseFinal(206, open.fields, sha256Base64('ok'), 2, request, binding);
       const openHead = SignedHead.response(
         { status: 206, fields: open.fields },
         request,
@@ -142,7 +142,7 @@ async function goodStream() {
   const signer = new MessageSigner(signingQueue('ed25519'), exchange.id, clock);
   const plain = plainHead(exchange);
   const opened = { ...plain, fields: (await signer.requestOpen(plain)).fields };
-  const closing = (await signer.requestFinal(opened, sha256(body), body.length)).fields;
+  const closing = (await signer.requestFinal(opened, sha256Base64(body), body.length)).fields;
   return { exchange, opened, closing };
 }
 
@@ -337,7 +337,7 @@ void t.test('an answer to another request is refused', async (t) => {
   const field = formatExchange({ ...exchange, mode: 'full', from: B, to: A });
   const wrong = { kind: 'request' as const, ...other.opened, trailers: other.closing };
   const make = async (about: typeof request): Promise<Fields> =>
-    (await answerer.responseWhole(200, [[EXCHANGE, field]], sha256('ok'), about, binding)).fields;
+    (await answerer.responseWhole(200, [[EXCHANGE, field]], sha256Base64('ok'), about, binding)).fields;
   const [ofWrong, ofRequest] = [await make(wrong), await make(request)];
   t.throws(
     () => SignedHead.response({ status: 200, fields: ofWrong }, request, exchange, context(A, 'ed25519')),
@@ -363,7 +363,8 @@ void t.test(
       const exchange = exchangeOf(mode, A, B, body.length);
       const plain = plainHead(exchange);
       const signer = new MessageSigner(queue, exchange.id, clock);
-      const signed = mode === 'full' ? signer.requestWhole(plain, sha256(body)) : signer.requestOpen(plain);
+      const signed =
+        mode === 'full' ? signer.requestWhole(plain, sha256Base64(body)) : signer.requestOpen(plain);
       return { ...plain, fields: (await signed).fields };
     };
     const signTogether = (): Promise<RequestHead[]> =>
@@ -457,12 +458,12 @@ void t.test('open in a batch, the end alone, and the other way round', async (t)
     const other = exchangeOf('full', A, B, body.length);
     const signer = new MessageSigner(queue, exchange.id, clock);
     const neighbour = (): Promise<unknown> =>
-      new MessageSigner(queue, other.id, clock).requestWhole(plainHead(other), sha256(body));
+      new MessageSigner(queue, other.id, clock).requestWhole(plainHead(other), sha256Base64(body));
     const plain = plainHead(exchange);
     const opening = signer.requestOpen(plain);
     if (together === 'open') await neighbour();
     const opened = { ...plain, fields: (await opening).fields };
-    const closing = signer.requestFinal(opened, sha256(body), body.length);
+    const closing = signer.requestFinal(opened, sha256Base64(body), body.length);
     if (together === 'final') await neighbour();
     const { fields } = await closing;
     const signed = SignedHead.request(opened, A, context(B, 'ed25519'));

@@ -44,8 +44,8 @@ export class SignedHead {
   readonly params: SignatureParams;
   /** For an answer: how much of the request it is tied to. */
   readonly binding: RequestBinding | undefined;
-  /** SHA-256 of the content as signed in the headers (`full` mode). */
-  readonly signedDigest: Uint8Array | undefined;
+  /** SHA-256 of the content as signed in the headers (`full` mode), in base64. */
+  readonly signedDigest: string | undefined;
 
   private constructor(parts: Omit<SignedHead, 'nominal'>) {
     this.kind = parts.kind;
@@ -154,9 +154,9 @@ function answering<T>(read: () => T): T {
 }
 
 /** `full` mode states its digest in the headers, `stream` mode must not: header and trailer are never merged. */
-function digestOf(fields: Fields, exchange: ExchangeField, code: RefusalCode): Uint8Array | undefined {
+function digestOf(fields: Fields, exchange: ExchangeField, code: RefusalCode): string | undefined {
   const value = fieldValue(fields, DIGEST);
-  if (exchange.mode === 'full') return translate(code, () => parseContentDigest(value ?? '').sha256);
+  if (exchange.mode === 'full') return translate(code, () => parseContentDigest(value ?? ''));
   if (value !== undefined) throw new Denied(code, 'content-digest in the headers of a stream');
   return undefined;
 }

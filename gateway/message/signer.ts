@@ -52,7 +52,7 @@ export class MessageSigner {
   }
 
   /** Whole request: digest and the one signature in the headers. */
-  requestWhole(head: Omit<RequestView, 'kind'>, sha256: Uint8Array): Promise<Signed> {
+  requestWhole(head: Omit<RequestView, 'kind'>, sha256: string): Promise<Signed> {
     const fields = withDigest(head.fields, sha256);
     const view: RequestView = { kind: 'request', ...head, fields };
     return this.#inHeaders(view, requestCoverage(fields, 'full', 'final'), 'final');
@@ -65,7 +65,7 @@ export class MessageSigner {
   }
 
   /** Closing trailers of a streamed request. `head` is as it was sent, its signature fields included. */
-  requestFinal(head: Omit<RequestView, 'kind'>, sha256: Uint8Array, length: number): Promise<Signed> {
+  requestFinal(head: Omit<RequestView, 'kind'>, sha256: string, length: number): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: RequestView = { kind: 'request', ...head, trailers };
     return this.#inTrailers(view, trailers, requestCoverage(head.fields, 'stream', 'final'));
@@ -74,7 +74,7 @@ export class MessageSigner {
   responseWhole(
     status: number,
     plain: Fields,
-    sha256: Uint8Array,
+    sha256: string,
     request: RequestView,
     binding: RequestBinding,
   ): Promise<Signed> {
@@ -97,7 +97,7 @@ export class MessageSigner {
   responseFinal(
     status: number,
     fields: Fields,
-    sha256: Uint8Array,
+    sha256: string,
     length: number,
     request: RequestView,
     binding: RequestBinding,
@@ -157,10 +157,10 @@ function endingOf(key: SigningKey, label: Label, alg: string | undefined): strin
   return ending;
 }
 
-const withDigest = (fields: Fields, sha256: Uint8Array): Fields =>
+const withDigest = (fields: Fields, sha256: string): Fields =>
   fields.concat([[DIGEST, formatContentDigest(sha256)]]);
 
-const endFields = (sha256: Uint8Array, length: number): Fields => [
+const endFields = (sha256: string, length: number): Fields => [
   [DIGEST, formatContentDigest(sha256)],
   [END, formatEnd(length)],
 ];
