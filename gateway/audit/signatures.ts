@@ -6,7 +6,7 @@ import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
 import { DIGEST, TAG } from '../message/profile.ts';
-import { hashBytes } from '../tlog/hash.ts';
+import { hashBytes, leafTextOf } from '../tlog/hash.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
 
@@ -124,7 +124,7 @@ export interface SharedSignature {
 export function sharedSignatureOf({ sig = '' }: ExchangeRecord, base: string): SharedSignature | undefined {
   if (algOf(base) !== BATCH_ALG) return undefined;
   const batch = new BatchSignature(Buffer.from(sig, 'base64'));
-  const root = hashBytes(batch.rootOf(base));
+  const root = hashBytes(batch.rootOf(leafTextOf(base)));
   return {
     index: batch.index,
     size: batch.size,

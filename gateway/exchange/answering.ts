@@ -4,7 +4,7 @@ import { NO_FIELDS, type Field, type Fields } from '../core/fields.ts';
 import type { Outflow } from '../core/flow.ts';
 import type { RequestHead } from '../core/head.ts';
 import { toUuid } from '../core/ids.ts';
-import type { RequestView } from '../httpsig/view.ts';
+import { requestView, type RequestView } from '../httpsig/view.ts';
 import type { LinkArrival, LinkBody } from '../link/link.ts';
 import type { CompleteMessage } from '../message/complete-message.ts';
 import type { BodyMeter } from '../message/digest.ts';
@@ -47,7 +47,7 @@ export class Answering {
 
   /** The request's head can be read; nothing of it is verified. */
   heard(head: RequestHead): void {
-    this.#request = { kind: 'request', ...head };
+    this.#request = requestView(head);
     this.#binding = bindingOf(head.fields);
     this.#sender = claimedSender(head.fields) ?? 'unknown';
   }
@@ -153,7 +153,7 @@ export class Answering {
         from: this.#gateway.name,
         to: this.#sender,
         at: this.#gateway.clock.now(),
-        ...(length === undefined ? {} : { length }),
+        length,
       }),
     ];
   }

@@ -99,7 +99,7 @@ class Consumption {
       from: this.#gateway.name,
       to: target.name,
       at: clock.now(),
-      ...(length === undefined ? {} : { length }),
+      length,
     };
     const { method } = request;
     const { path, query } = request.target;

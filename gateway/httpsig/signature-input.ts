@@ -11,13 +11,13 @@ const MAX_COMPONENTS = 128;
 
 /** Signature parameters (RFC 9421 §2.3). Unknown ones are refused: nobody here would enforce them. */
 export interface SignatureParams {
-  readonly created?: EpochSeconds;
-  readonly expires?: EpochSeconds;
-  readonly nonce?: string;
+  readonly created?: EpochSeconds | undefined;
+  readonly expires?: EpochSeconds | undefined;
+  readonly nonce?: string | undefined;
   /** Read for completeness. The algorithm is a property of the registered key, never of the message. */
-  readonly alg?: string;
-  readonly keyid?: string;
-  readonly tag?: string;
+  readonly alg?: string | undefined;
+  readonly keyid?: string | undefined;
+  readonly tag?: string | undefined;
 }
 
 export interface SignatureInput {

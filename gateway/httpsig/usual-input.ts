@@ -68,7 +68,8 @@ function readParams(text: string, label: string, listEnd: number): SignaturePara
   if (!isPlain(text, nonceStart, nonceEnd)) return undefined;
   const ending = endingOf(text.slice(nonceEnd + 1));
   if (ending === undefined) return undefined;
-  return { created, expires, nonce: text.slice(nonceStart, nonceEnd), ...ending };
+  const { alg, keyid, tag } = ending;
+  return { created, expires, nonce: text.slice(nonceStart, nonceEnd), alg, keyid, tag };
 }
 
 /** Of a time from 2001 to 2286. */
@@ -102,11 +103,16 @@ type Ending = Pick<SignatureParams, 'alg' | 'keyid' | 'tag'>;
 /** Endings kept: each peer has its keys, each of them two uses and two forms. 128 bytes each, or as many as a head may have. */
 const MAX_ENDINGS = 256;
 const endings = new Map<string, Ending>();
-/** The one that came last: comparing it costs a sixth of looking it up. */
+/**
+ * The two that came last, of a peer's answers and of our own requests, which they cover: comparing costs a sixth of
+ * looking up.
+ */
 let latest: readonly [text: string, ending: Ending] | undefined;
+let before: typeof latest;
 
 function endingOf(text: string): Ending | undefined {
   if (latest !== undefined && latest[0] === text) return latest[1];
+  if (before !== undefined && before[0] === text) return before[1];
   let ending = endings.get(text);
   if (ending === undefined) {
     ending = newEnding(text);
@@ -114,6 +120,7 @@ function endingOf(text: string): Ending | undefined {
     if (endings.size === MAX_ENDINGS) endings.clear();
     endings.set(formatParams(ending), ending); // not the text itself, a piece of a field, which would keep all of it
   }
+  before = latest;
   latest = [text, ending];
   return ending;
 }
@@ -133,10 +140,6 @@ function newEnding(text: string): Ending | undefined {
     throw cause;
   }
   const { alg, keyid, tag } = params;
-  const ending = {
-    ...(alg === undefined ? {} : { alg }),
-    ...(keyid === undefined ? {} : { keyid }),
-    ...(tag === undefined ? {} : { tag }),
-  };
+  const ending = { alg, keyid, tag };
   return scanner.ended && formatParams(ending) === text ? ending : undefined;
 }

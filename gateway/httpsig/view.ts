@@ -1,4 +1,5 @@
 import type { Fields } from '../core/fields.ts';
+import type { RequestHead } from '../core/head.ts';
 
 /** The request that components resolve against: the canonical head, raw. A `RequestHead` with `kind` is one. */
 export interface RequestView {
@@ -24,3 +25,13 @@ export interface ResponseView {
 }
 
 export type MessageView = RequestView | ResponseView;
+
+/** A head as components resolve against it. Written out: this is done for every message, and a spread costs a call. */
+export const requestView = (head: RequestHead, fields = head.fields): RequestView => ({
+  kind: 'request',
+  method: head.method,
+  authority: head.authority,
+  path: head.path,
+  query: head.query,
+  fields,
+});

@@ -4,8 +4,9 @@ import { generateKeyPairSync } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { base64, sha256, utf8 } from '../core/bytes.ts';
-import { hashBytes } from '../tlog/hash.ts';
+import { hashBytes, leafTextOf } from '../tlog/hash.ts';
 import { BatchSignature } from './batch.ts';
+import { signText } from './signing-fixture.ts';
 import { SigningQueue } from './signing-queue.ts';
 
 const go = spawnSync('go', ['env', 'GOVERSION'], { encoding: 'utf8' });
@@ -22,7 +23,7 @@ void t.test(
     const questions: { ask: object; expect: boolean; what: string }[] = [];
     for (const size of [2, 3, 4, 5, 7, 8, 13, 64, 65, 100]) {
       const texts = Array.from({ length: size }, (_, i) => `"@path": /${size}/${i}`);
-      const signed = await Promise.all(texts.map((text) => queue.sign(() => text, 'soon')));
+      const signed = await Promise.all(texts.map((text) => signText(queue, () => text)));
       for (const [n, { base, value }] of signed.entries()) {
         const batch = new BatchSignature(Buffer.from(value, 'base64'));
         const { index, path } = batch;
@@ -32,7 +33,7 @@ void t.test(
           index,
           size: batch.size,
           proof: path.map(base64),
-          root: base64(hashBytes(batch.rootOf(base))),
+          root: base64(hashBytes(batch.rootOf(leafTextOf(base)))),
         };
         const what = `message ${n} of ${size}`;
         questions.push(

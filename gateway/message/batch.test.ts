@@ -5,12 +5,13 @@ import { base64, utf8 } from '../core/bytes.ts';
 import { signBase, verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
-import { hashBytes, leafHashOfText, nodeHash } from '../tlog/hash.ts';
+import { hashBytes, leafHashOfText, leafTextOf, nodeHash } from '../tlog/hash.ts';
 import { noteSigner } from '../tlog/note.ts';
 import { verifyInclusion } from '../tlog/proof.ts';
 import { BATCH_ALG, BatchSignature, BatchTree, MAX_BATCH, rootText } from './batch.ts';
 import { isMessageSigned, VerifiedBatches, type MessageKey } from './message-signature.ts';
-import { SigningQueue, type Pace, type SignedText } from './signing-queue.ts';
+import { signText, type SignedText } from './signing-fixture.ts';
+import { SigningQueue, type Pace } from './signing-queue.ts';
 
 const pairs = {
   ed25519: generateKeyPairSync('ed25519'),
@@ -32,7 +33,7 @@ const bytesOf = ({ value }: SignedText): Buffer => Buffer.from(value, 'base64');
 
 /** All at once, so as one batch. */
 const signAll = (texts: readonly string[], queue = queueOf('ed25519')): Promise<SignedText[]> =>
-  Promise.all(texts.map((text) => queue.sign((alg) => textOf(text, alg), 'soon')));
+  Promise.all(texts.map((text) => signText(queue, (alg) => textOf(text, alg))));
 
 const isGood = (base: string, signature: Uint8Array, batches = new VerifiedBatches()): boolean =>
   isMessageSigned(base, BATCH_ALG, key, signature, batches);
@@ -121,6 +122,67 @@ void t.test(
   },
 );
 
+/** A batch signature, and what can be made of it: every hash of the path changed, left out, doubled; another place; cut. */
+function* variantsOf(signature: Buffer): Generator<Buffer> {
+  yield signature;
+  const hashes = new BatchSignature(signature).path.length;
+  for (let at = 4; at < 4 + 32 * hashes; at += 32) {
+    const [head, hash, rest] = [
+      signature.subarray(0, at),
+      signature.subarray(at, at + 32),
+      signature.subarray(at + 32),
+    ];
+    yield Buffer.concat([head, Buffer.alloc(32), rest]);
+    yield Buffer.concat([head, rest]);
+    yield Buffer.concat([head, hash, hash, rest]);
+    yield Buffer.concat([head, rest.subarray(0, 32), hash, rest.subarray(32)]);
+  }
+  for (const place of [1, 3]) {
+    const moved = Buffer.from(signature);
+    moved[place] = (moved[place] ?? 0) ^ 1;
+    yield moved;
+  }
+  const signedElse = Buffer.from(signature);
+  signedElse[signedElse.length - 1] = (signedElse.at(-1) ?? 0) ^ 1;
+  yield signedElse;
+  yield signature.subarray(0, -1);
+  yield Buffer.concat([signature, Buffer.of(0)]);
+}
+
+void t.test('who comes behind another of the batch is judged as who comes alone', async (t) => {
+  for (const size of [2, 3, 4, 5, 7, 8, 13, 16, 17, 21]) {
+    const signed = await signAll(numbered(size));
+    const [first] = signed;
+    if (first === undefined) throw new Error('unreachable');
+    const honest = new BatchSignature(bytesOf(first));
+    const text = rootText(size, hashBytes(honest.rootOf(leafTextOf(first.base))));
+    // As good as the key, and quick enough to be asked for every pair.
+    let asked = 0;
+    const isSigned: typeof verifyBase = (_algorithm, _key, base, signature) => {
+      asked += 1;
+      return base === text && Buffer.from(signature).equals(honest.rootSignature);
+    };
+    const wrong: string[] = [];
+    let known = 0;
+    for (const [one, { base, value }] of signed.entries()) {
+      for (const [number, variant] of [...variantsOf(Buffer.from(value, 'base64'))].entries()) {
+        const alone = accepts(base, variant, new VerifiedBatches(8, isSigned));
+        if (alone !== (number === 0)) wrong.push(`${one}, variant ${number}, alone`);
+        for (const [other, before] of signed.entries()) {
+          const batches = new VerifiedBatches(8, isSigned);
+          accepts(before.base, bytesOf(before), batches);
+          asked = 0;
+          if (accepts(base, variant, batches) !== alone)
+            wrong.push(`${one}, variant ${number}, behind ${other}`);
+          if (number === 0 && asked === 0) known += 1;
+        }
+      }
+    }
+    t.same(wrong, [], `${size} together`);
+    t.equal(known, size * size, 'and the root is not asked for again');
+  }
+});
+
 void t.test('what is no batch signature is refused', async (t) => {
   const [first, second, third, fourth, fifth] = await signAll(numbered(5));
   const [stranger] = await signAll(numbered(5, 'other'));
@@ -174,7 +236,7 @@ void t.test('signatures of one kind cannot be taken for another kind', async (t)
   const [first] = signed;
   if (first === undefined) throw new Error('unreachable');
   const batch = new BatchSignature(bytesOf(first));
-  const root = hashBytes(batch.rootOf(first.base));
+  const root = hashBytes(batch.rootOf(leafTextOf(first.base)));
   const text = rootText(4, root);
   const verifyPlain = (base: string, signature: Uint8Array): boolean =>
     isMessageSigned(base, undefined, key, signature, new VerifiedBatches());
@@ -268,9 +330,9 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
     throw new TypeError('cannot be said');
   };
   const [good, bad, other] = await Promise.allSettled([
-    queue.sign((alg) => textOf('/1', alg), 'soon'),
-    queue.sign(broken, 'soon'),
-    queue.sign((alg) => textOf('/2', alg), 'soon'),
+    signText(queue, (alg) => textOf('/1', alg)),
+    signText(queue, broken),
+    signText(queue, (alg) => textOf('/2', alg)),
   ]);
   t.equal(bad.status, 'rejected');
   for (const one of [good, other]) {
@@ -278,8 +340,8 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
     t.ok(isGood(one.value.base, bytesOf(one.value)));
   }
   const [left] = await Promise.allSettled([
-    queue.sign((alg) => textOf('/3', alg), 'soon'),
-    queue.sign(broken, 'soon'),
+    signText(queue, (alg) => textOf('/3', alg)),
+    signText(queue, broken),
   ]);
   t.match(
     left,
@@ -295,7 +357,7 @@ void t.test('the queue: alone plain and at once, together a batch, each with its
 
   const mismatch: AlgorithmName = 'ecdsa-p256-sha256';
   const wrong = new SigningQueue({ kid: 'k', algorithm: mismatch, privateKey }, PACES);
-  const fates = await Promise.allSettled([wrong.sign(() => 'x', 'soon'), wrong.sign(() => 'y', 'soon')]);
+  const fates = await Promise.allSettled([signText(wrong, () => 'x'), signText(wrong, () => 'y')]);
   t.match(fates, [{ status: 'rejected' }, { status: 'rejected' }], 'a key that does not work hangs nobody');
 });
 
@@ -306,7 +368,7 @@ void t.test('a batch closes with what is there, and what comes later is in the n
     { soon: (close) => asked.soon.push(close), record: (close) => asked.record.push(close) },
   );
   const signEach = (texts: readonly string[], pace: Pace): Promise<SignedText>[] =>
-    texts.map((text) => queue.sign((alg) => textOf(text, alg), pace));
+    texts.map((text) => signText(queue, (alg) => textOf(text, alg), pace));
   const sizesOf = async (signed: Promise<SignedText>[]): Promise<number[]> =>
     (await Promise.all(signed)).map((one) => new BatchSignature(bytesOf(one)).size);
 

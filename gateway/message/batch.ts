@@ -75,6 +75,8 @@ export class BatchSignature {
   readonly #bytes: Buffer;
   /** Where the path ends and the root's signature begins. */
   readonly #pathEnd: number;
+  /** Hash of the message and of each node above it, once they were found. */
+  #way: readonly HashText[] = [];
 
   /**
    * Size and index say how long the path is, the key says how long the signature is: nothing is left for a second
@@ -112,16 +114,54 @@ export class BatchSignature {
     return this.#bytes.subarray(this.#pathEnd);
   }
 
-  /** Root of the batch that the message is claimed to be in. Any path leads somewhere: what counts is who signed the end. */
-  rootOf(base: string): HashText {
-    let hash = leafTextOf(base);
+  /** Root of the batch that a leaf is claimed to be in. Any path leads somewhere: what counts is who signed the end. */
+  rootOf(leaf: HashText): HashText {
+    const way = [leaf];
+    for (let at = HEAD_BYTES; (this.size - 1) >> (way.length - 1) > 0;) at = this.#climb(way, at);
+    this.#way = way;
+    return way.at(-1) as HashText; // there is the leaf at least
+  }
+
+  /**
+   * Whether the leaf leads to the root that was found for another message, by the same hashes and to the same signature.
+   * Messages of one batch mostly come one after the other, and neighbours meet one or two levels up: from there on the
+   * rest of the path is compared as it is, not hashed again.
+   */
+  joins(walked: BatchSignature, leaf: HashText): boolean {
+    const [own, other] = [this.index, walked.index];
+    if (this.size !== walked.size || own === other) return false;
+    const way = [leaf];
     let at = HEAD_BYTES;
-    for (let own = this.index, last = this.size - 1; last > 0; own >>= 1, last >>= 1) {
-      if (!hasSibling(own, last)) continue;
-      hash = nodeTextWith(hash, own % 2 === 1, this.#bytes, at);
-      at += HASH_BYTES;
+    let otherAt = HEAD_BYTES;
+    let level = 0;
+    for (; own >> (level + 1) !== other >> (level + 1); level++) {
+      at = this.#climb(way, at);
+      if (walked.#hasSibling(level)) otherAt += HASH_BYTES;
     }
-    return hash;
+    // Here the two are siblings: each has to be what the other was hashed with.
+    if (this.#hashAt(at) !== walked.#way[level] || walked.#hashAt(otherAt) !== way[level]) return false;
+    const rest = walked.#bytes.subarray(otherAt + HASH_BYTES);
+    if (!this.#bytes.subarray(at + HASH_BYTES).equals(rest)) return false;
+    for (level += 1; level < walked.#way.length; level++) way.push(walked.#way[level] as HashText); // below the length
+    this.#way = way;
+    return true;
+  }
+
+  /** Adds the node above the last one of a way. @param at where the next hash of the path begins. @returns where then */
+  #climb(way: HashText[], at: number): number {
+    const level = way.length - 1;
+    const hash = way[level] as HashText; // a way has its leaf
+    const alone = !this.#hasSibling(level);
+    way.push(alone ? hash : nodeTextWith(hash, (this.index >> level) % 2 === 1, this.#bytes, at));
+    return alone ? at : at + HASH_BYTES;
+  }
+
+  #hasSibling(level: number): boolean {
+    return hasSibling(this.index >> level, (this.size - 1) >> level);
+  }
+
+  #hashAt(at: number): string {
+    return this.#bytes.toString('latin1', at, at + HASH_BYTES);
   }
 }
 

@@ -13,7 +13,7 @@ export interface ExchangeField {
   readonly to: string;
   readonly at: EpochMs;
   /** Content length in bytes, when known before the body. */
-  readonly length?: number;
+  readonly length?: number | undefined;
 }
 
 export const EXCHANGE = 't-road-exchange';
@@ -52,7 +52,7 @@ function readExchange(text: string | undefined): ExchangeField {
     from,
     to,
     at: Number(at),
-    ...(length === undefined ? {} : { length: Number(length) }),
+    length: length === undefined ? undefined : Number(length),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { verifyBase, type AlgorithmName } from '../httpsig/algorithm.ts';
-import { hashBytes, type HashText } from '../tlog/hash.ts';
+import { hashBytes, leafTextOf, type HashText } from '../tlog/hash.ts';
 import { BATCH_ALG, BatchSignature, rootText } from './batch.ts';
 
 /** What a message's signature is checked with. */
@@ -29,6 +29,8 @@ export class VerifiedBatches {
   readonly #roots = new Map<HashText, SignedRoot>();
   readonly #maxRoots: number;
   readonly #verify: typeof verifyBase;
+  /** Of the message that came last: the next is mostly its neighbour. */
+  #latest: { readonly batch: BatchSignature; readonly publicKey: KeyObject } | undefined;
 
   /** @param verify what one root signature costs; tests count it */
   constructor(maxRoots = MAX_ROOTS, verify = verifyBase) {
@@ -41,19 +43,26 @@ export class VerifiedBatches {
    * @throws MalformedBytes when the key is not for this algorithm
    */
   has(base: string, batch: BatchSignature, { algorithm, publicKey }: MessageKey): boolean {
+    const leaf = leafTextOf(base);
+    if (this.#latest?.publicKey === publicKey && batch.joins(this.#latest.batch, leaf)) {
+      this.#latest = { batch, publicKey };
+      return true;
+    }
+    const root = batch.rootOf(leaf);
     const { size, rootSignature } = batch;
-    const root = batch.rootOf(base);
     const signature = rootSignature.toString('latin1');
     const known = this.#roots.get(root);
-    if (known?.publicKey === publicKey && known.size === size && known.signature === signature) return true;
-    if (!this.#verify(algorithm, publicKey, rootText(size, hashBytes(root)), rootSignature)) return false;
-    if (this.#roots.size >= this.#maxRoots && known === undefined) {
-      for (const oldest of this.#roots.keys()) {
-        this.#roots.delete(oldest);
-        break;
+    if (known?.publicKey !== publicKey || known.size !== size || known.signature !== signature) {
+      if (!this.#verify(algorithm, publicKey, rootText(size, hashBytes(root)), rootSignature)) return false;
+      if (this.#roots.size >= this.#maxRoots && known === undefined) {
+        for (const oldest of this.#roots.keys()) {
+          this.#roots.delete(oldest);
+          break;
+        }
       }
+      this.#roots.set(root, { size, publicKey, signature });
     }
-    this.#roots.set(root, { size, publicKey, signature });
+    this.#latest = { batch, publicKey };
     return true;
   }
 }

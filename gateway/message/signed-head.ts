@@ -1,10 +1,10 @@
 import { Denied, quoted } from '../core/errors.ts';
-import { fieldValue, type Fields } from '../core/fields.ts';
+import { fieldValue, type Field, type Fields } from '../core/fields.ts';
 import type { RequestHead, ResponseHead } from '../core/head.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import { parseContentDigest } from '../httpsig/digest.ts';
 import type { SignatureParams } from '../httpsig/signature-input.ts';
-import type { RequestView, ResponseView } from '../httpsig/view.ts';
+import { requestView, type RequestView, type ResponseView } from '../httpsig/view.ts';
 import { EXCHANGE, parseExchange, type ExchangeField } from './exchange-field.ts';
 import {
   DIGEST,
@@ -65,18 +65,19 @@ export class SignedHead {
    * @throws Denied `message.*`
    */
   static request(head: RequestHead, peer: string, context: VerifierContext): SignedHead {
-    const exchange = parseExchange(fieldValue(head.fields, EXCHANGE));
+    const { fields } = head;
+    const view = requestView(head);
+    const exchange = parseExchange(fieldValue(fields, EXCHANGE));
     const label: Label = exchange.mode === 'full' ? 'final' : 'open';
-    const view: RequestView = { kind: 'request', ...head };
     const { evidence, params } = verifySignature(
       view,
-      head.fields,
+      fields,
       label,
       exchange,
       peer,
       context,
       REQUEST_CODES,
-      () => requestCoverage(head.fields, exchange.mode, label),
+      () => requestCoverage(fields, exchange.mode, label),
     );
     requireRoute(exchange, peer, context.me);
     if (head.authority !== context.me)
@@ -88,8 +89,8 @@ export class SignedHead {
       evidence,
       params,
       binding: undefined,
-      fields: carriedFields(head.fields),
-      signedDigest: digestOf(head.fields, exchange, 'message.digest_mismatch'),
+      fields: carriedFields(fields),
+      signedDigest: digestOf(fields, exchange, 'message.digest_mismatch'),
     });
   }
 
@@ -106,7 +107,7 @@ export class SignedHead {
     const exchange = answering(() => parseExchange(fieldValue(head.fields, EXCHANGE)));
     if (exchange.id !== asked.id) throw new Denied('response.binding', `answers ${exchange.id}`);
     const label: Label = exchange.mode === 'full' ? 'final' : 'open';
-    const view: ResponseView = { kind: 'response', ...head, request };
+    const view: ResponseView = { kind: 'response', status: head.status, fields: head.fields, request };
     // An answer may come before the request's end was seen; then it is tied to what opened the request.
     const bindings = asked.mode === 'full' ? OF_WHOLE : OF_STREAM;
     let failure: unknown;
@@ -163,7 +164,10 @@ function digestOf(fields: Fields, exchange: ExchangeField, code: RefusalCode): s
 
 /** Fields for the receiver behind us. Ours and the signature's stay here. */
 function carriedFields(fields: Fields): Fields {
-  return fields.filter(
-    ([name]) => name !== INPUT && name !== SIGNATURE && name !== DIGEST && name !== EXCHANGE,
-  );
+  const carried: Field[] = [];
+  for (const field of fields) {
+    const [name] = field;
+    if (name !== INPUT && name !== SIGNATURE && name !== DIGEST && name !== EXCHANGE) carried.push(field);
+  }
+  return carried;
 }

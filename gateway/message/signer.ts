@@ -1,24 +1,24 @@
 import type { Clock } from '../core/clock.ts';
 import type { Fields } from '../core/fields.ts';
 import { toSeconds } from '../core/clock.ts';
+import type { RequestHead } from '../core/head.ts';
 import type { ExchangeId } from '../core/ids.ts';
 import type { Coverage } from '../httpsig/base.ts';
 import { formatContentDigest } from '../httpsig/digest.ts';
 import { formatParams } from '../httpsig/signature-input.ts';
-import type { RequestView, ResponseView } from '../httpsig/view.ts';
+import { requestView, type MessageView, type RequestView, type ResponseView } from '../httpsig/view.ts';
 import { END, formatEnd } from './exchange-field.ts';
 import {
   DIGEST,
   INPUT,
   LIFETIME_S,
   SIGNATURE,
-  TAG,
   requestCoverage,
   responseCoverage,
   type Label,
   type RequestBinding,
 } from './profile.ts';
-import type { Pace, SigningKey, SigningQueue } from './signing-queue.ts';
+import type { Form, Pace, SigningQueue } from './signing-queue.ts';
 
 /** One signature with all that an auditor needs beside the public key. */
 export interface SignatureEvidence {
@@ -52,23 +52,21 @@ export class MessageSigner {
   }
 
   /** Whole request: digest and the one signature in the headers. */
-  requestWhole(head: Omit<RequestView, 'kind'>, sha256: string): Promise<Signed> {
+  requestWhole(head: RequestHead, sha256: string): Promise<Signed> {
     const fields = withDigest(head.fields, sha256);
-    const view: RequestView = { kind: 'request', ...head, fields };
-    return this.#inHeaders(view, requestCoverage(fields, 'full', 'final'), 'final');
+    return this.#inHeaders(requestView(head, fields), requestCoverage(fields, 'full', 'final'), 'final');
   }
 
   /** Opening signature of a streamed request: admits it to policy before the body. */
-  requestOpen(head: Omit<RequestView, 'kind'>): Promise<Signed> {
-    const view: RequestView = { kind: 'request', ...head };
-    return this.#inHeaders(view, requestCoverage(head.fields, 'stream', 'open'), 'open');
+  requestOpen(head: RequestHead): Promise<Signed> {
+    return this.#inHeaders(requestView(head), requestCoverage(head.fields, 'stream', 'open'), 'open');
   }
 
   /** Closing trailers of a streamed request. `head` is as it was sent, its signature fields included. */
-  requestFinal(head: Omit<RequestView, 'kind'>, sha256: string, length: number): Promise<Signed> {
+  requestFinal(head: RequestHead, sha256: string, length: number): Promise<Signed> {
     const trailers = endFields(sha256, length);
-    const view: RequestView = { kind: 'request', ...head, trailers };
-    return this.#inTrailers(view, trailers, requestCoverage(head.fields, 'stream', 'final'));
+    const view = { ...requestView(head), trailers };
+    return this.#sign(view, requestCoverage(head.fields, 'stream', 'final'), 'final', this.#pace, trailers);
   }
 
   responseWhole(
@@ -104,61 +102,41 @@ export class MessageSigner {
   ): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view: ResponseView = { kind: 'response', status, fields, trailers, request };
-    return this.#inTrailers(view, trailers, responseCoverage(fields, 'stream', 'final', binding));
-  }
-
-  #inHeaders(
-    view: RequestView | ResponseView,
-    coverage: Coverage,
-    label: Label,
-    pace = this.#pace,
-  ): Promise<Signed> {
-    return this.#sign(view, coverage, label, pace, view.fields);
-  }
-
-  #inTrailers(view: RequestView | ResponseView, trailers: Fields, coverage: Coverage): Promise<Signed> {
+    const coverage = responseCoverage(fields, 'stream', 'final', binding);
     return this.#sign(view, coverage, 'final', this.#pace, trailers);
   }
 
-  #sign(
-    view: RequestView | ResponseView,
-    coverage: Coverage,
-    label: Label,
-    pace: Pace,
-    fields: Fields,
-  ): Promise<Signed> {
+  #inHeaders(view: MessageView, coverage: Coverage, label: Label, pace = this.#pace): Promise<Signed> {
+    return this.#sign(view, coverage, label, pace, view.fields);
+  }
+
+  #sign(view: MessageView, coverage: Coverage, label: Label, pace: Pace, fields: Fields): Promise<Signed> {
+    const { key, endings } = this.#queue;
     let params = '';
-    const compose = (alg: string | undefined): string => {
-      params = this.#opening + endingOf(this.#queue.key, label, alg);
-      return coverage.base(view, params);
-    };
-    return this.#queue.sign(compose, pace).then(({ base, value }) => ({
-      fields: fields.concat([
-        [INPUT, `${label}=${coverage.list}${params}`],
-        [SIGNATURE, `${label}=:${value}:`],
-      ]),
-      evidence: { kid: this.#queue.key.kid, label, base, value },
-    }));
+    let base = '';
+    return new Promise((resolve, failed) => {
+      const compose = (form: Form): string => {
+        params = this.#opening + endings[label][form];
+        return (base = coverage.base(view, params));
+      };
+      const signed = (value: string): void =>
+        resolve({
+          fields: [
+            ...fields,
+            [INPUT, `${label}=${coverage.list}${params}`],
+            [SIGNATURE, `${label}=:${value}:`],
+          ],
+          evidence: { kid: key.kid, label, base, value },
+        });
+      this.#queue.add({ compose, signed, failed }, pace);
+    });
   }
 }
 
-/** What the parameters of a key's signatures end with: the same in all messages of one use and form. */
-const endings = new WeakMap<SigningKey, Map<string, string>>();
-
-function endingOf(key: SigningKey, label: Label, alg: string | undefined): string {
-  let known = endings.get(key);
-  if (known === undefined) endings.set(key, (known = new Map()));
-  const name = alg === undefined ? label : `${label} ${alg}`;
-  let ending = known.get(name);
-  if (ending === undefined) {
-    ending = formatParams({ ...(alg === undefined ? {} : { alg }), keyid: key.kid, tag: TAG[label] });
-    known.set(name, ending);
-  }
-  return ending;
-}
-
-const withDigest = (fields: Fields, sha256: string): Fields =>
-  fields.concat([[DIGEST, formatContentDigest(sha256)]]);
+const withDigest = (fields: Fields, sha256: string): Fields => [
+  ...fields,
+  [DIGEST, formatContentDigest(sha256)],
+];
 
 const endFields = (sha256: string, length: number): Fields => [
   [DIGEST, formatContentDigest(sha256)],

@@ -1,7 +1,9 @@
 import { base64 } from '../core/bytes.ts';
 import type { KeyObject } from 'node:crypto';
 import { signBase, type AlgorithmName } from '../httpsig/algorithm.ts';
+import { formatParams } from '../httpsig/signature-input.ts';
 import { BATCH_ALG, BatchTree, MAX_BATCH } from './batch.ts';
+import { TAG, type Label } from './profile.ts';
 
 /** A private message key and the name the registry knows it by. */
 export interface SigningKey {
@@ -10,17 +12,16 @@ export interface SigningKey {
   readonly privateKey: KeyObject;
 }
 
-/** A text and its signature, base64. */
-export interface SignedText {
-  readonly base: string;
-  readonly value: string;
-}
+/** How a message is signed. */
+export type Form = 'alone' | 'batch';
 
-interface Waiting {
-  /** Makes the text, which says in which form it is signed. */
-  readonly compose: (alg: string | undefined) => string;
-  readonly resolve: (signed: SignedText) => void;
-  readonly reject: (cause: unknown) => void;
+/** A message that waits for its signature. */
+export interface Unsigned {
+  /** Makes the text, which says in which form it is signed. Asked once or twice, later; what it throws goes to `failed`. */
+  compose(form: Form): string;
+  /** @param value signature of the text that was made last, base64 */
+  signed(value: string): void;
+  failed(cause: unknown): void;
 }
 
 /**
@@ -39,28 +40,28 @@ export type Paces = Readonly<Record<Pace, (close: () => void) => void>>;
  */
 export class SigningQueue {
   readonly key: SigningKey;
+  /** What the parameters of this key's signatures end with. */
+  readonly endings: Readonly<Record<Label, Readonly<Record<Form, string>>>>;
   readonly #paces: Paces;
   readonly #signed: (messages: number) => void;
-  #waiting: Waiting[] = [];
-  readonly #asked = new Set<Pace>();
+  #waiting: Unsigned[] = [];
+  readonly #asked: Record<Pace, boolean> = { soon: false, record: false };
 
   /** @param signed told of every signature, and how many messages it serves */
   constructor(key: SigningKey, paces: Paces, signed: (messages: number) => void = () => undefined) {
     this.key = key;
+    this.endings = { open: endingsOf(key.kid, TAG.open), final: endingsOf(key.kid, TAG.final) };
     this.#paces = paces;
     this.#signed = signed;
   }
 
-  /** @param compose called once or twice, later; what it throws is thrown to the caller */
-  sign(compose: Waiting['compose'], pace: Pace): Promise<SignedText> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ compose, resolve, reject });
-      if (this.#asked.has(pace)) return;
-      this.#asked.add(pace);
-      this.#paces[pace](() => {
-        this.#asked.delete(pace);
-        this.#close();
-      });
+  add(message: Unsigned, pace: Pace): void {
+    this.#waiting.push(message);
+    if (this.#asked[pace]) return;
+    this.#asked[pace] = true;
+    this.#paces[pace](() => {
+      this.#asked[pace] = false;
+      this.#close();
     });
   }
 
@@ -68,23 +69,23 @@ export class SigningQueue {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (let at = 0; at < waiting.length; at += MAX_BATCH) {
-      const batch = waiting.slice(at, at + MAX_BATCH);
+      const batch = waiting.length <= MAX_BATCH ? waiting : waiting.slice(at, at + MAX_BATCH);
       try {
         if (batch.length === 1) this.#signAlone(batch);
         else this.#signTogether(batch);
       } catch (cause) {
-        for (const { reject } of batch) reject(cause); // the key does not work
+        for (const message of batch) message.failed(cause); // the key does not work
       }
     }
   }
 
-  #signTogether(batch: readonly Waiting[]): void {
-    const good: Waiting[] = [];
+  #signTogether(batch: readonly Unsigned[]): void {
+    const good: Unsigned[] = [];
     const bases: string[] = [];
-    for (const one of batch) {
-      const base = composedBy(one, BATCH_ALG);
+    for (const message of batch) {
+      const base = composedBy(message, 'batch');
       if (base === undefined) continue;
-      good.push(one);
+      good.push(message);
       bases.push(base);
     }
     if (good.length < 2) {
@@ -95,30 +96,33 @@ export class SigningQueue {
     const { algorithm, privateKey } = this.key;
     const rootSignature = signBase(algorithm, privateKey, tree.text);
     this.#signed(tree.size);
-    for (const [index, { resolve }] of good.entries()) {
-      const value = base64(tree.signatureOf(index, rootSignature));
-      resolve({ base: bases[index] as string, value }); // one for each
-    }
+    for (const [index, message] of good.entries())
+      message.signed(base64(tree.signatureOf(index, rootSignature)));
   }
 
-  #signAlone(batch: readonly Waiting[]): void {
-    for (const one of batch) {
-      const base = composedBy(one, undefined);
+  #signAlone(batch: readonly Unsigned[]): void {
+    for (const message of batch) {
+      const base = composedBy(message, 'alone');
       if (base === undefined) continue;
       const { algorithm, privateKey } = this.key;
       const value = base64(signBase(algorithm, privateKey, base));
       this.#signed(1);
-      one.resolve({ base, value });
+      message.signed(value);
     }
   }
 }
 
 /** One message that cannot be signed is its own trouble, not the batch's. */
-function composedBy({ compose, reject }: Waiting, alg: string | undefined): string | undefined {
+function composedBy(message: Unsigned, form: Form): string | undefined {
   try {
-    return compose(alg);
+    return message.compose(form);
   } catch (cause) {
-    reject(cause);
+    message.failed(cause);
     return undefined;
   }
 }
+
+const endingsOf = (keyid: string, tag: string): Readonly<Record<Form, string>> => ({
+  alone: formatParams({ keyid, tag }),
+  batch: formatParams({ alg: BATCH_ALG, keyid, tag }),
+});
