@@ -1,3 +1,4 @@
+import { inBase64, inBase64url } from '../core/bytes.ts';
 import { Denied, quoted } from '../core/errors.ts';
 import type { EpochMs } from '../core/clock.ts';
 import type { ExchangeId } from '../core/ids.ts';
@@ -25,9 +26,8 @@ const FIELD =
   /^v=1, id=:([A-Za-z0-9+/]{21}[AQgw])==:, mode=(full|stream), from="([a-z0-9.-]{1,255})", to="([a-z0-9.-]{1,255})", at=(0|[1-9]\d{0,14})(?:, len=(0|[1-9]\d{0,14}))?$/;
 
 export function formatExchange(field: ExchangeField): string {
-  const id = field.id.replaceAll('-', '+').replaceAll('_', '/'); // base64url to base64
   const length = field.length === undefined ? '' : `, len=${field.length}`;
-  return `v=1, id=:${id}==:, mode=${field.mode}, from="${field.from}", to="${field.to}", at=${field.at}${length}`;
+  return `v=1, id=:${inBase64(field.id)}==:, mode=${field.mode}, from="${field.from}", to="${field.to}", at=${field.at}${length}`;
 }
 
 /**
@@ -47,7 +47,7 @@ function readExchange(text: string | undefined): ExchangeField {
   if (match === null) throw new Denied('message.inconsistent', `${EXCHANGE}: ${quoted(text ?? '')}`);
   const [, id64 = '', mode, from = '', to = '', at, length] = match;
   return {
-    id: id64.replaceAll('+', '-').replaceAll('/', '_') as ExchangeId, // the expression above says so
+    id: inBase64url(id64) as ExchangeId, // the expression above says so
     mode: mode === 'full' ? 'full' : 'stream',
     from,
     to,
