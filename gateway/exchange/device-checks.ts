@@ -33,25 +33,51 @@ export interface DeviceTrust {
   readonly problem: (detail: string) => void;
 }
 
+/** On what a relayed result was verified: of another registry, or relayed by another peer, it says nothing. */
+export interface Basis {
+  /** Digest of the registry, whose keys of attestation services were asked. */
+  readonly registry: string;
+  /** Name of the peer gateway, which the result is for. */
+  readonly peer: string;
+}
+
+interface Verified extends Basis {
+  readonly field: string;
+  readonly device: EndpointDevice;
+}
+
+/** Of every relayed field: the certificate, and its key. */
+const ENDING = ', certificate=::, key=::'.length + 2 * 44;
+const KEY = 43;
+
+/**
+ * What tells one field from another: the end of the result's signature, or of what only this connection knows. To hash all
+ * of it would cost ten times what comparing it does.
+ */
+const keyOf = (field: string): string => field.slice(-ENDING - KEY, -ENDING);
+
 /**
  * Results verified before, so that a message costs a look-up. Nothing here is believed for longer than the result says
  * and the register allows: both are asked every time.
  */
 export class VerifiedDevices {
-  readonly #devices = new Map<string, EndpointDevice>();
+  readonly #verified = new Map<string, Verified>();
 
-  find(key: string): EndpointDevice | undefined {
-    return this.#devices.get(key);
+  /** What was verified of this very field, on the same basis. */
+  find(field: string, { registry, peer }: Basis): EndpointDevice | undefined {
+    const found = this.#verified.get(keyOf(field));
+    const isSame = found?.field === field && found.registry === registry && found.peer === peer;
+    return isSame ? found.device : undefined;
   }
 
-  keep(key: string, device: EndpointDevice): void {
-    this.#devices.set(key, device);
-    if (this.#devices.size <= MAX_RELAYED) return;
-    const [oldest] = this.#devices.keys();
-    if (oldest !== undefined) this.#devices.delete(oldest);
-  }
-
-  forget(key: string): void {
-    this.#devices.delete(key);
+  keep(field: string, { registry, peer }: Basis, device: EndpointDevice): void {
+    // A copy: what came is a window on the head that it came in.
+    const own = Buffer.from(field, 'latin1').toString('latin1');
+    const key = keyOf(own);
+    this.#verified.delete(key); // behind all others again
+    this.#verified.set(key, { registry, peer, field: own, device });
+    if (this.#verified.size <= MAX_RELAYED) return;
+    const [oldest] = this.#verified.keys();
+    if (oldest !== undefined) this.#verified.delete(oldest);
   }
 }

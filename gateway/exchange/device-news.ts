@@ -117,15 +117,15 @@ export async function takeNews(
 export function relayedNews(field: string, peer: PeerGateway, gateway: Context): EndpointDevice {
   const { devices, clock } = gateway;
   // Keys of attestation services come from the registry: another registry, another verification.
-  const key = `${gateway.registry().sha256} ${peer.name} ${field}`;
-  const known = devices.relayed.find(key);
+  const basis = { registry: gateway.registry().sha256, peer: peer.name };
+  const known = devices.relayed.find(field, basis);
   if (known !== undefined) {
     known.requireCurrent(clock.now());
     return known;
   }
   const news: DeviceNews = { field, audience: peer.name, member: peer.member };
   const machine = verifyNews(news, gateway);
-  devices.relayed.keep(key, machine);
+  devices.relayed.keep(field, basis, machine);
   spread(machine, news, gateway);
   return machine;
 }

@@ -34,7 +34,7 @@ const field = [
   `result="${token({ certificate: facts.certificateSha256 })}", binding="${bound(facts)}"`,
 ] as const;
 
-void t.test('one connection, subsystems of two members: each has its own attestation services', async (t) => {
+function gatewayOf(): Gateway {
   const register = new DeviceRegister();
   const clock = { now: () => NOW, monotonic: () => 0 };
   const look: Pick<Registry, 'sha256' | 'attestorKeys'> = {
@@ -53,7 +53,11 @@ void t.test('one connection, subsystems of two members: each has its own attesta
     registry: () => look as Registry, // nothing else of it is asked for here
     devices: devices as DeviceTrust, // nor of these
   };
-  const gateway = asked as Gateway;
+  return asked as Gateway;
+}
+
+void t.test('one connection, subsystems of two members: each has its own attestation services', async (t) => {
+  const gateway = gatewayOf();
   const connection = connectionOf();
   const by = (member: MemberId, fields: readonly (readonly [string, string])[]) =>
     presentedDevice(fields, connection, member, gateway)?.machine.device;
@@ -62,4 +66,20 @@ void t.test('one connection, subsystems of two members: each has its own attesta
   t.throws(() => by(OTHER, [field]), { code: 'device.result' }, 'the same text, from the cache');
   t.equal(by(OTHER, []), undefined, 'what was shown for another is nothing here');
   t.equal(by(MINE, []), CONTENT.device, 'and is what it was for its own');
+});
+
+void t.test('what a peer relays counts on the basis that it was verified on', async (t) => {
+  const relayed = new VerifiedDevices();
+  const presented = presentedDevice([field], connectionOf(), MINE, gatewayOf());
+  if (presented === undefined) throw new Error('not verified');
+  const basis = { registry: 'registry-1', peer: AUDIENCE };
+  relayed.keep(presented.field, basis, presented.machine);
+  t.equal(relayed.find(presented.field, basis), presented.machine);
+  t.equal(relayed.find(presented.field, { ...basis, registry: 'registry-2' }), undefined, 'another registry');
+  t.equal(relayed.find(presented.field, { ...basis, peer: 'gw.b07' }), undefined, 'replayed by another peer');
+  for (let at = 0; at < presented.field.length; at += 1) {
+    const other = presented.field[at] === 'A' ? 'B' : 'A';
+    const changed = presented.field.slice(0, at) + other + presented.field.slice(at + 1);
+    if (relayed.find(changed, basis) !== undefined) t.fail(`changed at ${at}`);
+  }
 });
