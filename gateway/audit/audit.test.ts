@@ -156,10 +156,19 @@ void t.test(
         const bad = Buffer.from(good);
         bad.writeUInt8((bad[at] ?? 0) ^ (1 << (at % 8)), at);
         // In memory: the disk need not see six thousand copies.
+        const contentOf = (path: string) => (path === `${dir}/${file}` ? bad : contents.get(path));
         const report = await auditLogs({
           storage: {
             list: async (path) => names.get(path) ?? [],
-            readFile: async (path) => (path === `${dir}/${file}` ? bad : contents.get(path)),
+            readFile: async (path) => contentOf(path),
+            open: async (path) => {
+              const content = contentOf(path) ?? Buffer.alloc(0);
+              return {
+                size: async () => content.length,
+                read: async (into, position) => content.copy(into, 0, position),
+                close: async () => undefined,
+              };
+            },
           },
           logs: [dir],
           trust,

@@ -1,10 +1,12 @@
 import { ConfigError } from '../core/errors.ts';
 import { inWords } from '../core/file-errors.ts';
 import { firstOfSegment } from '../evidence/segment.ts';
-import type { Storage } from '../evidence/storage.ts';
+import type { Storage, StorageFile } from '../evidence/storage.ts';
 
 /** All an auditor does with a disk. */
-export type ReadStorage = Pick<Storage, 'list' | 'readFile'>;
+export type ReadStorage = Pick<Storage, 'list' | 'readFile'> & {
+  open(path: string, mode: 'read'): Promise<Pick<StorageFile, 'size' | 'read' | 'close'>>;
+};
 
 /** One epoch of a log on disk, perhaps a copy without keys. */
 export interface EpochFolder {

@@ -7,6 +7,7 @@ import { firstOfSegment, readSegmentHead } from '../evidence/segment.ts';
 import { Frontier } from '../tlog/frontier.ts';
 import { leafHashInPlace } from '../tlog/hash.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
+import { SegmentReader } from './segment-reader.ts';
 
 export interface Damage {
   /** No record from this one on can be vouched for. */
@@ -52,9 +53,10 @@ export async function hashEpoch(
     roots,
     damage: { index: frontier.size, kind, detail },
   });
+  const segments = new SegmentReader(storage);
   for (const path of epoch.segments) {
     const name = path.slice(path.lastIndexOf('/') + 1);
-    const bytes = await storage.readFile(path);
+    const bytes = await segments.read(path);
     if (bytes === undefined) return damaged('gap', `${name} cannot be read`);
     try {
       const { head, end } = readSegmentHead(bytes);
