@@ -50,8 +50,8 @@ export class ExchangeRecord {
 }
 
 /**
- * What one gateway knows of one exchange. Most of it stands in every record of the exchange: its text is made once, and again
- * when something was learnt.
+ * What one gateway knows of one exchange. Most of it stands in every record of the exchange: its text is made with the first,
+ * and again when something has changed. What is learnt later comes behind.
  */
 export class KnownFacts {
   readonly #facts: Pick<ExchangeFacts, Named> & { -readonly [K in keyof LearntFacts]: LearntFacts[K] };
@@ -67,19 +67,24 @@ export class KnownFacts {
 
   /** Adds what is new and replaces what has changed. Objects that are learnt do not change any more. */
   learn(facts: LearntFacts): void {
+    if (this.#text !== undefined) {
+      const isNew = (Object.keys(facts) as (keyof LearntFacts)[]).every((k) => this.#facts[k] === undefined); // its own
+      this.#text = isNew ? this.#text + textOf(facts) : undefined;
+    }
     Object.assign(this.#facts, facts);
-    this.#text = undefined;
   }
 
   record(k: ExchangeKind, at: EpochMs, own: OwnFacts): ExchangeRecord {
     this.#text ??= textOf(this.#facts);
-    const members = [`"k":"${k}","at":${at},`, this.#text, ',', JSON.stringify(own).slice(1, -1)];
+    const members = [`"k":"${k}","at":${at}`, this.#text, ',', JSON.stringify(own).slice(1, -1)];
     return make(this.#facts, k, own.out, members);
   }
 }
 
-function textOf({ tls, dev, node, ...facts }: Pick<ExchangeFacts, Named> & LearntFacts): string {
-  let text = JSON.stringify(facts).slice(1, -1);
+/** Each member behind a comma. */
+function textOf({ tls, dev, node, ...facts }: Partial<Pick<ExchangeFacts, Named>> & LearntFacts): string {
+  const own = JSON.stringify(facts);
+  let text = own === '{}' ? '' : `,${own.slice(1, -1)}`;
   if (tls !== undefined) text += `,"tls":${sharedText(tls)}`;
   if (dev !== undefined) text += `,"dev":${sharedText(dev)}`;
   if (node !== undefined) text += `,"node":${sharedText(node)}`;

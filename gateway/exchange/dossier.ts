@@ -42,7 +42,7 @@ export class Dossier {
   withdrawal: Decision | undefined;
   /** In whose habits this exchange counts. */
   visit: Visit | undefined;
-  #userField: Uint8Array | undefined;
+  #userField: string | undefined;
   /** Of the answer. */
   #status: number | undefined;
   /** Results that no record has sealed yet. */
@@ -92,7 +92,7 @@ export class Dossier {
   user(user: PresentedUser | undefined): void {
     if (user === undefined) return;
     this.#facts.learn({ usr: factsOfUser(user) });
-    this.#userField = Buffer.from(user.field, 'latin1');
+    this.#userField = user.field;
   }
 
   /** Which machines take part: the results go into a sealed part; what they say, into the record. */

@@ -51,9 +51,8 @@ export async function presentedUser(
   try {
     if (presented.length > MAX_JWE_LENGTH)
       throw new Denied('assertion.malformed', `${presented.length} characters`);
-    const digest = sha256(presented);
     const encrypted = presented.split('.', 5).length === 5;
-    const inputs = inputsOf(digest, encrypted, member, audienceOf(name), gateway);
+    const inputs = inputsOf(presented, encrypted, member, audienceOf(name), gateway);
     const token =
       users.cache.find(inputs) ??
       verify(
@@ -66,11 +65,13 @@ export async function presentedUser(
       method: request.method,
       origin: request.origin,
       path: request.target.path,
-      assertionSha256: digest,
+      get assertionSha256() {
+        return sha256(presented); // asked for when there is a proof
+      },
       isNonce: users.nonces.isOurs,
     });
     await users.idle.requireActive(assertion, toSeconds(clock.now()));
-    return { assertion, field: fieldOf(assertion, digest) };
+    return { assertion, field: fieldOf(assertion, encrypted ? sha256(presented) : undefined) };
   } catch (thrown) {
     throw challenged(thrown, users.nonces);
   }
@@ -90,11 +91,9 @@ export function relayedUser(
   const field = fieldValue(signed.fields, USER);
   if (field === undefined) return undefined;
   const { jws, encrypted, proof, certificate } = parseUser(field);
-  const digest = encrypted ?? sha256(jws);
   try {
     // The hash of the JWE is the peer's word. The key of our cache is what we verify: the JWS.
-    const keyed = encrypted === undefined ? digest : sha256(jws);
-    const inputs = inputsOf(keyed, encrypted !== undefined, peer.member, audienceOf(peer.name), gateway);
+    const inputs = inputsOf(jws, encrypted !== undefined, peer.member, audienceOf(peer.name), gateway);
     const token = gateway.users.cache.find(inputs) ?? verify(jws, inputs, gateway);
     const shown = {
       proof,
@@ -105,7 +104,9 @@ export function relayedUser(
       method: head.method,
       origin: undefined,
       path: head.path,
-      assertionSha256: digest,
+      get assertionSha256() {
+        return encrypted ?? sha256(jws);
+      },
       isNonce: undefined,
     });
     return { assertion, field };
@@ -122,7 +123,7 @@ export function carriedFields(fields: Fields, user: PresentedUser | undefined): 
 }
 
 function inputsOf(
-  presented: Buffer,
+  presented: string,
   encrypted: boolean,
   member: MemberId,
   audience: string,
@@ -130,7 +131,7 @@ function inputsOf(
 ): TokenInputs & { readonly member: MemberId } {
   const { revision } = users.issuers();
   return {
-    presented: base64url(presented),
+    presented,
     encrypted,
     member,
     audience,
@@ -167,16 +168,12 @@ function prove(
   });
 }
 
-function fieldOf({ jws, shown, boundBy }: UserAssertion, digest: Buffer): string {
-  const { proof, certificate, encrypted } = shown;
-  return formatUser({
-    jws,
-    ...(encrypted ? { encrypted: digest } : {}),
-    ...(boundBy === 'dpop' && proof !== undefined ? { proof } : {}),
-    ...(boundBy === 'certificate' && certificate !== undefined
-      ? { certificate: Buffer.from(certificate, 'base64url') }
-      : {}),
-  });
+/** @param encrypted SHA-256 of what was presented, where that was encrypted */
+function fieldOf({ jws, shown, boundBy }: UserAssertion, encrypted: Buffer | undefined): string {
+  const proof = boundBy === 'dpop' ? shown.proof : undefined;
+  const bound = boundBy === 'certificate' ? shown.certificate : undefined;
+  const certificate = bound === undefined ? undefined : Buffer.from(bound, 'base64url');
+  return formatUser({ jws, encrypted, proof, certificate });
 }
 
 /** A 401 says what would help (RFC 9110 §15.5.2), and carries a nonce where a proof is the next thing to make. */

@@ -9,7 +9,7 @@ const WINDOW_S = 60;
  * another, so all of them are the key.
  */
 export interface TokenInputs {
-  /** SHA-256 of the assertion as presented, base64url. */
+  /** The assertion as presented. */
   readonly presented: string;
   readonly encrypted: boolean;
   /** Whose users, and for which gateway. */
@@ -26,8 +26,10 @@ export interface TokenInputs {
  */
 export class TokenCache {
   readonly #capacity: number;
-  #young = new Map<string, VerifiedToken>();
-  #old = new Map<string, VerifiedToken>();
+  /** By all other inputs, and then by what was presented: no hash of ours is sooner than the map's. */
+  #young = new Map<string, Map<string, VerifiedToken>>();
+  #old: ReadonlyMap<string, ReadonlyMap<string, VerifiedToken>> = new Map();
+  #size = 0;
   readonly stats = { hits: 0, misses: 0 };
 
   /** @param capacity entries in each of two generations */
@@ -36,8 +38,9 @@ export class TokenCache {
   }
 
   find(inputs: TokenInputs): VerifiedToken | undefined {
-    const key = keyOf(inputs);
-    const found = this.#young.get(key) ?? this.#old.get(key);
+    const { presented } = inputs;
+    const scope = scopeOf(inputs);
+    const found = this.#young.get(scope)?.get(presented) ?? this.#old.get(scope)?.get(presented);
     if (found === undefined) this.stats.misses += 1;
     else this.stats.hits += 1;
     return found;
@@ -46,13 +49,19 @@ export class TokenCache {
   /** Assertions that nothing binds are used once: keeping them would only keep them. */
   keep(inputs: TokenInputs, token: VerifiedToken): void {
     if (token.claims.binding.kind === 'none') return;
-    if (this.#young.size >= this.#capacity) {
+    if (this.#size >= this.#capacity) {
       this.#old = this.#young;
       this.#young = new Map();
+      this.#size = 0;
     }
-    this.#young.set(keyOf(inputs), token);
+    const scope = scopeOf(inputs);
+    let tokens = this.#young.get(scope);
+    if (tokens === undefined) this.#young.set(scope, (tokens = new Map()));
+    // A copy: the text may be a window on all that came with it.
+    tokens.set(Buffer.from(inputs.presented, 'latin1').toString('latin1'), token);
+    this.#size += 1;
   }
 }
 
-const keyOf = ({ presented, encrypted, member, audience, revision, now }: TokenInputs): string =>
-  `${presented} ${encrypted ? 'e' : 's'} ${member} ${audience} ${revision} ${Math.floor(now / WINDOW_S)}`;
+const scopeOf = ({ encrypted, member, audience, revision, now }: TokenInputs): string =>
+  `${encrypted ? 'e' : 's'} ${member} ${audience} ${revision} ${Math.floor(now / WINDOW_S)}`;

@@ -8,11 +8,11 @@ export interface UserField {
   /** The signed assertion, out of its encryption. */
   readonly jws: string;
   /** SHA-256 of the JWE, when it was encrypted: what `ath` of the proof refers to. */
-  readonly encrypted?: Buffer;
+  readonly encrypted?: Buffer | undefined;
   /** The DPoP proof as the client sent it. */
-  readonly proof?: string;
+  readonly proof?: string | undefined;
   /** SHA-256 of the client certificate that TLS proved to the consumer's gateway. */
-  readonly certificate?: Buffer;
+  readonly certificate?: Buffer | undefined;
 }
 
 export const USER = 't-road-user';
@@ -24,25 +24,24 @@ const FIELD = new RegExp(
 );
 
 export function formatUser({ jws, encrypted, proof, certificate }: UserField): string {
-  return [
-    `assertion="${jws}"`,
-    ...(encrypted === undefined ? [] : [`encrypted=:${encrypted.toString('base64')}:`]),
-    ...(proof === undefined ? [] : [`proof="${proof}"`]),
-    ...(certificate === undefined ? [] : [`certificate=:${certificate.toString('base64')}:`]),
-  ].join(', ');
+  let text = `assertion="${jws}"`;
+  if (encrypted !== undefined) text += `, encrypted=:${encrypted.toString('base64')}:`;
+  if (proof !== undefined) text += `, proof="${proof}"`;
+  if (certificate !== undefined) text += `, certificate=:${certificate.toString('base64')}:`;
+  return text;
 }
 
 /** Accepts exactly what {@link formatUser} writes. @throws Denied `message.inconsistent` */
 export function parseUser(text: string): UserField {
   const [, jws, encrypted, proof, certificate] = FIELD.exec(text) ?? [];
   if (jws === undefined) throw new Denied('message.inconsistent', USER);
-  const field: UserField = {
-    jws,
-    ...(encrypted === undefined ? {} : { encrypted: Buffer.from(encrypted, 'base64') }),
-    ...(proof === undefined ? {} : { proof }),
-    ...(certificate === undefined ? {} : { certificate: Buffer.from(certificate, 'base64') }),
-  };
-  // The last character of a hash has bits that nothing uses: a second spelling.
-  if (formatUser(field) !== text) throw new Denied('message.inconsistent', USER);
-  return field;
+  return { jws, encrypted: hashOf(encrypted), proof, certificate: hashOf(certificate) };
+}
+
+function hashOf(text: string | undefined): Buffer | undefined {
+  if (text === undefined) return undefined;
+  const bytes = Buffer.from(text, 'base64');
+  // The last character has bits that nothing uses: a second spelling.
+  if (bytes.toString('base64') !== text) throw new Denied('message.inconsistent', USER);
+  return bytes;
 }

@@ -114,16 +114,12 @@ export class PolicyInput {
     if (fieldValue(signed.fields, 'x-road-client') !== client)
       throw new Error('policy input: another client');
     const relayed = fieldValue(signed.fields, 't-road-user');
-    if (user === undefined ? relayed !== undefined : relayed?.startsWith(`assertion="${user.jws}"`) !== true)
+    if (user === undefined ? relayed !== undefined : !isQuoted(relayed, 'assertion="', user.jws))
       throw new Error('policy input: another user');
     if (node !== undefined && node.gateway !== peer.name)
       throw new Error('policy input: the host of another gateway');
     const result = fieldValue(signed.fields, 't-road-device');
-    if (
-      endpoint === undefined
-        ? result !== undefined
-        : result?.startsWith(`result="${endpoint.token}"`) !== true
-    )
+    if (endpoint === undefined ? result !== undefined : !isQuoted(result, 'result="', endpoint.token))
       throw new Error('policy input: another device');
     const machine = renewed ?? endpoint;
     if (machine !== undefined && (endpoint === undefined || !isSameMachine(machine, endpoint)))
@@ -145,6 +141,12 @@ export class PolicyInput {
     });
   }
 }
+
+/** Begins a field with this? Long texts are compared where they stand. */
+const isQuoted = (field: string | undefined, opening: string, text: string): boolean =>
+  field?.startsWith(opening) === true &&
+  field.startsWith(text, opening.length) &&
+  field.startsWith('"', opening.length + text.length);
 
 const isSameMachine = (a: EndpointDevice, b: EndpointDevice): boolean =>
   a.issuer === b.issuer && a.device === b.device && a.certificate === b.certificate;

@@ -35,23 +35,22 @@ const MAX_CALLERS = 10_000;
 const MAX_KEY = 160;
 
 /**
- * What callers usually do, in bounded memory: the one unseen for longest is forgotten, and is then as unknown as any
+ * What callers usually do, in bounded memory: the one unseen for longest, or nearly so, is forgotten, and is then as unknown as any
  * newcomer. Fed only with callers that were proved, so that nobody fills it with inventions. Each worker has its own and
  * compares with what it has seen itself. Windows: `habits.ts`.
  */
 export class CallerSignals {
   readonly #max: number;
-  /** Least recent first. */
-  readonly #habits = new Map<string, Habits>();
-  /** Which of them is the last already. */
-  #newest: Habits | undefined;
+  /** Least recent first, more or less: who is in the last quarter stays there. */
+  readonly #callers = new Map<string, { readonly habits: Habits; movedAs: number }>();
+  #moves = 0;
 
   constructor(max = MAX_CALLERS) {
     this.#max = max;
   }
 
   get size(): number {
-    return this.#habits.size;
+    return this.#callers.size;
   }
 
   /**
@@ -64,17 +63,17 @@ export class CallerSignals {
 
   readonly #of = (name: string): Habits => {
     const key = name.length > MAX_KEY ? base64url(sha256(name)) : name;
-    const known = this.#habits.get(key);
-    if (known !== undefined && known === this.#newest) return known;
-    if (known !== undefined) this.#habits.delete(key);
-    const habits = known ?? new Habits();
-    this.#newest = habits;
-    this.#habits.set(key, habits);
-    if (this.#habits.size > this.#max) {
-      const [oldest] = this.#habits.keys();
-      if (oldest !== undefined) this.#habits.delete(oldest);
+    const known = this.#callers.get(key);
+    if (known !== undefined && this.#moves - known.movedAs < this.#max / 4) return known.habits;
+    if (known !== undefined) this.#callers.delete(key);
+    const caller = known ?? { habits: new Habits(), movedAs: 0 };
+    caller.movedAs = this.#moves += 1;
+    this.#callers.set(key, caller);
+    if (this.#callers.size > this.#max) {
+      const [oldest] = this.#callers.keys();
+      if (oldest !== undefined) this.#callers.delete(oldest);
     }
-    return habits;
+    return caller.habits;
   };
 }
 
