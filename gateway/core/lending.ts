@@ -57,7 +57,10 @@ export class Lent implements Loan {
  */
 export const lentChunk = (chunk: Buffer): Lent => new Lent(chunk, release);
 
-/** The chunk is empty for whoever still looks at it. Memory that others have a part of is left alone. */
-function release({ buffer, byteLength }: Buffer): void {
+/**
+ * Gives the memory of a chunk back to the system at once. The chunk is empty for whoever still looks at it. Memory that
+ * others have a part of is left alone.
+ */
+export function release({ buffer, byteLength }: Buffer): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { nodeStorage } from './node-storage.ts';
+import { lookAt } from './storage.ts';
 
 /** How many calls of the file system the thread pool has. */
 const inPool = (): number =>
@@ -43,4 +44,24 @@ void t.test('an error rejects, wherever the write was', async (t) => {
     await t.rejects(file.write(content, 0), { code: 'ENOSPC' });
     await file.close();
   }
+});
+
+void t.test('what was looked at takes no memory any more', async (t) => {
+  const path = `${t.testdir({ segment: Buffer.alloc(1 << 20, 7) })}/segment`;
+  let seen: Buffer | undefined;
+  const last = await lookAt(nodeStorage(), path, (bytes) => {
+    seen = bytes;
+    return bytes.at(-1);
+  });
+  t.equal(last, 7);
+  t.equal(seen?.length, 0);
+  await t.rejects(
+    lookAt(nodeStorage(), path, (bytes) => {
+      seen = bytes;
+      throw new Error('damaged');
+    }),
+    /damaged/,
+  );
+  t.equal(seen?.length, 0, 'nor what was refused');
+  t.equal(await lookAt(nodeStorage(), `${path}.gone`, () => 1), undefined);
 });

@@ -5,7 +5,7 @@ import { decodeCore } from './codec.ts';
 import type { SeenExchange } from './contract.ts';
 import type { CoreRecord } from './record.ts';
 import { firstOfSegment, readSegmentHead } from './segment.ts';
-import type { Storage } from './storage.ts';
+import { lookAt, type Storage } from './storage.ts';
 
 /** Exchange ids in `open` and `req.final` records since a time, oldest first. Reads segments from the newest back. */
 export async function recentExchanges(
@@ -16,11 +16,10 @@ export async function recentExchanges(
   const names = (await storage.list(dir)).filter((name) => firstOfSegment(name) !== undefined);
   const newestFirst: SeenExchange[][] = [];
   for (const name of names.toReversed()) {
-    const bytes = await storage.readFile(`${dir}/${name}`);
-    if (bytes === undefined) continue;
-    const { seen, older } = seenIn(bytes, since);
-    newestFirst.push(seen);
-    if (older) break;
+    const found = await lookAt(storage, `${dir}/${name}`, (bytes) => seenIn(bytes, since));
+    if (found === undefined) continue;
+    newestFirst.push(found.seen);
+    if (found.older) break;
   }
   return newestFirst.toReversed().flat();
 }
@@ -35,21 +34,28 @@ export async function newestRecord<K extends CoreRecord['k']>(
   const mark = Buffer.from(`"k":"${kind}"`);
   const names = (await storage.list(dir)).filter((name) => firstOfSegment(name) !== undefined);
   for (const name of names.toReversed()) {
-    const bytes = await storage.readFile(`${dir}/${name}`);
-    if (bytes === undefined) continue;
-    let newest: Extract<CoreRecord, { readonly k: K }> | undefined;
-    let at = readSegmentHead(bytes).end;
-    for (let block = blockOrNone(bytes, at); block !== undefined; block = blockOrNone(bytes, at)) {
-      at += block.length;
-      forEachFrame(block, (prefixed) => {
-        if (!prefixed.includes(mark)) return;
-        const record = decodeCore(coreOf(prefixed));
-        if (is(record)) newest = record;
-      });
-    }
+    const newest = await lookAt(storage, `${dir}/${name}`, (bytes) => newestIn(bytes, mark, is));
     if (newest !== undefined) return newest;
   }
   return undefined;
+}
+
+function newestIn<R extends CoreRecord>(
+  bytes: Buffer,
+  mark: Buffer,
+  is: (record: CoreRecord) => record is R,
+): R | undefined {
+  let newest: R | undefined;
+  let at = readSegmentHead(bytes).end;
+  for (let block = blockOrNone(bytes, at); block !== undefined; block = blockOrNone(bytes, at)) {
+    at += block.length;
+    forEachFrame(block, (prefixed) => {
+      if (!prefixed.includes(mark)) return;
+      const record = decodeCore(coreOf(prefixed));
+      if (is(record)) newest = record;
+    });
+  }
+  return newest;
 }
 
 function blockOrNone(bytes: Buffer, at: number): Block | undefined {

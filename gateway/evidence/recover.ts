@@ -9,7 +9,7 @@ import { decodeCore } from './codec.ts';
 import { HashStore, HASHES_FILE } from './hash-store.ts';
 import { RunningExchanges } from './running.ts';
 import { firstOfSegment, readSegmentHead, type SegmentHead } from './segment.ts';
-import { appendFile, type Storage } from './storage.ts';
+import { appendFile, lookAt, type Storage } from './storage.ts';
 
 /** Torn bytes, kept until a `boot` record tells of them. */
 export const TORN_FILE = 'torn';
@@ -101,8 +101,12 @@ async function lastWithBlocks(
 }
 
 async function scanSegment(storage: Storage, path: string): Promise<{ head: SegmentHead; scan: Scan }> {
-  const bytes = await storage.readFile(path);
-  if (bytes === undefined) throw new Fatal(`${path} has gone`);
+  const found = await lookAt(storage, path, (bytes) => scanned(bytes, path));
+  if (found === undefined) throw new Fatal(`${path} has gone`);
+  return found;
+}
+
+function scanned(bytes: Buffer, path: string): { head: SegmentHead; scan: Scan } {
   const { head, end } = readHeadOrDie(bytes, path);
   const frontier = head.frontier.clone();
   const running = new RunningExchanges(head.running);
@@ -122,7 +126,7 @@ async function scanSegment(storage: Storage, path: string): Promise<{ head: Segm
       `${path}: damaged at byte ${at}, record ${frontier.size}; a whole block follows at byte ${at + next}`,
     );
   }
-  const torn = rest.length === 0 ? [] : [{ path, from: at, bytes: rest }];
+  const torn = rest.length === 0 ? [] : [{ path, from: at, bytes: Buffer.from(rest) }];
   return { head, scan: { frontier, running, settled, blocks, torn } };
 }
 

@@ -1,3 +1,5 @@
+import { release } from '../core/lending.ts';
+
 /** One open file. Every method rejects on error and none retries: what a failed write left behind is unknown. */
 export interface StorageFile {
   /** Writes all the bytes at the position. On a file opened with `durable`, resolving means: on disk. */
@@ -33,6 +35,26 @@ export interface Storage {
 
 /** Owner only: the log names people's exchanges, and keys lie beside it. */
 export const PRIVATE_FILE = 0o600;
+
+/**
+ * Looks at a file as large as a segment, whose memory is free again at once: the collector may not come by for as long as
+ * the gateway runs.
+ * @param look keeps nothing of the bytes but copies
+ * @returns undefined when there is no such file
+ */
+export async function lookAt<T>(
+  storage: Storage,
+  path: string,
+  look: (bytes: Buffer) => T,
+): Promise<T | undefined> {
+  const bytes = await storage.readFile(path);
+  if (bytes === undefined) return undefined;
+  try {
+    return look(bytes);
+  } finally {
+    release(bytes);
+  }
+}
 
 /** Replaces the file in one step, on disk when it resolves: after a crash it holds the old content or the new, whole. */
 export async function replaceFile(storage: Storage, path: string, bytes: Uint8Array | string): Promise<void> {
