@@ -18,6 +18,8 @@ import { toUuid } from '../core/ids.ts';
 import { openLog, type EvidenceLog, type OpenLogOptions } from '../evidence/log.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
 import type { RecordDraft } from '../evidence/record.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { parseVerifierKey } from '../tlog/note.ts';
 import { findEpochs } from './folder.ts';
 import { forEachRecord, readCore } from './records.ts';
 import { renderShow } from './render-show.ts';
@@ -85,7 +87,10 @@ async function goodLogs(): Promise<[string, string]> {
 
 /** Each shows the other its newest head. */
 async function show(a: EvidenceLog, b: EvidenceLog): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 150)); // a head that covers what was just written
+  for (const log of [a, b]) {
+    const signed = (): bigint => openCheckpoint(log.checkpoint(), [parseVerifierKey(log.vkey)]).size;
+    while (signed() < log.size) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   await b.observePeer({ peer: CONSUMER, note: a.checkpoint(), vkeys: [a.vkey] });
   await a.observePeer({ peer: PROVIDER, note: b.checkpoint(), vkeys: [b.vkey] });
 }

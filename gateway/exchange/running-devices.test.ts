@@ -75,7 +75,7 @@ void t.test('it ends when the result does, once, and not when it is over before'
   const short = machine();
   running.register(short, LEAST, end('one'));
   running.register(short, LEAST, end('over'))();
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  while (ended.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   t.strictSame(ended, ['one device.expired']);
   t.equal(running.size, 0);
 });

@@ -58,7 +58,7 @@ function poll(
 }
 
 async function until(holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 400 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  for (let i = 0; i < 6000 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 void t.test('takes what there is, and acknowledges it with the next poll', async (t) => {

@@ -5,7 +5,7 @@ import type { Sink } from '../core/flow.ts';
 import { ServiceHop } from './hop.ts';
 import type { ServiceAnswer, ServiceRequest, ServiceTarget } from './service.ts';
 
-export const TARGET = { basePath: '/base', timeoutMs: 1_000, connectMs: 500, maxConcurrent: 4 };
+export const TARGET = { basePath: '/base', timeoutMs: 20_000, connectMs: 20_000, maxConcurrent: 4 };
 export const GET: ServiceRequest = {
   method: 'GET',
   pathAndQuery: '/x?y',

@@ -47,7 +47,7 @@ void t.test('an assertion is what the gateways want, and nothing more', async (t
   t.same(Object.keys(payload).toSorted(), names);
   t.match(payload, { sub: SUBJECT, acr: ACR.aal2, amr: ['swk', 'pin', 'user', 'mfa'], aud: AUDIENCE });
   t.equal((payload.exp ?? 0) - (payload.iat ?? 0), 300);
-  t.ok(Math.abs(Number(payload['auth_time']) - Date.now() / 1000) < 5);
+  t.ok(Math.abs(Number(payload['auth_time']) - Date.now() / 1000) < 60);
   t.ok((payload.jti ?? '').length >= 16);
   t.not(decodeJwt(await lin.signIn(party, plain)).jti, payload.jti);
 });
@@ -65,7 +65,7 @@ void t.test('how somebody signs in decides the level', async (t) => {
 
 void t.test('a sign-in can be said to be older, not newer', async (t) => {
   const payload = decodeJwt(await lin.signIn(party, plain, { ageSeconds: 3600 }));
-  t.ok(Math.abs(Number(payload['auth_time']) - (Date.now() / 1000 - 3600)) < 5);
+  t.ok(Math.abs(Number(payload['auth_time']) - (Date.now() / 1000 - 3600)) < 60);
   await t.rejects(lin.signIn(party, plain, { ageSeconds: -60 }), { name: 'SignInFailed' });
 });
 
