@@ -1,4 +1,5 @@
 import { Denied } from '../core/errors.ts';
+import type { Fields } from '../core/fields.ts';
 
 // Field lines of HTTP/1.1 messages (RFC 9112 §5), both ways.
 
@@ -31,7 +32,14 @@ export function lists(value: string, token: string): boolean {
   return value.split(',').some((option) => option.trim().toLowerCase() === token);
 }
 
-/** @throws Error when one could start another line */
-export function requireSingleLine(name: string, value: string): void {
-  if (NO_FIELD_TEXT.test(value) || !TOKEN.test(name)) throw new Error('field with a control character');
+/** @throws Error when one could start another line, in whatever protocol follows */
+export function requireFieldText(fields: Fields): void {
+  let [names, values] = ['', ''];
+  for (const [name, value] of fields) {
+    if (name === '') throw new Error('field without a name');
+    names += name;
+    values += value;
+  }
+  if (NO_FIELD_TEXT.test(values) || (names !== '' && !TOKEN.test(names)))
+    throw new Error('field with a control character');
 }

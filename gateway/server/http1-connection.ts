@@ -5,6 +5,7 @@ import { Denied } from '../core/errors.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { ClientConnection, Consume } from '../exchange/arrival.ts';
+import { writeWhole } from '../http1/message-writer.ts';
 import { RequestReader } from '../http1/request-reader.ts';
 import { formatHead } from './http1-answer.ts';
 import { gone, incomplete, Http1Exchange, type ExchangeHost } from './http1-exchange.ts';
@@ -225,11 +226,8 @@ export class Http1Connection implements ExchangeHost {
     this.#host.onFramingRefusal(code, this.#facts.remote);
     const { head, bytes } = this.#host.refusalAnswer(code, this.#reader.wishes);
     const length = { kind: 'counted', length: bytes.length } as const;
-    this.#socket.cork();
-    this.#socket.write(formatHead(head, length, true), 'latin1');
-    this.#socket.write(bytes);
+    writeWhole(this.#socket, formatHead(head, length, true), bytes);
     this.#linger();
-    this.#socket.uncork();
   }
 
   /** Half-closes, and reads and drops for a while: closing with unread bytes would make TCP take the answer back. */

@@ -4,8 +4,9 @@ import { NO_FIELDS } from '../core/fields.ts';
 import type { Inflow, Loan, Outflow, Sink } from '../core/flow.ts';
 import type { ResponseHead } from '../core/head.ts';
 import type { AnswerBody, Arrival, ClientConnection } from '../exchange/arrival.ts';
-import { formatHead, framingOf, Http1Answer } from './http1-answer.ts';
+import { BodyWriter, WRITTEN, writeWhole } from '../http1/message-writer.ts';
 import type { FramedHead } from '../http1/request-head.ts';
+import { formatHead, framingOf } from './http1-answer.ts';
 
 /** What an exchange asks of the connection it runs on. */
 export interface ExchangeHost {
@@ -36,7 +37,10 @@ export class Http1Exchange implements Arrival, Inflow {
   #flowing = false;
   #requestState: 'incomplete' | 'complete' | 'failed' = 'incomplete';
   #failure: Error | undefined;
-  #answer: Http1Answer | undefined;
+  /** The head of the answer was given. */
+  #begun = false;
+  /** The way of an answer's content that comes in pieces. */
+  #content: BodyWriter | undefined;
   #answered = false;
   #endsConnection = false;
   #released = false;
@@ -81,7 +85,7 @@ export class Http1Exchange implements Arrival, Inflow {
     else if (this.#requestState === 'failed') queueMicrotask(() => sink.error(this.#failure ?? gone()));
     else {
       this.#flowing = true;
-      if (this.#expectsContinue && this.#answer === undefined)
+      if (this.#expectsContinue && !this.#begun)
         this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
       this.#expectsContinue = false;
       this.#host.proceed();
@@ -114,7 +118,7 @@ export class Http1Exchange implements Arrival, Inflow {
   // —— Arrival ——
 
   answer(head: ResponseHead, body: AnswerBody): Outflow {
-    if (this.#answer !== undefined) throw new Error('answered twice');
+    if (this.#begun) throw new Error('answered twice');
     // A client that is sending what nobody will read is told to stop (RFC 9112 §9.6); a small rest is not worth it.
     if (body.kind !== 'stream' && this.#requestState === 'incomplete' && this.#sink === undefined) {
       this.#skipped = true;
@@ -124,22 +128,23 @@ export class Http1Exchange implements Arrival, Inflow {
     const framing = framingOf(this.method, head.status, body);
     const closes = this.#closes || abandoned || this.#host.closing;
     const text = formatHead(head, framing, closes);
-    const answer = new Http1Answer(
-      this.#socket,
-      {
-        answered: () => {
-          this.#answered = true;
-          this.#host.answered();
-        },
-        break: (cause) => this.#break(cause),
-      },
-      framing,
-    );
-    this.#answer = answer;
+    this.#begun = true;
     this.#endsConnection = closes;
-    if (this.#socket.destroyed) answer.fail(this.#failure ?? gone());
-    else answer.begin(text, body.kind === 'whole' ? body.bytes : undefined);
-    return answer;
+    if (framing.kind === 'none' || body.kind === 'whole') {
+      if (this.#socket.destroyed) return WRITTEN; // whoever asked hears of it by `onGone`
+      writeWhole(this.#socket, text, framing.kind === 'none' || body.kind !== 'whole' ? NOTHING : body.bytes);
+      this.#wasWritten();
+      return WRITTEN;
+    }
+    const content = new BodyWriter(framing.kind === 'counted' ? framing.length : undefined, {
+      written: () => this.#wasWritten(),
+      finished: () => undefined,
+      break: (cause) => this.#break(cause),
+    });
+    this.#content = content;
+    if (this.#socket.destroyed) content.fail(this.#failure ?? gone());
+    else content.begin(this.#socket, text);
+    return content;
   }
 
   abort(cause: Error): void {
@@ -180,7 +185,7 @@ export class Http1Exchange implements Arrival, Inflow {
   }
 
   drained(): void {
-    this.#answer?.drained();
+    this.#content?.drained();
   }
 
   /** The connection is closed. `byUs`: because this exchange asked for it, so nobody needs to be told. */
@@ -188,17 +193,23 @@ export class Http1Exchange implements Arrival, Inflow {
     // The socket knows only how the connection ended; what that means for each half is said here.
     this.requestFailed(byUs ? cause : incomplete(cause));
     this.#failure ??= cause;
-    if (byUs) return;
-    const left = gone(cause);
-    this.#answer?.fail(left);
-    if (this.#answered) return;
+    const left = byUs ? cause : gone(cause);
+    this.#content?.fail(left);
+    if (byUs || this.#answered) return;
     for (const listener of this.#goneListeners.splice(0)) listener(left);
+  }
+
+  #wasWritten(): void {
+    this.#answered = true;
+    this.#host.answered();
   }
 
   #break(cause: Error): void {
     if (!this.#released) this.#host.break(cause);
   }
 }
+
+const NOTHING = Buffer.alloc(0);
 
 export const gone = (cause?: Error): Denied =>
   new Denied('response.receiver_gone', 'client closed the connection', { cause });

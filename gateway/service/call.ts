@@ -3,13 +3,11 @@ import { Unavailable } from '../core/errors.ts';
 import { NO_FIELDS } from '../core/fields.ts';
 import type { Inflow, Loan, Outflow, Sink } from '../core/flow.ts';
 import type { AnswerHead } from '../http1/answer-head.ts';
-import { BodyOut } from './body-out.ts';
-import type { Outgoing } from './outgoing.ts';
+import { BodyWriter, writeWhole } from '../http1/message-writer.ts';
 import type { ServiceAnswer, ServiceCall, ServiceRequest } from './service.ts';
 
 /** What is kept of an answer that nobody has taken yet before the service has to wait. */
 const UNTAKEN_BYTES = 64 * 1024;
-const NOTHING = Buffer.alloc(0);
 
 /** The connection a call is carried on. */
 export interface Carrier {
@@ -30,7 +28,9 @@ export class Call implements ServiceCall, Inflow {
   #reject!: (cause: Error) => void;
   #connection: Carrier | undefined;
   /** The body under way; one that goes with its head needs none. */
-  #body: BodyOut | undefined;
+  readonly #body: BodyWriter | undefined;
+  /** Told when the last piece of it was handed to the operating system. */
+  #hasAll: (() => void) | undefined;
   #sent = false;
   #answered = false;
   #sink: Sink | undefined;
@@ -54,7 +54,12 @@ export class Call implements ServiceCall, Inflow {
     this.#resolve = resolve;
     this.#reject = reject;
     const { body } = request;
-    if (body.kind === 'stream') this.#body = new BodyOut(body.length, (cause) => this.abort(cause));
+    if (body.kind === 'stream')
+      this.#body = new BodyWriter(body.length, {
+        written: () => undefined,
+        finished: () => this.#hasAll?.(),
+        break: (cause) => this.abort(cause),
+      });
   }
 
   get outflow(): Outflow {
@@ -94,17 +99,14 @@ export class Call implements ServiceCall, Inflow {
 
   /**
    * Puts the request on an established connection.
-   * @param finished told when the last piece of a body under way was handed to the operating system
+   * @param hasAll told when the last piece of a body under way was handed to the operating system
    */
-  send(socket: Socket, outgoing: Outgoing, finished: () => void): void {
+  send(socket: Socket, hasAll: () => void): void {
     this.#sent = true;
     const { body } = this.#request;
-    if (body.kind === 'whole') {
-      outgoing.send(socket, this.#head, body.bytes);
-      return;
-    }
-    outgoing.send(socket, this.#head, NOTHING);
-    this.#body?.begin(socket, finished);
+    this.#hasAll = hasAll;
+    if (body.kind === 'whole') writeWhole(socket, this.#head, body.bytes);
+    else this.#body?.begin(socket, this.#head);
   }
 
   drained(): void {

@@ -5,7 +5,6 @@ import type { Lent } from '../core/lending.ts';
 import { answerDialect, type AnswerHead, type AnswerLines, type Question } from '../http1/answer-head.ts';
 import { MessageReader } from '../http1/message-reader.ts';
 import type { Call, Carrier } from './call.ts';
-import type { Outgoing } from './outgoing.ts';
 import type { ReadMemory } from './read-memory.ts';
 
 /** More heads than this before the answer itself are no answer. */
@@ -15,7 +14,6 @@ const MAX_INTERIM = 16;
 export interface ConnectionHost {
   readonly timeoutMs: number;
   readonly memory: ReadMemory;
-  readonly outgoing: Outgoing;
   /** The connection may carry the next call. @returns false when it is not wanted */
   free(connection: Connection, keepAliveSeconds: number | undefined): boolean;
   closed(connection: Connection): void;
@@ -96,7 +94,7 @@ export class Connection implements Carrier {
 
   #send(call: Call): void {
     this.#timer.refresh();
-    call.send(this.#socket, this.#host.outgoing, this.#hasAll);
+    call.send(this.#socket, this.#hasAll);
   }
 
   // —— what the socket reports ——

@@ -3,7 +3,6 @@ import { connect as connectTls, createSecureContext, type SecureContext } from '
 import { Unavailable } from '../core/errors.ts';
 import { Call } from './call.ts';
 import { Connection, type ConnectionHost, type ReadInto } from './connection.ts';
-import { Outgoing } from './outgoing.ts';
 import { PLAIN_READS, TLS_READS, type ReadMemory } from './read-memory.ts';
 import { formatRequest } from './request-head.ts';
 import type { ServiceCall, ServiceRequest, ServiceTarget } from './service.ts';
@@ -23,7 +22,6 @@ const EARLIER_SECONDS = 2;
  */
 export class ServiceHop implements ConnectionHost {
   readonly timeoutMs: number;
-  readonly outgoing = new Outgoing();
   readonly memory: ReadMemory;
   readonly #target: ServiceTarget;
   readonly #url: URL;

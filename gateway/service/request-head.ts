@@ -1,5 +1,5 @@
 import { BODYLESS } from '../http1/request-head.ts';
-import { requireSingleLine } from '../http1/field-line.ts';
+import { formatFields } from '../http1/message-writer.ts';
 import type { ServiceRequest } from './service.ts';
 
 /** Fields this hop decides alone. */
@@ -30,11 +30,8 @@ export function formatRequest(
   if (!METHOD.test(method) || NO_TARGET_TEXT.test(path))
     throw new Error('request line with other characters');
   let text = `${method} ${path.startsWith('/') ? '' : '/'}${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
-  for (const [name, value] of fields) {
-    requireSingleLine(name, value);
-    if (OWN_FIELDS.has(name)) throw new Error(`field of this hop: ${name}`);
-    text += `${name}: ${value}\r\n`;
-  }
+  for (const [name] of fields) if (OWN_FIELDS.has(name)) throw new Error(`field of this hop: ${name}`);
+  text += formatFields(fields);
   const length = body.kind === 'whole' ? body.bytes.length : body.length;
   if (length === undefined) return `${text}transfer-encoding: chunked\r\n\r\n`;
   return length === 0 && BODYLESS.has(method) ? `${text}\r\n` : `${text}content-length: ${length}\r\n\r\n`;
