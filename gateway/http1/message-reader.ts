@@ -89,6 +89,11 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
     return this.#input.length - this.#offset;
   }
 
+  /** True when all that is missing of counted content was fed, and not a byte more. */
+  get hasRest(): boolean {
+    return this.#state === 'counted' && this.unread === this.#remaining;
+  }
+
   /** True between messages: not a byte of the next one was read. */
   get idle(): boolean {
     return this.#state === 'start-line' && this.#partial === '' && this.unread === 0;

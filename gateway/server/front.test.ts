@@ -237,15 +237,18 @@ void t.test('the client that leaves is noticed', async (t) => {
   const { play } = await lab(t, (arrival) => {
     arrived += 1;
     arrival.onGone((cause) => void gone.push(cause.message.slice(0, 22)));
+    if (arrival.target === '/taken') arrival.inflow.start({ data() {}, end() {}, error() {} });
   });
-  for (const end of ['fin', 'rst'] as const) {
-    gone.length = arrived = 0;
-    await play(
-      [send(GET), { wait: until(() => arrived > 0) }, { end }, { wait: until(() => gone.length > 0) }],
-      0,
-    );
-    t.equal(gone.length, 1, end);
-  }
+  const content = post('Content-Length: 3') + 'abc';
+  for (const request of [GET, content, content.replace('/r1', '/taken')])
+    for (const end of ['fin', 'rst'] as const) {
+      gone.length = arrived = 0;
+      await play(
+        [send(request), { wait: until(() => arrived > 0) }, { end }, { wait: until(() => gone.length > 0) }],
+        0,
+      );
+      t.equal(gone.length, 1, `${end} behind ${request.slice(0, 11)}`);
+    }
 });
 
 void t.test('answers in every framing', async (t) => {

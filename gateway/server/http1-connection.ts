@@ -190,10 +190,10 @@ export class Http1Connection implements ExchangeHost {
 
   /** Nobody takes more: what comes waits in the kernel. */
   #hold(): void {
-    const exchange = this.#exchange;
-    if (exchange === undefined || !exchange.requestComplete) this.#socket.pause();
-    else if (this.#reader.unread > 0) this.#refuseEarlyBytes();
-    // Else the answer is awaited. Reading goes on, because that is how we learn that the client has left.
+    if (this.#exchange?.requestComplete === true) {
+      if (this.#reader.unread > 0) this.#refuseEarlyBytes();
+    } else if (!this.#reader.hasRest) this.#socket.pause();
+    // Else all has come. Reading goes on, because that is how we learn that the client has left.
   }
 
   #wantsMore(): boolean {
@@ -244,7 +244,7 @@ export class Http1Connection implements ExchangeHost {
     if (this.#state !== 'open') return; // the socket closes itself when our side has ended as well
     if (exchange === undefined) return void this.#socket.end();
     // Whoever has sent all and closes does not wait for the answer. A client cut short may still read why.
-    if (exchange.requestComplete) return this.#drop(gone());
+    if (exchange.requestComplete || this.#reader.hasRest) return this.#drop(gone());
     exchange.requestFailed(incomplete());
     this.answered();
   }
