@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { Fields } from '../core/fields.ts';
 import type { Loan, Outflow, OutflowEvents } from '../core/flow.ts';
 import { requireFieldText } from './field-line.ts';

@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer';
 import { STATUS_CODES } from 'node:http';
 import type { Fields } from '../core/fields.ts';
 import type { ResponseHead } from '../core/head.ts';
