@@ -5,7 +5,7 @@ import { describe } from '../core/errors.ts';
 import { forEachFrame, readBlock } from '../evidence/block.ts';
 import { firstOfSegment, readSegmentHead } from '../evidence/segment.ts';
 import { Frontier } from '../tlog/frontier.ts';
-import { leafHashInPlace } from '../tlog/hash.ts';
+import { leafTextInPlace, type HashText } from '../tlog/hash.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
 import { SegmentReader } from './segment-reader.ts';
 
@@ -34,7 +34,7 @@ export async function hashEpoch(
   storage: ReadStorage,
   epoch: EpochFolder,
   sizes: Iterable<bigint>,
-  settled?: (hash: Buffer) => void,
+  settled?: (hash: HashText) => void,
 ): Promise<HashedLog> {
   const wanted = [...new Set(sizes)].toSorted((a, b) => (a < b ? -1 : 1));
   const roots = new Map<bigint, Buffer>();
@@ -81,17 +81,17 @@ export async function hashEpoch(
         if (block.first !== frontier.size) {
           return damaged('gap', `${name}: block at byte ${at} begins with record ${block.first}`);
         }
-        const before = { size: frontier.size, hashes: frontier.hashes() };
+        const before = frontier.clone();
         const stop = wanted[next];
         forEachFrame(block, (prefixed) => {
-          frontier.append(leafHashInPlace(prefixed), settled);
+          frontier.append(leafTextInPlace(prefixed), settled);
           if (stop !== undefined) note();
         });
         if (!equalBytes(frontier.digest(), block.frontierDigest)) {
           const last = frontier.size - 1n;
           return {
             origin,
-            frontier: Frontier.of(before.size, before.hashes),
+            frontier: before,
             roots,
             damage: {
               index: before.size,

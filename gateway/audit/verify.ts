@@ -236,7 +236,7 @@ class EpochAudit {
       if (
         differing === undefined &&
         end <= stored.length &&
-        stored.compare(hash, 0, HASH_BYTES, position, end) !== 0
+        stored.toString('latin1', position, end) !== hash
       ) {
         differing = position / HASH_BYTES;
       }

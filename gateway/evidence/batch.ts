@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Frontier } from '../tlog/frontier.ts';
-import { leafHashInPlace } from '../tlog/hash.ts';
+import { leafTextInPlace, type HashText } from '../tlog/hash.ts';
 import { mostBytes } from './arena.ts';
 import { BlockWriter, blockBytes, frameBytes } from './block.ts';
 import { coreText, MAX_COMMITMENTS_BYTES, MAX_CORE_BYTES, MAX_PART_BYTES, PART_CLASSES } from './codec.ts';
@@ -19,7 +19,7 @@ const BLOCK_OVERHEAD = blockBytes(0, PART_CLASSES.length * SECTION_OVERHEAD);
 /** A record that waits for the disk. */
 export interface Waiting {
   readonly record: RecordDraft | ExchangeRecord;
-  readonly leaf: Buffer;
+  readonly leaf: HashText;
   readonly resolve: (receipt: Receipt) => void;
   readonly reject: (cause: Error) => void;
 }
@@ -104,7 +104,7 @@ export class Batch {
       throw new RangeError(`record of ${bytes} bytes with its parts: too large for these segments`);
     this.#block.keep();
     for (const section of put) section.keep();
-    this.#waiting.push({ record, leaf: leafHashInPlace(prefixed), resolve, reject });
+    this.#waiting.push({ record, leaf: leafTextInPlace(prefixed), resolve, reject });
   }
 
   /**
@@ -115,7 +115,7 @@ export class Batch {
     place: Omit<SectionPlace, 'partClass' | 'first'>,
     keys: ReadonlyMap<PartClass, KeyObject>,
     frontier: Frontier,
-    settled: (hash: Buffer) => void,
+    settled: (hash: HashText) => void,
   ): Buffer {
     const first = frontier.size;
     for (const { leaf } of this.#waiting) frontier.append(leaf, settled);

@@ -1,7 +1,7 @@
 import { describe, Fatal } from '../core/errors.ts';
 import type { Clock } from '../core/clock.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
-import { Frontier } from '../tlog/frontier.ts';
+import type { Frontier } from '../tlog/frontier.ts';
 import type { NoteSigner } from '../tlog/note.ts';
 import type { HeadFile } from './head-file.ts';
 import { appendFile, replaceFile, type Storage } from './storage.ts';
@@ -14,10 +14,7 @@ const HISTORY_EVERY_MS = 60_000;
 /** The head guards against rollback and follows at once; its copy for auditors doubles the price and may be a little older. */
 const COPY_EVERY_MS = 1000;
 
-export interface TreeState {
-  readonly size: bigint;
-  readonly hashes: readonly Buffer[];
-}
+type Tree = Pick<Frontier, 'size' | 'root'>;
 
 export interface CheckpointerOptions {
   readonly dir: string;
@@ -27,7 +24,7 @@ export interface CheckpointerOptions {
   readonly clock: Clock;
   readonly everyMs: number;
   /** The tree as far as it is on disk. */
-  readonly durable: () => TreeState;
+  readonly durable: () => Tree;
   readonly signed: (size: bigint) => void;
   /** Told once: another writer has the log. */
   readonly fenced: (cause: unknown) => void;
@@ -108,9 +105,9 @@ export class Checkpointer {
     this.#keepSaving();
   }
 
-  #sign({ size, hashes }: TreeState): string {
+  #sign(tree: Tree): string {
     const { signer } = this.#options;
-    return signCheckpoint({ origin: signer.name, size, root: Frontier.of(size, hashes).root() }, signer);
+    return signCheckpoint({ origin: signer.name, size: tree.size, root: tree.root() }, signer);
   }
 
   /** One writer at a time; heads that were overtaken while it wrote are not written. */

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { describe, Unavailable } from '../core/errors.ts';
 import type { Frontier } from '../tlog/frontier.ts';
+import type { HashText } from '../tlog/hash.ts';
 import { Batch } from './batch.ts';
 import { dayOf, type ClassKeys } from './class-keys.ts';
 import { membersOf } from './codec.ts';
@@ -27,7 +28,7 @@ export interface CommitOptions {
   readonly random: (bytes: number) => Buffer;
   readonly segmentBytes: number;
   /** Told every settled hash of the tree, in order. */
-  readonly settled: (hash: Buffer) => void;
+  readonly settled: (hash: HashText) => void;
   /** Brings the settled hashes to disk. Asked for before a segment begins. */
   readonly syncSettled: () => Promise<void>;
   /** Told after every durable batch. */
@@ -52,16 +53,14 @@ export class GroupCommit {
   #callers: (() => void)[] = [];
   #loop: Promise<void> | undefined;
   #dead = false;
-  #durableSize: bigint;
-  #durableHashes: Buffer[];
+  #durable: Frontier;
 
   constructor(options: CommitOptions) {
     this.#options = options;
     // A batch fits into half a segment, whatever the head of that segment holds.
     this.#maxBatchBytes = Math.min(MAX_BATCH_BYTES, options.segmentBytes >> 1);
     this.#random = new RandomPool(options.random);
-    this.#durableSize = options.frontier.size;
-    this.#durableHashes = options.frontier.hashes();
+    this.#durable = options.frontier.clone();
   }
 
   get queuedRecords(): number {
@@ -73,8 +72,8 @@ export class GroupCommit {
   }
 
   /** The tree as far as it is on disk: what may be signed. */
-  get durable(): { readonly size: bigint; readonly hashes: readonly Buffer[] } {
-    return { size: this.#durableSize, hashes: this.#durableHashes };
+  get durable(): Pick<Frontier, 'size' | 'root'> {
+    return this.#durable;
   }
 
   /** @throws RangeError larger than a record may be */
@@ -155,8 +154,7 @@ export class GroupCommit {
     const block = batch.finish({ origin, day }, keys, frontier, settled);
     await segments.write(block);
     // Durable.
-    this.#durableSize = frontier.size;
-    this.#durableHashes = frontier.hashes();
+    this.#durable = frontier.clone();
     let index = first;
     for (const { record, leaf, resolve } of batch.waiting) {
       running.note(record);

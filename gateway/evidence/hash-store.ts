@@ -1,5 +1,5 @@
 import { MalformedBytes } from '../core/errors.ts';
-import { HASH_BYTES } from '../tlog/hash.ts';
+import { HASH_BYTES, type HashText } from '../tlog/hash.ts';
 import type { Frontier } from '../tlog/frontier.ts';
 import { storedHashCount, storedHashIndex, subtreesOf } from '../tlog/stored.ts';
 import type { Storage, StorageFile } from './storage.ts';
@@ -53,8 +53,8 @@ export class HashStore {
   }
 
   /** To be called in the order in which the tree settles them. */
-  readonly add = (hash: Buffer): void => {
-    this.#pending.set(hash, this.#pendingBytes);
+  readonly add = (hash: HashText): void => {
+    this.#pending.write(hash, this.#pendingBytes, 'latin1');
     this.#pendingBytes += HASH_BYTES;
     if (this.#pendingBytes === FLUSH_BYTES) this.#flush();
   };

@@ -2,7 +2,7 @@ import { describe, Fatal, MalformedBytes } from '../core/errors.ts';
 import { equalBytes } from '../core/bytes.ts';
 import type { Checkpoint } from '../tlog/checkpoint.ts';
 import { Frontier } from '../tlog/frontier.ts';
-import { leafHashInPlace } from '../tlog/hash.ts';
+import { leafTextInPlace, type HashText } from '../tlog/hash.ts';
 import { readRoot } from '../tlog/proof.ts';
 import { coreOf, findBlock, forEachFrame, readBlock, type Block } from './block.ts';
 import { decodeCore } from './codec.ts';
@@ -73,7 +73,7 @@ interface Scan {
   readonly frontier: Frontier;
   readonly running: RunningExchanges;
   /** Hashes that the segment's records settled, in order. */
-  readonly settled: Buffer[];
+  readonly settled: HashText[];
   readonly blocks: number;
   readonly torn: Torn[];
 }
@@ -110,7 +110,7 @@ function scanned(bytes: Buffer, path: string): { head: SegmentHead; scan: Scan }
   const { head, end } = readHeadOrDie(bytes, path);
   const frontier = head.frontier.clone();
   const running = new RunningExchanges(head.running);
-  const settled: Buffer[] = [];
+  const settled: HashText[] = [];
   let at = end;
   let blocks = 0;
   for (let block = blockOrNone(bytes, at); block !== undefined; block = blockOrNone(bytes, at)) {
@@ -152,7 +152,7 @@ function absorb(
   block: Block,
   frontier: Frontier,
   running: RunningExchanges,
-  settled: Buffer[],
+  settled: HashText[],
   path: string,
 ): void {
   const where = `${path}: block at byte ${block.offset}`;
@@ -160,7 +160,7 @@ function absorb(
     throw new Fatal(`${where} begins with record ${block.first}, not ${frontier.size}`);
   try {
     forEachFrame(block, (prefixed) => {
-      frontier.append(leafHashInPlace(prefixed), (hash) => settled.push(hash));
+      frontier.append(leafTextInPlace(prefixed), (hash) => settled.push(hash));
       running.note(decodeCore(coreOf(prefixed)));
     });
   } catch (cause) {

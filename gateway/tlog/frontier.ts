@@ -1,7 +1,6 @@
-import { Buffer } from 'node:buffer';
 import { MalformedBytes } from '../core/errors.ts';
 import { sha256 } from '../core/bytes.ts';
-import { EMPTY_ROOT, HASH_BYTES, nodeHash } from './hash.ts';
+import { EMPTY_ROOT, HASH_BYTES, hashBytes, hashText, nodeTextOf, type HashText } from './hash.ts';
 
 /** 2⁵³ leaves: a thousand a second for 285,000 years. Beyond it counting in doubles would go wrong silently. */
 const MAX_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
@@ -12,7 +11,7 @@ const MAX_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
  */
 export class Frontier {
   /** Index = level. A gap is a zero bit of the size. */
-  readonly #nodes: (Buffer | undefined)[] = [];
+  readonly #nodes: (HashText | undefined)[] = [];
   #size = 0;
 
   get size(): bigint {
@@ -23,12 +22,12 @@ export class Frontier {
    * @param completed told every hash that the append settles for ever: the leaf, then each interior node it completes,
    * bottom up – the order of {@link storedHashIndex}
    */
-  append(leaf: Buffer, completed?: (hash: Buffer) => void): void {
+  append(leaf: HashText, completed?: (hash: HashText) => void): void {
     let hash = leaf;
     let level = 0;
     completed?.(hash);
     for (let left = this.#nodes[0]; left !== undefined; left = this.#nodes[level]) {
-      hash = nodeHash(left, hash);
+      hash = nodeTextOf(left, hash);
       completed?.(hash);
       this.#nodes[level] = undefined;
       level += 1;
@@ -39,25 +38,33 @@ export class Frontier {
 
   /** Root hash of RFC 6962 §2.1 at the present size. */
   root(): Buffer {
-    let root: Buffer | undefined;
+    let root: HashText | undefined;
     for (const node of this.#nodes) {
-      if (node !== undefined) root = root === undefined ? node : nodeHash(node, root);
+      if (node !== undefined) root = root === undefined ? node : nodeTextOf(node, root);
     }
-    return root ?? EMPTY_ROOT;
+    return root === undefined ? EMPTY_ROOT : hashBytes(root);
   }
 
   /** The subtree roots, largest subtree first. */
   hashes(): Buffer[] {
-    return this.#nodes.filter((node) => node !== undefined).toReversed();
+    return this.#nodes
+      .filter((node) => node !== undefined)
+      .map(hashBytes)
+      .toReversed();
   }
 
   /** One hash that stands for size and all subtree roots: cheaper than the root where only equality counts. */
   digest(): Buffer {
-    return sha256(`frontier ${this.#size}\n`, ...this.hashes());
+    let text = `frontier ${this.#size}\n`;
+    for (const node of this.#nodes.toReversed()) text += node ?? '';
+    return sha256(Buffer.from(text, 'latin1'));
   }
 
   clone(): Frontier {
-    return Frontier.of(this.size, this.hashes());
+    const copy = new Frontier();
+    copy.#nodes.push(...this.#nodes);
+    copy.#size = this.#size;
+    return copy;
   }
 
   /** @throws MalformedBytes the hashes are not one for every bit of the size */
@@ -70,7 +77,7 @@ export class Frontier {
       const hash = rest.pop();
       if (hash?.length !== HASH_BYTES)
         throw new MalformedBytes(`frontier of size ${size} lacks level ${level}`);
-      frontier.#nodes[level] = Buffer.from(hash);
+      frontier.#nodes[level] = hashText(hash);
     }
     if (rest.length > 0)
       throw new MalformedBytes(`frontier of size ${size} has ${rest.length} hashes too many`);

@@ -6,7 +6,7 @@ import t from 'tap';
 import { base64, sha256, utf8 } from '../core/bytes.ts';
 import { signCheckpoint } from './checkpoint.ts';
 import { Frontier } from './frontier.ts';
-import { leafHash } from './hash.ts';
+import { hashBytes, hashText, leafHash } from './hash.ts';
 import { noteSigner } from './note.ts';
 import { makeConsistencyProof, makeInclusionProof } from './proof.ts';
 
@@ -32,7 +32,7 @@ void t.test(
     const tree = new Frontier();
     for (const entry of entries) {
       roots.push(tree.root());
-      tree.append(leafHash(entry), (hash) => stored.push(hash));
+      tree.append(hashText(leafHash(entry)), (hash) => stored.push(hashBytes(hash)));
     }
     roots.push(tree.root());
     const read = async (indices: readonly bigint[]): Promise<Buffer[]> =>

@@ -1,7 +1,7 @@
 // Merkle tree hashing of RFC 6962 §2.1, which C2SP tlog-checkpoint fixes to SHA-256.
 import { Buffer } from 'node:buffer';
 import { hash } from 'node:crypto';
-import { sha256 } from '../core/bytes.ts';
+import { sha256, view } from '../core/bytes.ts';
 
 export const HASH_BYTES = 32;
 
@@ -23,10 +23,16 @@ const hashed = (data: Uint8Array | string): HashText => hash('sha256', data, 'bi
 /** The bytes of a hash. Through a text and back costs half of asking for a buffer, which would not come from the pool. */
 export const hashBytes = (text: HashText): Buffer => Buffer.from(text, 'latin1');
 
+/** The text of the bytes of a hash. @throws RangeError as many bytes as no hash has */
+export function hashText(bytes: Uint8Array): HashText {
+  if (bytes.length !== HASH_BYTES) throw new RangeError(`hash of ${bytes.length} bytes`);
+  return view(bytes).toString('latin1') as HashText; // of as many bytes as a hash has
+}
+
 export const leafHash = (entry: Uint8Array): Buffer => sha256(Uint8Array.of(LEAF_PREFIX), entry);
 
 /** Leaf hash of an entry that already stands behind its prefix in memory: one call, no copy. */
-export const leafHashInPlace = (prefixed: Uint8Array): Buffer => hashBytes(hashed(prefixed));
+export const leafTextInPlace = (prefixed: Uint8Array): HashText => hashed(prefixed);
 
 /** Room for a leaf of 16 KiB behind its prefix, in UTF-8. */
 const leaf = Buffer.alloc(1 + 3 * 16 * 1024, LEAF_PREFIX);

@@ -2,7 +2,7 @@ import t from 'tap';
 import fc from 'fast-check';
 import { sha256, utf8 } from '../core/bytes.ts';
 import { Frontier } from './frontier.ts';
-import { EMPTY_ROOT, leafHash, leafHashInPlace, nodeHash } from './hash.ts';
+import { EMPTY_ROOT, hashBytes, hashText, leafHash, leafTextInPlace, nodeHash } from './hash.ts';
 import {
   makeConsistencyProof,
   makeInclusionProof,
@@ -28,13 +28,18 @@ const stored: Buffer[] = [];
 const roots: Buffer[] = [EMPTY_ROOT];
 const frontier = new Frontier();
 for (const leaf of leaves) {
-  frontier.append(leaf, (hash) => stored.push(hash));
+  frontier.append(hashText(leaf), (hash) => stored.push(hashBytes(hash)));
   roots.push(frontier.root());
 }
 const read = async (indices: readonly bigint[]): Promise<Buffer[]> =>
   indices.map((index) => stored[Number(index)] ?? Buffer.alloc(0));
 const rootAt = (size: number): Buffer => roots[size] ?? Buffer.alloc(0);
 const leafAt = (index: number): Buffer => leaves[index] ?? Buffer.alloc(0);
+
+void t.test('a hash as a text and as bytes', async (t) => {
+  for (const leaf of leaves.slice(0, 50)) t.same(hashBytes(hashText(leaf)), leaf);
+  for (const bytes of [0, 31, 33]) t.throws(() => hashText(Buffer.alloc(bytes)), { name: 'RangeError' });
+});
 
 void t.test('known roots of RFC 6962 trees', async (t) => {
   // The eight leaves used by the tests of certificate-transparency implementations since RFC 6962.
@@ -61,7 +66,7 @@ void t.test('known roots of RFC 6962 trees', async (t) => {
     '5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328',
   ];
   for (const [i, input] of inputs.entries()) {
-    tree.append(leafHash(Buffer.from(input, 'hex')));
+    tree.append(hashText(leafHash(Buffer.from(input, 'hex'))));
     t.equal(tree.root().toString('hex'), expected[i], `root of ${i + 1} leaves`);
   }
 });
@@ -69,7 +74,7 @@ void t.test('known roots of RFC 6962 trees', async (t) => {
 void t.test('a leaf cannot be passed off as a node', async (t) => {
   const [a, b] = [leafHash(utf8('a')), leafHash(utf8('b'))];
   t.notSame(leafHash(Buffer.concat([a, b])), nodeHash(a, b));
-  t.same(leafHashInPlace(Buffer.concat([Uint8Array.of(0), utf8('a')])), a);
+  t.same(hashBytes(leafTextInPlace(Buffer.concat([Uint8Array.of(0), utf8('a')]))), a);
   t.notSame(a, sha256('a'));
 });
 
@@ -100,7 +105,7 @@ void t.test('a frontier survives writing and reading, and refuses what is not on
   const clone = frontier.clone();
   t.same(clone.root(), frontier.root());
   t.same(clone.digest(), frontier.digest());
-  clone.append(leafAt(0));
+  clone.append(hashText(leafAt(0)));
   t.not(clone.size, frontier.size, 'the copy grows alone');
   const hashes = frontier.hashes();
   t.throws(() => Frontier.of(frontier.size, hashes.slice(1)), { name: 'MalformedBytes' });
