@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { pseudoRandom } from '../gateway/sandbox/services.ts';
 import { startSandbox } from './harness/sandbox.ts';
@@ -10,7 +10,7 @@ import { startSandbox } from './harness/sandbox.ts';
 // ends have the same SHA-256.
 
 const GIB = 1024 ** 3;
-const ALLOWED_MIB = 64;
+const ALLOWED_MIB = 40;
 const HEADER = 'X-Road-Client: TW/GOV/A11/welfare';
 
 const subject = await startSandbox(t.testdir({}));
@@ -26,6 +26,8 @@ function memoryOf(pid: number): { now: number; peak: number } {
 }
 
 const pids = { consumer: consumer.pid, provider: provider.pid };
+// What starting took is given back (gateway/node/collector.test.ts); the highest is counted from here (proc(5), clear_refs).
+for (const pid of Object.values(pids)) writeFileSync(`/proc/${pid}/clear_refs`, '5');
 const idle = { consumer: memoryOf(pids.consumer).now, provider: memoryOf(pids.provider).now };
 
 function checkMemory(t: Pick<Test, 'ok'>, what: string): void {
@@ -76,6 +78,13 @@ await t.test('1 GiB up', async (t) => {
   const [, answer] = await Promise.all([pour(), read()]);
   t.same(JSON.parse(answer), { size: GIB, sha256: hash.digest('hex') });
   checkMemory(t, 'up');
+});
+
+await t.test('a gateway is told where code is kept that was compiled before', (t) => {
+  for (const pid of Object.values(pids)) {
+    t.match(readFileSync(`/proc/${pid}/environ`, 'utf8'), /(?:^|\0)NODE_COMPILE_CACHE=\//);
+  }
+  t.end();
 });
 
 // A teardown would wait for the processes that it is to end.
