@@ -162,6 +162,8 @@ void t.test('traces: each expectation can fail', async (t) => {
     'counted and recorded as something else',
   );
   t.equal(problems({ log: 'abort' }, recorded), 1, 'recorded as something else');
+  t.equal(problems({ log: 'cut' }, recorded), 0, 'either will do');
+  t.equal(problems({ log: 'cut' }, quiet(1, [], [])), 1, 'and one is needed');
   t.equal(problems({ log: 'event' }, recorded), 1, 'recorded although it must not be');
   t.equal(
     problems({ log: 'none' }, quiet(1, [['target.malformed', 1]], [])),

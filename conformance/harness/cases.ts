@@ -33,9 +33,10 @@ export interface Expectation {
   readonly answers?: number;
   /**
    * `event`: counted, and nothing in the signed log. `record`: a signed record of the refusal. `abort`: a signed
-   * record that an exchange which had begun was cut. `none`: neither counted nor recorded.
+   * record that an exchange which had begun was cut. `cut`: one of these two, where it depends on the machine whether it
+   * had begun. `none`: neither counted nor recorded.
    */
-  readonly log?: 'event' | 'record' | 'abort' | 'none';
+  readonly log?: 'event' | 'record' | 'abort' | 'cut' | 'none';
   /** `nothing`: the service saw no request. `request`: it did. */
   readonly service?: 'nothing' | 'request';
   /** Texts that the answer's content has, or must not have: the echo service says what it received. */
@@ -173,7 +174,7 @@ function parseExpectation(json: unknown): Expectation {
       throw new Error(`no such refusal: ${JSON.stringify(code)}`);
   }
   for (const [key, allowed] of [
-    ['log', ['event', 'record', 'abort', 'none']],
+    ['log', ['event', 'record', 'abort', 'cut', 'none']],
     ['service', ['nothing', 'request']],
   ] as const) {
     const value = row[key];

@@ -68,9 +68,10 @@ export function problemsOfTraces(
       if (own.length > 0) problems.push(`the signed log grew by ${own.map(({ k }) => k).join(', ')}`);
       break;
     case 'abort':
+    case 'cut':
     case 'record':
       if (kinds.length === 0) problems.push('no record of it in the signed log');
-      else if ((expect.log === 'abort') !== kinds.includes('abort'))
+      else if (expect.log !== 'cut' && (expect.log === 'abort') !== kinds.includes('abort'))
         problems.push(`recorded as ${kinds.join(', ')}`);
       if (
         codes.length > 0 &&
