@@ -53,7 +53,7 @@ void t.test(`L06: kill -9 at ${ROUNDS} random moments: every acknowledged record
   }
   const log = await openLog(logOptions(dir, { segmentBytes: 1 << 18 }));
   const leaves = await leavesOf(dir);
-  t.ok(acknowledged.size > 1000, `${acknowledged.size} records were acknowledged`);
+  t.ok(acknowledged.size > 100, `${acknowledged.size} records were acknowledged`);
   t.equal(BigInt(leaves.length), log.size);
   const lost = [...acknowledged].filter(([index, hash]) => leaves[index] !== hash);
   t.same(lost, [], 'none is missing or changed');

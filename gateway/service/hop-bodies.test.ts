@@ -185,11 +185,11 @@ void t.test('a receiver that takes nothing makes the service wait, and is not it
       more();
     });
   });
-  const { hop } = await hopTo(t, server, { timeoutMs: 100 });
+  const { hop } = await hopTo(t, server, { timeoutMs: 1000 });
   const { inflow } = await hop.call(GET).answer;
   let [received, failure]: [number, Error | undefined] = [0, undefined];
   let most = 1 << 20;
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  await new Promise((resolve) => setTimeout(resolve, 1300));
   inflow.start({
     data: (chunk, loan) => {
       received += chunk.length;
@@ -201,7 +201,7 @@ void t.test('a receiver that takes nothing makes the service wait, and is not it
   });
   await until(() => received >= 1 << 20);
   const before = received;
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  await new Promise((resolve) => setTimeout(resolve, 1300));
   t.ok(received - before <= 1 << 20, 'what was under way');
   t.equal(failure, undefined, 'longer than the service may be silent');
   t.ok(written < 64 << 20, `${written} bytes were written`);
@@ -227,12 +227,12 @@ void t.test('a source that is slow is not the service’s failure', async (t) =>
   const { hop } = await service(
     t,
     (socket, bytes) => bytes.endsWith('0\r\n\r\n') && socket.write('HTTP/1.1 204 No Content\r\n\r\n'),
-    { timeoutMs: 60 },
+    { timeoutMs: 1000 },
   );
   const call = hop.call({ ...GET, method: 'PUT', body: { kind: 'stream' } });
   call.outflow.attach({ drain: () => undefined, error: () => undefined, finish: () => undefined });
   call.outflow.write(Buffer.from('abc'));
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await new Promise((resolve) => setTimeout(resolve, 1300));
   call.outflow.end(undefined, []);
   t.equal((await call.answer).status, 204);
 });
