@@ -1,4 +1,5 @@
 import type { MemberId } from '../core/ids.ts';
+import { KnownTexts } from '../core/known-texts.ts';
 import type { EndpointDevice } from '../device/attested-device.ts';
 import type { DeviceRegister } from '../device/register.ts';
 import type { Greetings } from './greeting.ts';
@@ -41,43 +42,23 @@ export interface Basis {
   readonly peer: string;
 }
 
-interface Verified extends Basis {
-  readonly field: string;
-  readonly device: EndpointDevice;
-}
-
 /** Of every relayed field: the certificate, and its key. */
 const ENDING = ', certificate=::, key=::'.length + 2 * 44;
-const KEY = 43;
-
-/**
- * What tells one field from another: the end of the result's signature, or of what only this connection knows. To hash all
- * of it would cost ten times what comparing it does.
- */
-const keyOf = (field: string): string => field.slice(-ENDING - KEY, -ENDING);
 
 /**
  * Results verified before, so that a message costs a look-up. Nothing here is believed for longer than the result says
  * and the register allows: both are asked every time.
  */
 export class VerifiedDevices {
-  readonly #verified = new Map<string, Verified>();
+  readonly #verified = new KnownTexts<Basis & { readonly device: EndpointDevice }>(MAX_RELAYED, ENDING);
 
   /** What was verified of this very field, on the same basis. */
   find(field: string, { registry, peer }: Basis): EndpointDevice | undefined {
-    const found = this.#verified.get(keyOf(field));
-    const isSame = found?.field === field && found.registry === registry && found.peer === peer;
-    return isSame ? found.device : undefined;
+    const found = this.#verified.find(field);
+    return found?.registry === registry && found.peer === peer ? found.device : undefined;
   }
 
   keep(field: string, { registry, peer }: Basis, device: EndpointDevice): void {
-    // A copy: what came is a window on the head that it came in.
-    const own = Buffer.from(field, 'latin1').toString('latin1');
-    const key = keyOf(own);
-    this.#verified.delete(key); // behind all others again
-    this.#verified.set(key, { registry, peer, field: own, device });
-    if (this.#verified.size <= MAX_RELAYED) return;
-    const [oldest] = this.#verified.keys();
-    if (oldest !== undefined) this.#verified.delete(oldest);
+    this.#verified.keep(field, { registry, peer, device });
   }
 }

@@ -4,6 +4,7 @@ import { Denied } from '../core/errors.ts';
 import { fieldValue, NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import type { MemberId } from '../core/ids.ts';
+import { KnownTexts } from '../core/known-texts.ts';
 import { REFUSALS } from '../core/refusals.ts';
 import { challengeFields } from '../identity/challenge.ts';
 import { decryptAssertion, MAX_JWE_LENGTH } from '../identity/decrypt.ts';
@@ -51,7 +52,7 @@ export async function presentedUser(
   try {
     if (presented.length > MAX_JWE_LENGTH)
       throw new Denied('assertion.malformed', `${presented.length} characters`);
-    const encrypted = presented.split('.', 5).length === 5;
+    const encrypted = isEncrypted(presented);
     const inputs = inputsOf(presented, encrypted, member, audienceOf(name), gateway);
     const token =
       users.cache.find(inputs) ??
@@ -71,10 +72,17 @@ export async function presentedUser(
       isNonce: users.nonces.isOurs,
     });
     await users.idle.requireActive(assertion, toSeconds(clock.now()));
-    return { assertion, field: fieldOf(assertion, encrypted ? sha256(presented) : undefined) };
+    return { assertion, field: fieldOf(assertion, token, presented) };
   } catch (thrown) {
     throw challenged(thrown, users.nonces);
   }
+}
+
+/** A JWE has five parts (RFC 7516 §3.1), a JWS three. */
+function isEncrypted(presented: string): boolean {
+  let dots = 0;
+  for (let at = presented.indexOf('.'); at >= 0 && dots < 4; at = presented.indexOf('.', at + 1)) dots += 1;
+  return dots === 4;
 }
 
 /**
@@ -90,16 +98,11 @@ export function relayedUser(
 ): PresentedUser | undefined {
   const field = fieldValue(signed.fields, USER);
   if (field === undefined) return undefined;
-  const { jws, encrypted, proof, certificate } = parseUser(field);
+  const { jws, encrypted, shown } = relayedOf(field);
   try {
     // The hash of the JWE is the peer's word. The key of our cache is what we verify: the JWS.
     const inputs = inputsOf(jws, encrypted !== undefined, peer.member, audienceOf(peer.name), gateway);
     const token = gateway.users.cache.find(inputs) ?? verify(jws, inputs, gateway);
-    const shown = {
-      proof,
-      certificate: certificate === undefined ? undefined : base64url(certificate),
-      encrypted: encrypted !== undefined,
-    };
     const assertion = prove('p', token, shown, gateway, {
       method: head.method,
       origin: undefined,
@@ -113,6 +116,33 @@ export function relayedUser(
   } catch (thrown) {
     throw challenged(thrown, undefined);
   }
+}
+
+/** A relayed field, taken apart. */
+interface Relayed {
+  readonly jws: string;
+  readonly encrypted: Buffer | undefined;
+  readonly shown: Shown;
+}
+
+/** Of every field of an assertion that is bound to a certificate. */
+const ENDING = '", certificate=::'.length + 44;
+/** Bound to a certificate, a user's field is the same with each request. Only texts are read here: nothing in them is believed. */
+const lately = new KnownTexts<Relayed>(1024, ENDING);
+
+/** @throws Denied `message.inconsistent` */
+function relayedOf(field: string): Relayed {
+  const known = lately.find(field);
+  if (known !== undefined) return known;
+  const { jws, encrypted, proof, certificate } = parseUser(field);
+  const bound = certificate === undefined ? undefined : base64url(certificate);
+  const relayed = {
+    jws,
+    encrypted,
+    shown: { proof, certificate: bound, encrypted: encrypted !== undefined },
+  };
+  if (bound !== undefined) lately.keep(field, relayed);
+  return relayed;
 }
 
 /** The client's fields as they travel: the assertion and its proof in one field of ours, or nothing of them. */
@@ -168,12 +198,20 @@ function prove(
   });
 }
 
-/** @param encrypted SHA-256 of what was presented, where that was encrypted */
-function fieldOf({ jws, shown, boundBy }: UserAssertion, encrypted: Buffer | undefined): string {
+/** Fields of assertions that are bound to a certificate: nothing in them is of one request alone. */
+const fields = new WeakMap<VerifiedToken, string>();
+
+/** @param presented what the token was verified in */
+function fieldOf({ jws, shown, boundBy }: UserAssertion, token: VerifiedToken, presented: string): string {
+  const known = fields.get(token);
+  if (known !== undefined) return known;
+  const encrypted = shown.encrypted ? sha256(presented) : undefined;
   const proof = boundBy === 'dpop' ? shown.proof : undefined;
   const bound = boundBy === 'certificate' ? shown.certificate : undefined;
   const certificate = bound === undefined ? undefined : Buffer.from(bound, 'base64url');
-  return formatUser({ jws, encrypted, proof, certificate });
+  const field = formatUser({ jws, encrypted, proof, certificate });
+  if (certificate !== undefined) fields.set(token, field);
+  return field;
 }
 
 /** A 401 says what would help (RFC 9110 §15.5.2), and carries a nonce where a proof is the next thing to make. */

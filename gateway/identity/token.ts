@@ -6,7 +6,7 @@ import { issuerOf, readClaims, requireInTime, requireLifetime, type AssertionCla
 import { parseObject } from './json.ts';
 import type { TokenKey } from './jwk.ts';
 import { hasOnly, isSignedBy, parseCompact, type CompactJws } from './jws.ts';
-import type { AcrLevel } from './levels.ts';
+import { levelOf, type AcrLevel, type Level } from './levels.ts';
 
 /** RFC 9068 §2.1. An ID token, a logout token or a security event has another type, or none. */
 const TYPE = 'at+jwt';
@@ -50,11 +50,19 @@ export class VerifiedToken {
   readonly issuer: Issuer;
   /** As signed: what is relayed, and kept sealed. */
   readonly jws: string;
+  /** What the authentication was worth, by how the assertion came. */
+  readonly levels: { readonly plain: Level; readonly encrypted: Level };
 
   private constructor(jws: string, claims: AssertionClaims, issuer: Issuer) {
     this.jws = jws;
     this.claims = claims;
     this.issuer = issuer;
+    const agreed = issuer.acr.get(claims.acr);
+    const bound = claims.binding.kind !== 'none';
+    this.levels = {
+      plain: levelOf(agreed, claims.amr, { encrypted: false, bound }),
+      encrypted: levelOf(agreed, claims.amr, { encrypted: true, bound }),
+    };
   }
 
   /**

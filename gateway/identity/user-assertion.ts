@@ -5,7 +5,7 @@ import type { MemberId } from '../core/ids.ts';
 import { requireInTime } from './claims.ts';
 import { challengeFields, type Challenge } from './challenge.ts';
 import { checkProof, proofId, type KnownProofKey, type ProofTarget } from './dpop.ts';
-import { levelOf, MAX_AUTHENTICATION_AGE_S, type Level } from './levels.ts';
+import { MAX_AUTHENTICATION_AGE_S, type Level } from './levels.ts';
 import type { VerifiedToken } from './token.ts';
 
 /** Ids that may be used once. One atomic step: two copies that arrive together cannot both win. */
@@ -130,8 +130,8 @@ export class UserAssertion {
   }
 }
 
-const levelOfToken = ({ claims, issuer }: VerifiedToken, { encrypted }: Shown): Level =>
-  levelOf(issuer.acr.get(claims.acr), claims.amr, { encrypted, bound: claims.binding.kind !== 'none' });
+const levelOfToken = ({ levels }: VerifiedToken, { encrypted }: Shown): Level =>
+  encrypted ? levels.encrypted : levels.plain;
 
 /** RFC 9470: who follows the challenge and comes back is let in. */
 export const insufficient = (why: string, challenge: Omit<Challenge, 'error'>): Denied =>
