@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { execPath } from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PLAIN_NODE } from '../harness/plain-node.ts';
+import { batchingBetween, parseCounted } from './batching.ts';
 import { describe } from './context.ts';
 import { calibrate } from './gauge.ts';
 import { parseWrk, wrkMissing } from './load-closed.ts';
@@ -13,13 +14,16 @@ import { poissonArrivals, seeded } from './load-open.ts';
 import type { Sample } from './measure.ts';
 import { cellName, type Plan } from './plan.ts';
 import { cpuMs, descendants, parseMachineStat, parsePeakRss, parseProcessStat, treeCpu } from './procfs.ts';
-import { compareSubjects, conclude, formatResults, insertResults } from './report.ts';
+import { compareSubjects, conclude, formatResults, insertResults, medianBatching } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
 import { run, which } from './spawn.ts';
 import { compareRounds, difference, quantile, ratio, spread } from './stats.ts';
 import { direct } from './subjects/direct.ts';
 import { nginxPair } from './subjects/nginx-pair.ts';
 import type { SubjectKind } from './subjects/subject.ts';
+
+// Real servers, on a machine that may have other things to do.
+t.setTimeout(170_000);
 
 void t.test('quantiles interpolate, and of nothing there are none', (t) => {
   t.equal(quantile([4, 1, 3, 2], 0.5), 2.5);
@@ -142,7 +146,7 @@ void t.test('arrivals are a Poisson process, the same for every subject', (t) =>
 
 const calm = { elapsedMs: 1, foreign: 0, stolen: 0, calibrationMs: 1 };
 const sample = (cell: string, subject: string, round: number, figures: Sample['figures']): Sample => ({
-  ...{ cell, subject, round, figures, exchanges: 1, errors: 0, cpu: {}, surroundings: calm },
+  ...{ cell, subject, round, figures, exchanges: 1, errors: 0, cpu: {}, batching: {}, surroundings: calm },
 });
 
 void t.test('the published names: CPU and wall as ratios, first byte and percentiles as differences', (t) => {
@@ -162,6 +166,32 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
     ...{ 'cpu.post1k.c64': 4, 'cpu.bulk.get': 1.5, 'wall.bulk.get': 0.5, 'ttfb.extraMs': 2 },
     ...{ 'cpu.open500': 4, 'open500.p50.extraMs': 2, 'open500.p99.extraMs': 5 },
   });
+  t.end();
+});
+
+const PAGE = `# HELP troad_signature_messages Messages of ours that one signature serves.
+troad_signature_messages_bucket{le="+Inf"} 4
+troad_signature_messages_sum 10
+troad_signature_messages_count 4
+troad_evidence_records_total 30
+troad_evidence_commit_seconds_sum 0.5
+troad_evidence_commit_seconds_count 6
+`;
+
+void t.test("what one signature and one write served, from the operator's page", (t) => {
+  const before = parseCounted(PAGE);
+  t.same(before, { signatures: 4, messages: 10, commits: 6, records: 30 });
+  for (const name of ['messages_sum', 'messages_count', 'records_total', 'commit_seconds_count'])
+    t.throws(() => parseCounted(PAGE.replace(name, 'other')), new RegExp(`no troad_\\w+${name}`));
+  t.throws(() => parseCounted(PAGE.replace('_sum 10', '_sum x')), /no troad_signature_messages_sum/);
+  const after = { signatures: 14, messages: 90, commits: 26, records: 110 };
+  const near = batchingBetween(before, after, 40);
+  t.same(near, { messagesPerSignature: 8, recordsPerCommit: 4, commitsPerExchange: 0.5 });
+  const samples = [0, 2, 1].map((round) => ({
+    ...sample('post1k.c8', 'troad', round, {}),
+    batching: { near: { ...near, recordsPerCommit: round } },
+  }));
+  t.same(medianBatching(samples), { 'post1k.c8': { near: { ...near, recordsPerCommit: 1 } } });
   t.end();
 });
 
@@ -208,7 +238,7 @@ const absent =
   (which('openssl') === undefined ? 'openssl is not installed' : undefined);
 const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
 const SMOKE: Plan = {
-  ...{ name: 'smoke', rounds: 1, payloadBytes: 16 << 20, attempts: 1 },
+  ...{ name: 'smoke', rounds: 1, directRounds: 1, payloadBytes: 16 << 20, attempts: 1 },
   warm: { requests: 1, seconds: 1, leadSeconds: 1 },
   cells: [
     { load: 'closed', connections: 8, seconds: 1 },

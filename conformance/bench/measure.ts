@@ -1,5 +1,6 @@
 import { Agent } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { batchingBetween, type Batching, type Counted } from './batching.ts';
 import { download, upload, type Transfer } from './bulk.ts';
 import { gauged, type Surroundings } from './gauge.ts';
 import { PART_BYTES, type Lab } from './lab.ts';
@@ -37,6 +38,8 @@ export interface Sample {
   readonly figures: Figures;
   /** CPU time as counted, not corrected by the calibration. */
   readonly cpu: Readonly<Partial<Record<Gateway['role'], CpuTime>>>;
+  /** Of gateways that sign and record. */
+  readonly batching: Readonly<Partial<Record<Gateway['role'], Batching>>>;
   readonly surroundings: Surroundings;
 }
 
@@ -96,8 +99,17 @@ async function load(cell: Cell, subject: Subject, lab: Lab, user: Target): Promi
   }
 }
 
-const counted = (gateways: readonly Gateway[]): [Gateway['role'], CpuTime][] =>
+const cpuOf = ({ gateways }: Subject): [Gateway['role'], CpuTime][] =>
   gateways.map(({ role, pid }) => [role, treeCpu([pid])]);
+
+const countsOf = async ({ gateways }: Subject): Promise<ReadonlyMap<Gateway['role'], Counted>> =>
+  new Map(
+    await Promise.all(
+      gateways.flatMap(({ role, counted }) =>
+        counted === undefined ? [] : [counted().then((counts) => [role, counts] as const)],
+      ),
+    ),
+  );
 
 /**
  * Measures one subject under one load.
@@ -111,7 +123,8 @@ export async function measure(
   normalMs: number,
 ): Promise<Sample> {
   const user = await subject.userTarget(); // may sign in: not part of the load
-  const before = new Map(counted(subject.gateways));
+  const countedBefore = await countsOf(subject);
+  const before = new Map(cpuOf(subject));
   const pids = subject.gateways.map(({ pid }) => pid);
   const { result, surroundings } = await gauged(pids, async () => {
     const loaded = await load(cell, subject, lab, user);
@@ -119,8 +132,9 @@ export async function measure(
     return loaded;
   });
   const cpu = Object.fromEntries(
-    counted(subject.gateways).map(([role, after]) => [role, since(before.get(role) ?? after, after)]),
+    cpuOf(subject).map(([role, after]) => [role, since(before.get(role) ?? after, after)]),
   );
+  const countedAfter = await countsOf(subject);
   const totalMs = cpuMs(sum(...Object.values(cpu))) * (normalMs / surroundings.calibrationMs);
   const perUnit: Figures =
     subject.gateways.length === 0 || cell.load === 'first-byte'
@@ -136,6 +150,12 @@ export async function measure(
     errors: result.errors,
     figures: { ...perUnit, ...result.figures },
     cpu,
+    batching: Object.fromEntries(
+      [...countedAfter].map(([role, after]) => [
+        role,
+        batchingBetween(countedBefore.get(role) ?? after, after, result.exchanges),
+      ]),
+    ),
     surroundings,
   };
 }

@@ -17,6 +17,8 @@ export interface Warming {
 export interface Plan {
   readonly name: 'quick' | 'full' | 'smoke';
   readonly rounds: number;
+  /** In how many of them the way without gateways takes part: nothing is compared with it. */
+  readonly directRounds: number;
   readonly warm: Warming;
   readonly payloadBytes: number;
   readonly cells: readonly Cell[];
@@ -62,6 +64,7 @@ function cells(
 export const QUICK: Plan = {
   name: 'quick',
   rounds: 3,
+  directRounds: 1,
   warm: { requests: 20_000, seconds: 10, leadSeconds: 0 },
   payloadBytes: 256 << 20,
   cells: cells(1, [500], 3, 1),
@@ -71,6 +74,7 @@ export const QUICK: Plan = {
 export const FULL: Plan = {
   name: 'full',
   rounds: 5,
+  directRounds: 5,
   warm: { requests: 40_000, seconds: 20, leadSeconds: 1 },
   payloadBytes: 256 << 20,
   cells: cells(3, [500, 1500], 10, 4),

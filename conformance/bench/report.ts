@@ -1,9 +1,10 @@
 /** From samples to conclusions: ratios within rounds, medians over rounds, tables for people. */
+import type { Batching } from './batching.ts';
 import type { Context } from './context.ts';
 import type { FigureName, Sample } from './measure.ts';
 import type { Plan } from './plan.ts';
 import type { Run } from './rounds.ts';
-import { compareRounds, difference, ratio, spread, type RoundFigures, type Spread } from './stats.ts';
+import { compareRounds, difference, median, ratio, spread, type RoundFigures, type Spread } from './stats.ts';
 import type { Gate } from './subjects/subject.ts';
 
 export const OURS = 'troad';
@@ -17,6 +18,8 @@ export interface Results {
   readonly ratios: Readonly<Record<string, number>>;
   /** The same with least and greatest round. */
   readonly spreads: Readonly<Record<string, Spread>>;
+  /** Of ours, by load: what one signature and one write to the log served, medians over rounds. */
+  readonly batching: Readonly<Record<string, Sample['batching']>>;
   readonly gates: readonly Gate[];
   readonly rounds: readonly Sample[];
 }
@@ -79,12 +82,50 @@ export function compareSubjects(
 
 const rounded = (value: number): number => Number(value.toPrecision(4));
 
+const ROLES = ['near', 'far'] as const;
+const BATCHING_TITLES: Readonly<Record<keyof Batching, string>> = {
+  messagesPerSignature: 'messages / signature',
+  recordsPerCommit: 'records / write',
+  commitsPerExchange: 'writes / exchange',
+};
+const BATCHING = Object.keys(BATCHING_TITLES) as (keyof Batching)[]; // the record has exactly these keys
+
+export function medianBatching(samples: readonly Sample[]): Record<string, Sample['batching']> {
+  const ours = samples.filter(({ subject }) => subject === OURS);
+  const of = (cell: string, role: (typeof ROLES)[number]): Batching | undefined => {
+    const taken = ours.flatMap((sample) => (sample.cell === cell ? (sample.batching[role] ?? []) : []));
+    if (taken.length === 0) return undefined;
+    const middle = (name: keyof Batching): number => rounded(median(taken.map((each) => each[name])));
+    return {
+      messagesPerSignature: middle('messagesPerSignature'),
+      recordsPerCommit: middle('recordsPerCommit'),
+      commitsPerExchange: middle('commitsPerExchange'),
+    };
+  };
+  return Object.fromEntries(
+    [...new Set(ours.map(({ cell }) => cell))].map((cell) => {
+      const [near, far] = [of(cell, 'near'), of(cell, 'far')];
+      return [cell, { ...(near && { near }), ...(far && { far }) }];
+    }),
+  );
+}
+
+function batchingTable(batching: Results['batching']): string {
+  const head = ROLES.flatMap((role) => BATCHING.map((name) => `${role}: ${BATCHING_TITLES[name]}`));
+  const rows = Object.entries(batching).map(([cell, served]) => [
+    cell,
+    ...ROLES.flatMap((role) => BATCHING.map((name) => cellText(served[role]?.[name]))),
+  ]);
+  return `**What one signature and one write to the log of ${OURS} served**\n\n${table(['load', ...head], rows)}`;
+}
+
 export function conclude(plan: Plan, run: Run, context: Context): Results {
   const spreads = compareSubjects(run.samples, OURS, YARDSTICK);
   const ratios = Object.fromEntries(
     Object.entries(spreads).map(([name, { median }]) => [name, rounded(median)]),
   );
-  return { plan, context, ratios, spreads, gates: run.gates, rounds: run.samples };
+  const batching = medianBatching(run.samples);
+  return { plan, context, ratios, spreads, batching, gates: run.gates, rounds: run.samples };
 }
 
 const cellText = (value: number | undefined): string => {
@@ -146,6 +187,7 @@ export function formatResults(results: Results): string {
     ...compared,
     `**Medians over ${results.plan.rounds} rounds (\`${results.plan.name}\`)**`,
     table(['load', 'subject', ...FIGURES.map((figure) => FIGURE_TITLES[figure])], absolute),
+    ...(Object.keys(results.batching).length === 0 ? [] : [batchingTable(results.batching)]),
     `**Where and how**`,
     facts.join('\n'),
     `All ${results.gates.length} gates passed.`,

@@ -50,11 +50,10 @@ export async function runPlan(
   };
   try {
     for (const kind of kinds) running.push(await kind.start(lab));
-    for (const subject of running) {
-      say(`checking ${subject.name}`);
-      gates.push(...(await checkSubject(subject, lab)));
-      tally(subject, CHECK_EXCHANGES, false);
-    }
+    say('checking all subjects'); // at once: a slow reader spends its time waiting
+    for (const checked of await together(running, (subject) => checkSubject(subject, lab)))
+      gates.push(...checked);
+    for (const subject of running) tally(subject, CHECK_EXCHANGES, false);
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
     const warm = async (subject: Subject, connections: number, seconds: number): Promise<number> => {
       interrupt.throwIfAborted();
@@ -63,14 +62,15 @@ export async function runPlan(
       return requests;
     };
     const { requests, seconds, leadSeconds } = plan.warm;
-    for (const subject of running) {
-      say(`warming ${subject.name}`);
+    say('warming all subjects'); // at once: nothing is measured yet
+    await together(running, async (subject) => {
       let done = 0;
       for (let n = 0; n < seconds && done < requests; n += 1) done += await warm(subject, 64, 1);
       await warm(subject, mostConnections(plan), 1); // or the first round would pay for their handshakes
-    }
+    });
 
     const normalMs = calibrate();
+    const compared = running.filter(({ gateways }) => gateways.length > 0);
     const samples: Sample[] = [];
     let repeated = 0;
     for (let round = 0; round < plan.rounds; round += 1) {
@@ -79,7 +79,7 @@ export async function runPlan(
         for (let attempt = 0; attempt < plan.attempts; attempt += 1) {
           const tried: Sample[] = [];
           // Whoever comes first finds the machine in another state: take turns.
-          for (const subject of rotated(running, round)) {
+          for (const subject of rotated(round < plan.directRounds ? running : compared, round)) {
             interrupt.throwIfAborted();
             if (cell.load === 'closed' && leadSeconds > 0) await warm(subject, cell.connections, leadSeconds);
             const sample = await measure(cell, subject, lab, round, normalMs);
@@ -109,6 +109,18 @@ export async function runPlan(
     await Promise.all(running.map((subject) => subject.stop()));
     await lab.close();
   }
+}
+
+/** @throws what failed first, once all have ended: nobody works on when the lab closes */
+async function together<T>(
+  subjects: readonly Subject[],
+  each: (subject: Subject) => Promise<T>,
+): Promise<readonly T[]> {
+  const done = await Promise.allSettled(subjects.map((subject) => each(subject)));
+  return done.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
 }
 
 const peakRss = (subject: Subject): Record<string, number> =>

@@ -1,3 +1,4 @@
+import type { Counted } from '../batching.ts';
 import type { Lab } from '../lab.ts';
 
 /** Where a client sends a request for this subject. */
@@ -19,6 +20,8 @@ export type Door = 'bench' | 'sink';
 export interface Gateway {
   readonly role: 'near' | 'far';
   readonly pid: number;
+  /** What it has counted so far, of one that signs and records. */
+  readonly counted?: () => Promise<Counted>;
 }
 
 /** The outcome of one check that the whole run depends on. */

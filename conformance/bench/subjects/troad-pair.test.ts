@@ -10,8 +10,8 @@ import { usersNamed } from './users-named.ts';
 
 const line = {
   ready: true,
-  consumer: { url: 'http://127.0.0.1:1', log: '/c', pid: 7 },
-  provider: { link: 'x', log: '/p', pid: 8 },
+  consumer: { url: 'http://127.0.0.1:1', log: '/c', admin: 'http://127.0.0.1:4', pid: 7 },
+  provider: { link: 'x', log: '/p', admin: 'http://127.0.0.1:5', pid: 8 },
   trust: '/t',
 };
 
@@ -25,6 +25,7 @@ void t.test('reads the line of the sandbox and refuses one that says less', (t) 
   const nearMisses: readonly (readonly [string, object])[] = [
     ['consumer.url', { ...line, consumer: { ...line.consumer, url: 1 } }],
     ['provider.log', { ...line, provider: { pid: 8 } }],
+    ['provider.admin', { ...line, provider: { log: '/p', pid: 8 } }],
     ['consumer.pid', { ...line, consumer: { ...line.consumer, pid: '7' } }],
     ['trust', { ...line, trust: undefined }],
     ['consumer.tlsUrl', { ...line, identity: {} }],
@@ -54,8 +55,8 @@ const standIn = (size: number, status: number): string => `
   checkpoint(3);
   const idle = logs.map(() => spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']));
   process.on('SIGTERM', () => { checkpoint(${size}); idle.forEach((child) => child.kill()); process.exit(0); });
-  console.log(JSON.stringify({ ready: true, trust: dir + '/trust', consumer: { url: 'http://127.0.0.1:9', log: logs[0], pid: idle[0].pid },
-    provider: { log: logs[1], pid: idle[1].pid } }));
+  console.log(JSON.stringify({ ready: true, trust: dir + '/trust', consumer: { url: 'http://127.0.0.1:9', log: logs[0], admin: 'http://127.0.0.1:9', pid: idle[0].pid },
+    provider: { log: logs[1], admin: 'http://127.0.0.1:9', pid: idle[1].pid } }));
 `;
 
 const backend = {

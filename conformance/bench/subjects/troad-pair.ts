@@ -2,16 +2,23 @@ import { closeSync, existsSync, openSync, mkdtempSync, readFileSync, rmSync, sta
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { readCounted } from '../batching.ts';
 import type { Lab } from '../lab.ts';
 import { run, start as startProgram, type Running } from '../spawn.ts';
 import { CLIENT_FIELD, startUserMachine, userFields, type UserMachine } from '../user-load.ts';
 import type { Answered, Gate, Gateway, Subject, SubjectKind, Target } from './subject.ts';
 import { usersNamed } from './users-named.ts';
 
+interface GatewayEnds {
+  readonly log: string;
+  readonly admin: string;
+  readonly pid: number;
+}
+
 /** The part of `troad sandbox --json` that is used here. */
 export interface SandboxReady {
-  readonly consumer: { readonly url: string; readonly log: string; readonly pid: number };
-  readonly provider: { readonly log: string; readonly pid: number };
+  readonly consumer: GatewayEnds & { readonly url: string };
+  readonly provider: GatewayEnds;
   readonly trust: string;
   /** Where a client's machine shows the certificate that the assertions of the sandbox's provider are bound to, if there is one. */
   readonly user: { readonly to: string; readonly certificate: string; readonly key: string } | undefined;
@@ -40,10 +47,15 @@ export function parseReady(line: string): SandboxReady {
       throw new Error(`sandbox: ${path} is no process id`);
     return value;
   };
+  const ends = (side: string): GatewayEnds => ({
+    log: text(`${side}.log`),
+    admin: text(`${side}.admin`),
+    pid: pid(`${side}.pid`),
+  });
   if (at('ready') !== true) throw new Error(`sandbox is not ready: ${line.slice(0, 300)}`);
   return {
-    consumer: { url: text('consumer.url'), log: text('consumer.log'), pid: pid('consumer.pid') },
-    provider: { log: text('provider.log'), pid: pid('provider.pid') },
+    consumer: { url: text('consumer.url'), ...ends('consumer') },
+    provider: ends('provider'),
     trust: text('trust'),
     user:
       at('identity') === undefined
@@ -117,14 +129,14 @@ async function auditGates(
     const name = `troad: ${index === 0 ? 'consumer' : 'provider'} has a record of each request and each answer`;
     return { name, passed: grown >= 2 * exchanges, detail: `${grown} records of ${exchanges} exchanges` };
   });
-  const audited = await run(process.execPath, [cli, 'audit', 'verify', ...logs, '--trust', ready.trust], {
+  const auditing = run(process.execPath, [cli, 'audit', 'verify', ...logs, '--trust', ready.trust], {
     maxBuffer: 64 << 20,
   }).then(
     () => ({ passed: true, detail: 'exit status 0' }),
     (cause: unknown) => ({ passed: false, detail: String(cause).slice(0, 2000) }),
   );
   const users = ready.user === undefined ? [] : [await userGate(ready.provider.log, ofUsers)];
-  return [...records, ...users, { name: 'troad: audit verify of both logs', ...audited }];
+  return [...records, ...users, { name: 'troad: audit verify of both logs', ...(await auditing) }];
 }
 
 const HOUSING = '/r1/TW/GOV/B07/housing';
@@ -167,8 +179,8 @@ async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Su
     const userUrl = `${machine?.url ?? ready.consumer.url}${HOUSING}/bench/echo`;
     const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];
     const gateways: Gateway[] = [
-      { role: 'near', pid: ready.consumer.pid },
-      { role: 'far', pid: ready.provider.pid },
+      { role: 'near', pid: ready.consumer.pid, counted: () => readCounted(ready.consumer.admin) },
+      { role: 'far', pid: ready.provider.pid, counted: () => readCounted(ready.provider.admin) },
     ];
     return {
       name: 'troad',
