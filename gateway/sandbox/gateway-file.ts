@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Agency, OfferedService, SandboxInstance } from './instance.ts';
@@ -15,6 +16,8 @@ export interface SandboxSettings {
   readonly policy: PolicySettings;
   readonly bodyIdleSeconds?: number;
   readonly workers?: number;
+  /** URL of the store of its replicas. Default: it has none. */
+  readonly store?: string;
   /** Threat feeds, by their names in the folder of each gateway's file. */
   readonly threatIntel?: object;
   /** Socket of the agent on the gateway's host. Default: a name in its folder, where nobody need listen. */
@@ -31,6 +34,7 @@ export async function writeGatewayFile(
     policy,
     bodyIdleSeconds = 60,
     workers = 1,
+    store,
     threatIntel = {},
     agent = 'device-agent.sock',
   }: SandboxSettings,
@@ -40,6 +44,8 @@ export async function writeGatewayFile(
     ({ code, url, delivery = 'stream' }) =>
       `  - { id: ${agency.subsystem}/${code}, url: "${url}", delivery: ${delivery}, maxRequestBytes: 16 GiB }`,
   );
+  const secret = join(agency.dir, 'replicas.secret');
+  if (store !== undefined) await writeFile(secret, randomBytes(32).toString('hex'), { mode: 0o600 });
   const text = `# Written by troad sandbox; made anew at every start.
 node: { name: ${agency.name}, member: ${agency.member}, instance: TW }
 workers: ${workers}
@@ -59,7 +65,7 @@ devices: { agent: "${agent}", ca: ca.pem }
 threatIntel: ${JSON.stringify(threatIntel)}
 signals: { push: { host: 127.0.0.1, port: ${ports.signals} } }
 limits: { drainSeconds: 5, bodyIdleSeconds: ${bodyIdleSeconds} }
-`;
+${store === undefined ? '' : `replicas: { store: "${store}", secretFile: replicas.secret }\n`}`;
   await writeFile(file, text);
   return file;
 }

@@ -55,6 +55,8 @@ export interface SandboxOptions {
   readonly bodyIdleSeconds?: number;
   /** Threads of each gateway, at most four. Default 1. */
   readonly workers?: number;
+  /** URL of a Valkey or Redis: both gateways start as ones that have replicas. */
+  readonly store?: string;
   /** `threatIntel` of both gateways' files. */
   readonly threatIntel?: object;
   /** Puts something between the gateways: gets the port of B's link, gives the port that the registry shall name. */
