@@ -4,10 +4,8 @@
  * (a closed loop would politely stop asking).
  */
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
 import { Worker } from 'node:worker_threads';
-import { ECHO_BODY } from './backend.ts';
-import { POST_BYTES } from './load-closed.ts';
+import { EchoClients } from './echo-clients.ts';
 import { quantile } from './stats.ts';
 import type { Target } from './subjects/subject.ts';
 
@@ -18,10 +16,11 @@ export interface OpenLoad {
   readonly errors: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** How late 99 % of the requests left at most: our own part of their latencies. */
+  readonly lateP99Ms: number;
 }
 
 const CONNECTIONS = 64;
-const body = Buffer.alloc(POST_BYTES, 'x');
 
 /** mulberry32: small, seeded, so that every subject and every run meets the same arrivals. Numbers in [0, 1). */
 export function seeded(seed: number): () => number {
@@ -44,58 +43,24 @@ export function poissonArrivals(perSecond: number, seconds: number, random: () =
   }
 }
 
-/** One request. @returns whether the answer was a 200 with the whole body */
-function exchange(target: Target, agent: Agent): Promise<boolean> {
-  return new Promise((resolve) => {
-    const headers = {
-      ...target.headers,
-      'content-type': 'application/octet-stream',
-      'content-length': POST_BYTES,
-    };
-    const sent = request(target.url, { method: 'POST', agent, headers }, (response) => {
-      let length = 0;
-      response.on('data', (chunk: Buffer) => {
-        length += chunk.length;
-      });
-      response.on('error', () => {
-        resolve(false);
-      });
-      response.on('end', () => {
-        resolve(response.statusCode === 200 && length === ECHO_BODY.length);
-      });
-    });
-    sent.on('error', () => {
-      resolve(false);
-    });
-    sent.setTimeout(10_000, () => {
-      sent.destroy(new Error('no answer within 10 s'));
-    });
-    sent.end(body);
-  });
-}
-
 /** Milliseconds on the clock that all threads of the process share. */
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 export async function openLoop(target: Target, perSecond: number, seconds: number): Promise<OpenLoad> {
   const due = poissonArrivals(perSecond, seconds, seeded(perSecond));
-  // First in, first out: every connection is used in turn and none idles into the server's time-out.
-  const agent = new Agent({
-    keepAlive: true,
-    maxSockets: CONNECTIONS,
-    maxFreeSockets: CONNECTIONS,
-    scheduling: 'fifo',
-  });
-  const warm = await Promise.all(Array.from({ length: CONNECTIONS }, () => exchange(target, agent)));
+  const clients = await EchoClients.connect(target, CONNECTIONS);
+  const warm = await Promise.all(Array.from({ length: CONNECTIONS }, () => clients.exchange()));
   let errors = warm.filter((good) => !good).length;
 
   const metronome = new Worker(new URL('metronome.ts', import.meta.url), { workerData: due });
   await once(metronome, 'message'); // it runs; thread start-up must not delay the first beats
   const start = now() + 5;
   const latencies: number[] = [];
+  const late: number[] = [];
   const answered: Promise<void>[] = [];
   const send = async (at: number): Promise<void> => {
-    const good = await exchange(target, agent);
+    late.push(now() - at);
+    const good = await clients.exchange();
     if (good) latencies.push(now() - at);
     else errors += 1;
   };
@@ -107,12 +72,13 @@ export async function openLoop(target: Target, perSecond: number, seconds: numbe
   await once(metronome, 'exit');
   await Promise.all(answered);
   const elapsedMs = now() - start;
-  agent.destroy();
+  clients.close();
   return {
     requests: CONNECTIONS + due.length,
     perSecond: (due.length / elapsedMs) * 1000,
     errors: errors + (due.length - answered.length),
     p50Ms: latencies.length === 0 ? Number.NaN : quantile(latencies, 0.5),
     p99Ms: latencies.length === 0 ? Number.NaN : quantile(latencies, 0.99),
+    lateP99Ms: late.length === 0 ? Number.NaN : quantile(late, 0.99),
   };
 }

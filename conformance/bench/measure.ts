@@ -15,7 +15,14 @@ const GIB = 2 ** 30;
 
 /** Names of what a measurement may yield; the unit is in the name. `cpuUs` is per request, MB are 10^6 bytes. */
 export type FigureName =
-  'cpuUs' | 'cpuSecondsPerGiB' | 'perSecond' | 'mbPerSecond' | 'p50Ms' | 'p99Ms' | 'firstByteMs';
+  | 'cpuUs'
+  | 'cpuSecondsPerGiB'
+  | 'perSecond'
+  | 'mbPerSecond'
+  | 'p50Ms'
+  | 'p99Ms'
+  | 'lateP99Ms'
+  | 'firstByteMs';
 export type Figures = Readonly<Partial<Record<FigureName, number>>>;
 
 /** What one load gave, before CPU time is known. */

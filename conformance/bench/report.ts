@@ -150,6 +150,7 @@ const FIGURE_TITLES: Readonly<Record<FigureName, string>> = {
   mbPerSecond: 'MB / s',
   p50Ms: 'p50 ms',
   p99Ms: 'p99 ms',
+  lateP99Ms: 'sent late, p99 ms',
   firstByteMs: 'first byte ms',
 };
 const FIGURES = Object.keys(FIGURE_TITLES) as FigureName[]; // the record has exactly these keys
