@@ -4,7 +4,15 @@ import type { Context } from './context.ts';
 import type { FigureName, Sample } from './measure.ts';
 import type { Plan } from './plan.ts';
 import type { Run } from './rounds.ts';
-import { compareRounds, difference, median, ratio, spread, type RoundFigures, type Spread } from './stats.ts';
+import {
+  compareRounds,
+  difference,
+  quantile,
+  ratio,
+  spread,
+  type RoundFigures,
+  type Spread,
+} from './stats.ts';
 import type { Gate } from './subjects/subject.ts';
 
 export const OURS = 'troad';
@@ -95,7 +103,13 @@ export function medianBatching(samples: readonly Sample[]): Record<string, Sampl
   const of = (cell: string, role: (typeof ROLES)[number]): Batching | undefined => {
     const taken = ours.flatMap((sample) => (sample.cell === cell ? (sample.batching[role] ?? []) : []));
     if (taken.length === 0) return undefined;
-    const middle = (name: keyof Batching): number => rounded(median(taken.map((each) => each[name])));
+    const middle = (name: keyof Batching): number =>
+      rounded(
+        quantile(
+          taken.map((each) => each[name]),
+          0.5,
+        ),
+      );
     return {
       messagesPerSignature: middle('messagesPerSignature'),
       recordsPerCommit: middle('recordsPerCommit'),

@@ -17,12 +17,13 @@ void t.test('every request of a user is in both logs, with the user', { skip }, 
   const lab = await openLab(1 << 20);
   t.teardown(() => lab.close());
   const pair = await troadPair.start(lab);
-  const before = await Promise.all(pair.gateways.map(({ counted }) => counted?.()));
+  const before: number[] = [];
+  for (const { counted } of pair.gateways) before.push((await counted?.())?.records ?? Infinity);
   const { requests, errors } = await openLoop(await pair.userTarget(), 200, 0.5);
   t.equal(errors, 0);
   for (const [i, { role, counted }] of pair.gateways.entries()) {
     const grown = (await counted?.())?.records ?? 0;
-    t.ok(grown - (before[i]?.records ?? Infinity) >= 2 * requests, `${role}: records are counted`);
+    t.ok(grown - (before[i] ?? Infinity) >= 2 * requests, `${role}: records are counted`);
   }
   await pair.stop();
   const gates = await pair.audit({ exchanges: requests, ofUsers: requests });
