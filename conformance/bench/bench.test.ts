@@ -9,6 +9,7 @@ import { PLAIN_NODE } from '../harness/plain-node.ts';
 import { batchingBetween, parseCounted } from './batching.ts';
 import { describe } from './context.ts';
 import { calibrate } from './gauge.ts';
+import { checkSamples } from './gates.ts';
 import { parseWrk, wrkMissing } from './load-closed.ts';
 import { poissonArrivals, seeded } from './load-open.ts';
 import type { Sample } from './measure.ts';
@@ -128,7 +129,18 @@ void t.test('the result line of the wrk script is read, an empty answer is an er
   t.equal(parseWrk(line.replace('1200000', '120000')).errors, 1003, 'bodies are missing');
   t.throws(() => parseWrk('unable to connect'), /no result/);
   t.throws(() => parseWrk(line.replace('"p99Us":9000.0', '"p99Us":null')), /wrk/);
-  t.throws(() => parseWrk(line.replace('1000', '0')), /wrk/);
+  t.throws(() => parseWrk(line.replace('2000000', '0')), /wrk/);
+  const unanswered = parseWrk(line.replace('1000', '0').replace('"errors":3', '"errors":0'));
+  t.match(unanswered, { requests: 0, errors: 0 });
+  t.end();
+});
+
+void t.test('a load without an answer voids the run, as one with an error does', (t) => {
+  const good = sample('post1k.c8', 'a', 0, {});
+  const passed = (...samples: readonly Sample[]): unknown => checkSamples(samples).map((gate) => gate.passed);
+  t.same(passed(good, { ...good, subject: 'b' }), [true, true]);
+  t.same(passed(good, { ...good, exchanges: 0 }), [false]);
+  t.same(passed(good, { ...good, errors: 1 }), [false]);
   t.end();
 });
 

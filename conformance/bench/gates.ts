@@ -52,12 +52,12 @@ export function checkSamples(samples: readonly Sample[]): readonly Gate[] {
   const subjects = [...new Set(samples.map(({ subject }) => subject))];
   return subjects.map((subject) => {
     const own = samples.filter((sample) => sample.subject === subject);
-    const bad = own.filter(({ errors }) => errors > 0);
+    const bad = own.filter(({ errors, exchanges }) => errors > 0 || exchanges === 0);
     const total = own.reduce((count, { exchanges }) => count + exchanges, 0);
     return {
       name: `${subject}: every measured answer is a complete 200`,
       passed: bad.length === 0 && total > 0,
-      detail: `${total} answers${bad.map(({ cell, round, errors }) => `, ${errors} bad in ${cell} round ${round}`).join('')}`,
+      detail: `${total} answers${bad.map(({ cell, round, errors }) => `, ${errors === 0 ? 'none' : `${errors} bad`} in ${cell} round ${round}`).join('')}`,
     };
   });
 }
