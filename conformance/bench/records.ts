@@ -53,7 +53,7 @@ async function exchange(): Promise<void> {
     op: 'POST',
     peer: B,
   });
-  facts.learn({ tls, node });
+  facts.share({ tls, node });
   facts.learn({
     pol: {
       b: hash,

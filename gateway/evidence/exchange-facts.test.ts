@@ -1,7 +1,7 @@
 import t from 'tap';
 import fc from 'fast-check';
 import { CONSUMER, exchangeId } from '../../conformance/builders/log.ts';
-import { KnownFacts, type LearntFacts, type OwnFacts } from './exchange-facts.ts';
+import { KnownFacts, type LearntFacts, type OwnFacts, type SharedFacts } from './exchange-facts.ts';
 import { formatMeta, readMeta } from './meta-part.ts';
 import type { DeviceFacts, PolicyFacts, TlsFacts } from './record.ts';
 
@@ -35,11 +35,12 @@ const learnt = fc.record({
   client: optional(text),
   svc: optional(text),
   op: optional(text),
-  tls: optional(tls),
-  dev: optional(machine),
-  node: optional(machine),
   pol: optional(policy),
 }) as fc.Arbitrary<LearntFacts>; // undefined is "not known", as it is to JSON
+const shared = fc.record(
+  { tls, dev: machine, node: machine },
+  { requiredKeys: [] },
+) as fc.Arbitrary<SharedFacts>; // absent where it is not known
 const own: fc.Arbitrary<OwnFacts> = fc.record({
   out: fc.constantFrom('ok', 'policy.denied'),
   sig: text,
@@ -58,12 +59,13 @@ const entriesOf = (value: unknown): unknown =>
 
 void t.test('the text of a record says what was known when it was written, whatever it was', async (t) => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(learnt, own), { minLength: 1, maxLength: 4 }), (steps) => {
+    fc.property(fc.array(fc.tuple(learnt, shared, own), { minLength: 1, maxLength: 4 }), (steps) => {
       const facts = new KnownFacts(exchangeId(1), 'c', CONSUMER);
       let plain: object = { x: exchangeId(1), role: 'c', me: CONSUMER };
-      for (const [more, mine] of steps) {
+      for (const [more, session, mine] of steps) {
         facts.learn(more);
-        plain = { ...plain, ...more };
+        facts.share(session);
+        plain = { ...plain, ...more, ...session };
         for (const at of [1, 2]) {
           const members = facts.record('deny', at, mine).members.join('');
           const expected = JSON.stringify({ k: 'deny', at, ...plain, ...mine });

@@ -8,7 +8,8 @@ type Own = 'out' | 'mode' | 'sig' | 'kid' | 'len' | 'dg' | 'status' | 'sent';
 export type OwnFacts = Pick<ExchangeFacts, 'out'> & {
   readonly [K in Exclude<Own, 'out'>]?: ExchangeFacts[K] | undefined;
 };
-export type LearntFacts = Omit<ExchangeFacts, Named | Own>;
+export type LearntFacts = Omit<ExchangeFacts, Named | Own | keyof SharedFacts>;
+export type SharedFacts = Pick<ExchangeFacts, 'tls' | 'dev' | 'node'>;
 
 let make: (
   facts: Pick<ExchangeFacts, Named | 'peer'>,
@@ -50,12 +51,15 @@ export class ExchangeRecord {
 }
 
 /**
- * What one gateway knows of one exchange. Most of it stands in every record of the exchange: its text is made with the first,
- * and again when something has changed. What is learnt later comes behind.
+ * What one gateway knows of one exchange. Most of it stands in every record of the exchange: its text is made once, and again
+ * when something was learnt.
  */
 export class KnownFacts {
   readonly #facts: Pick<ExchangeFacts, Named> & { -readonly [K in keyof LearntFacts]: LearntFacts[K] };
   #text: string | undefined;
+  #tls = '';
+  #dev = '';
+  #node = '';
 
   constructor(x: ExchangeId, role: 'c' | 'p', me: string) {
     this.#facts = { x, role, me };
@@ -65,37 +69,32 @@ export class KnownFacts {
     return this.#facts;
   }
 
-  /** Adds what is new and replaces what has changed. Objects that are learnt do not change any more. */
+  /** Adds what is new and replaces what has changed. */
   learn(facts: LearntFacts): void {
-    if (this.#text !== undefined) {
-      const isNew = (Object.keys(facts) as (keyof LearntFacts)[]).every((k) => this.#facts[k] === undefined); // its own
-      this.#text = isNew ? this.#text + textOf(facts) : undefined;
-    }
     Object.assign(this.#facts, facts);
+    this.#text = undefined;
+  }
+
+  /** The same, of objects that many exchanges share: a session, a machine. They do not change any more. */
+  share({ tls, dev, node }: SharedFacts): void {
+    if (tls !== undefined) this.#tls = sharedText('tls', tls);
+    if (dev !== undefined) this.#dev = sharedText('dev', dev);
+    if (node !== undefined) this.#node = sharedText('node', node);
   }
 
   record(k: ExchangeKind, at: EpochMs, own: OwnFacts): ExchangeRecord {
-    this.#text ??= textOf(this.#facts);
-    const members = [`"k":"${k}","at":${at}`, this.#text, ',', JSON.stringify(own).slice(1, -1)];
+    this.#text ??= JSON.stringify(this.#facts).slice(1, -1);
+    const shared = this.#tls + this.#dev + this.#node;
+    const members = [`"k":"${k}","at":${at},`, this.#text, shared, ',', JSON.stringify(own).slice(1, -1)];
     return make(this.#facts, k, own.out, members);
   }
 }
 
-/** Each member behind a comma. */
-function textOf({ tls, dev, node, ...facts }: Partial<Pick<ExchangeFacts, Named>> & LearntFacts): string {
-  const own = JSON.stringify(facts);
-  let text = own === '{}' ? '' : `,${own.slice(1, -1)}`;
-  if (tls !== undefined) text += `,"tls":${sharedText(tls)}`;
-  if (dev !== undefined) text += `,"dev":${sharedText(dev)}`;
-  if (node !== undefined) text += `,"node":${sharedText(node)}`;
-  return text;
-}
-
-/** Texts of facts that many exchanges share: of a session, of a machine. */
 const texts = new WeakMap<TlsFacts | DeviceFacts, string>();
 
-function sharedText(facts: TlsFacts | DeviceFacts): string {
+/** Behind a comma. */
+function sharedText(name: keyof SharedFacts, facts: TlsFacts | DeviceFacts): string {
   let text = texts.get(facts);
   if (text === undefined) texts.set(facts, (text = JSON.stringify(facts)));
-  return text;
+  return `,"${name}":${text}`;
 }

@@ -164,7 +164,7 @@ class Consumption {
 
   #sent(call: LinkCall, permit: Permit, exchange: ExchangeField, view: RequestView): Sent {
     this.#call = call;
-    this.#dossier.learn({ tls: call.session.tls });
+    this.#dossier.session(call.session.tls);
     return { call, permit, exchange, view, upload: undefined, uploadFailure: undefined };
   }
 

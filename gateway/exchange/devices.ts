@@ -50,6 +50,7 @@ export function presentedDevice(
 ): PresentedDevice | undefined {
   const text = fieldValue(fields, DEVICE);
   const shown = connections.get(connection);
+  if (text === undefined && shown === undefined) return undefined; // as nearly all
   const now = gateway.clock.now();
   const basis = basisOf(member, gateway);
   try {

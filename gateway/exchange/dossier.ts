@@ -77,15 +77,13 @@ export class Dossier {
     };
   }
 
-  learn(facts: {
-    xid?: string;
-    peer?: string;
-    client?: string;
-    svc?: string;
-    op?: string;
-    tls?: TlsFacts;
-  }): void {
+  learn(facts: { xid?: string; peer?: string; client?: string; svc?: string; op?: string }): void {
     this.#facts.learn(facts);
+  }
+
+  /** The connection to the peer. */
+  session(tls: TlsFacts): void {
+    this.#facts.share({ tls });
   }
 
   /** Who the user is: what was shown goes into a sealed part; how it was shown, into the record. */
@@ -97,8 +95,8 @@ export class Dossier {
 
   /** Which machines take part: the results go into a sealed part; what they say, into the record. */
   devices(endpoint: PresentedDevice | undefined, node: NodeDevice | undefined): void {
-    if (endpoint !== undefined) this.#facts.learn({ dev: factsOfMachine(endpoint.machine) });
-    if (node !== undefined) this.#facts.learn({ node: factsOfMachine(node) });
+    if (endpoint !== undefined) this.#facts.share({ dev: factsOfMachine(endpoint.machine) });
+    if (node !== undefined) this.#facts.share({ node: factsOfMachine(node) });
     if (endpoint === undefined && node === undefined) return;
     this.#results = {
       ...(endpoint === undefined ? {} : { endpoint: endpoint.field }),
@@ -109,7 +107,7 @@ export class Dossier {
   /** The exchange runs, and goes on with a newer result: later records rest on that. */
   renewed(machine: EndpointDevice | NodeDevice): void {
     const isNode = machine instanceof NodeDevice;
-    this.#facts.learn({ [isNode ? 'node' : 'dev']: factsOfMachine(machine) });
+    this.#facts.share({ [isNode ? 'node' : 'dev']: factsOfMachine(machine) });
     this.#results = { ...this.#results, [isNode ? 'node' : 'endpoint']: machine.token };
   }
 
@@ -245,7 +243,7 @@ export class Dossier {
         dg: content === undefined ? undefined : `sha-256:${content.sha256}`,
         status: this.#status,
       }),
-      this.#parts(formatMeta({ ...this.target, extra }, signature.base)),
+      this.#parts(formatMeta({ path: this.target?.path, query: this.target?.query, extra }, signature.base)),
     );
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.

@@ -194,6 +194,12 @@ void t.test('V6: machines of another message or peer are refused', async (t) => 
     [{ endpoint }, 'another device'],
     [{ endpoint, signed: relayed }, 'another device'],
     [{ signed: relayed }, 'another device'],
+    ...[
+      `result="${endpointToken}`,
+      `result="${endpointToken}x"`,
+      `result="x${endpointToken}"`,
+      `Result="${endpointToken}"`,
+    ].map((device) => [{ endpoint, signed: signedRequest({ device }) }, 'another device'] as const),
     [{ node: nodeOf(B) }, 'the host of another gateway'],
     [{ renewed: endpoint }, 'renewed by another device'],
     [{ ...own, renewed: otherDevice }, 'renewed by another device'],

@@ -142,11 +142,13 @@ export class PolicyInput {
   }
 }
 
-/** Begins a field with this? Long texts are compared where they stand. */
-const isQuoted = (field: string | undefined, opening: string, text: string): boolean =>
-  field?.startsWith(opening) === true &&
-  field.startsWith(text, opening.length) &&
-  field.startsWith('"', opening.length + text.length);
+/** Begins a field with this? `startsWith` goes through a text of kilobytes character by character: it took a microsecond. */
+function isQuoted(field: string | undefined, opening: string, text: string): boolean {
+  const end = opening.length + text.length;
+  return (
+    field?.startsWith(opening) === true && field.slice(opening.length, end) === text && field[end] === '"'
+  );
+}
 
 const isSameMachine = (a: EndpointDevice, b: EndpointDevice): boolean =>
   a.issuer === b.issuer && a.device === b.device && a.certificate === b.certificate;
