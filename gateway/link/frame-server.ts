@@ -26,14 +26,15 @@ export class FrameServerSession implements ServerSession, FrameRole {
   readonly #options: ServerSessionOptions;
   readonly #resets: Rate;
   #state: 'open' | 'retiring' | 'leaving' = 'open';
-  #timer: NodeJS.Timeout | undefined;
+  /** Since the last exchange ended, or the connection was opened. */
+  readonly #idle: NodeJS.Timeout;
 
   constructor(facts: TlsSession, options: ServerSessionOptions) {
     this.facts = facts;
     this.#options = options;
     this.#resets = resetRate(options.clock, options.limits);
     this.#connection = new FrameConnection(facts, options.limits, options.clock, this);
-    this.#watchIdle();
+    this.#idle = setTimeout(() => this.#wasIdle(), options.limits.idleMs).unref();
   }
 
   greeted(): void {}
@@ -52,8 +53,6 @@ export class FrameServerSession implements ServerSession, FrameRole {
     const head = decodeRequest(bytes, from, to, connection.limits);
     const arrival = new FrameArrival(id, connection, head, () => this.#meterReset());
     connection.add(arrival);
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
     try {
       onArrival(arrival);
     } catch (cause) {
@@ -69,7 +68,7 @@ export class FrameServerSession implements ServerSession, FrameRole {
 
   forgotten(): void {
     if (this.#connection.active > 0) return;
-    if (this.#state === 'open') this.#watchIdle();
+    if (this.#state === 'open') this.#idle.refresh();
     else if (this.#state === 'leaving') this.#connection.end();
   }
 
@@ -82,20 +81,20 @@ export class FrameServerSession implements ServerSession, FrameRole {
   }
 
   closed(): void {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#idle);
     this.#options.onClosed();
   }
 
-  #watchIdle(): void {
-    this.#timer = setTimeout(() => this.retire(), this.#options.limits.idleMs);
-    this.#timer.unref();
+  /** The end of an exchange that is running will wind it up again. */
+  #wasIdle(): void {
+    if (this.#connection.active === 0) this.retire();
   }
 
   retire(): void {
     if (this.#state !== 'open' || this.#connection.destroyed) return;
     this.#state = 'retiring';
     this.#connection.output.control(KIND.drain, 0);
-    clearTimeout(this.#timer);
+    clearTimeout(this.#idle);
     setTimeout(() => {
       this.#state = 'leaving';
       if (this.#connection.active === 0 && !this.#connection.destroyed) this.#connection.end();

@@ -161,4 +161,27 @@ for (const protocol of ['troad/1', 'h2'] as const) {
       t.equal(isBroken(pair), false);
     },
   );
+
+  void t.test(
+    `${protocol}: a session ends when it was idle for long, and not while it is used`,
+    async (t) => {
+      const idleMs = 300;
+      const held: LinkArrival[] = [];
+      const pair = await pairOf(t, {
+        client: { protocols: [protocol] },
+        server: { limits: { idleMs } },
+        onArrival: (arrival) => void held.push(arrival),
+      });
+      const closed = (): boolean => pair.events.some(({ kind }) => kind === 'session.closed');
+      const [call] = await ask(pair, '/slow', 1);
+      await until(() => held.length > 0);
+      await tick(2 * idleMs); // what was wound up before this has run out by then
+      t.notOk(closed(), 'not while something runs');
+      held[0]?.answer({ status: 200, fields: [] }, HELLO);
+      const answer = await call?.answer;
+      t.equal(answer && String((await receive(answer.inflow)).bytes), 'hello');
+      await until(closed);
+      t.notOk(isBroken(pair), 'in order');
+    },
+  );
 }
