@@ -140,7 +140,8 @@ export class Http1Connection implements ExchangeHost {
     this.#state = 'broken';
     this.#cause ??= cause;
     // A reset cannot be taken for an end. TLS sockets have none; there the missing close_notify and framing tell.
-    if (this.#facts.tls) this.#socket.destroy();
+    // Nor can what has ended already be reset: the runtime would refuse, and keep the descriptor for ever.
+    if (this.#facts.tls || this.#socket.writableEnded) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
     this.#exchange?.closed(cause, true);
   }
