@@ -37,6 +37,7 @@ export async function download(
   const sent = request(target.url, { agent: options.agent ?? false, headers: target.headers });
   sent.end();
   const [response] = (await once(sent, 'response')) as [IncomingMessage]; // as node:http documents
+  sent.on('error', () => undefined); // what breaks from here on breaks the answer, which rejects below
   const hash = options.digest === true ? createHash('sha256') : undefined;
   const slowDown = options.slow === true ? paced(response, SLOW_BYTES_PER_SECOND) : undefined;
   let bytes = 0;
@@ -83,6 +84,7 @@ export async function upload(target: Target, payload: Payload): Promise<Transfer
   // Whichever fails first is the cause; an early answer (a refusal) leaves the rest unwritten.
   const [response] = await Promise.race([answered, wrote.then(() => answered)]);
   wrote.catch(() => undefined);
+  sent.on('error', () => undefined); // as above; behind an early answer it may be nothing but what was not read
   const firstByteMs = performance.now() - start;
   let text = '';
   response.setEncoding('utf8').on('data', (chunk: string) => {
