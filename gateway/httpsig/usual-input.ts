@@ -54,47 +54,22 @@ export function readUsualMember(text: string, label: string): string | undefined
   return text.slice(label.length + 1);
 }
 
+/**
+ * What is a message's own of the parameters. Times from 2001 to 2286, so that none has a second spelling; a nonce without
+ * escapes, so that its end is the next quote.
+ */
+const OWN = /;created=([1-9]\d{9});expires=([1-9]\d{9});nonce="([\x20\x21\x23-\x5b\x5d-\x7e]*)"/y;
+
 /** Parameters of a text that is the one member, with all that a message of ours has: time, nonce, key and use. */
 function readParams(text: string, label: string, listEnd: number): SignatureParams | undefined {
   if (!text.startsWith(label) || text.charCodeAt(label.length) !== 0x3d /* = */) return undefined;
-  const created = naturalOf(text, ';created=', listEnd);
-  const createdEnd = listEnd + ';created='.length + DIGITS;
-  const expires = naturalOf(text, ';expires=', createdEnd);
-  const nonceAt = createdEnd + ';expires='.length + DIGITS;
-  if (created === undefined || expires === undefined || !text.startsWith(';nonce="', nonceAt))
-    return undefined;
-  const nonceStart = nonceAt + ';nonce="'.length;
-  const nonceEnd = text.indexOf('"', nonceStart);
-  if (!isPlain(text, nonceStart, nonceEnd)) return undefined;
-  const ending = endingOf(text.slice(nonceEnd + 1));
+  OWN.lastIndex = listEnd;
+  const own = OWN.exec(text);
+  if (own === null) return undefined;
+  const ending = endingOf(text.slice(listEnd + own[0].length));
   if (ending === undefined) return undefined;
   const { alg, keyid, tag } = ending;
-  return { created, expires, nonce: text.slice(nonceStart, nonceEnd), alg, keyid, tag };
-}
-
-/** Of a time from 2001 to 2286. */
-const DIGITS = 10;
-/** Characters of a string that needs no escapes, so that its end is the next quote. */
-function isPlain(text: string, start: number, end: number): boolean {
-  if (end < start) return false;
-  for (let at = start; at < end; at++) {
-    const code = text.charCodeAt(at);
-    if (code < 0x20 || code > 0x7e || code === 0x5c /* \ */) return false;
-  }
-  return true;
-}
-
-function naturalOf(text: string, name: string, at: number): number | undefined {
-  if (!text.startsWith(name, at)) return undefined;
-  let value = 0;
-  const start = at + name.length;
-  for (let i = start; i < start + DIGITS; i++) {
-    const digit = text.charCodeAt(i) - 0x30;
-    if (!(digit >= 0 && digit <= 9)) return undefined; // NaN at the end of the text
-    value = value * 10 + digit;
-  }
-  // A leading zero is another spelling; a further digit is seen by what comes next.
-  return value < 1_000_000_000 ? undefined : value;
+  return { created: Number(own[1]), expires: Number(own[2]), nonce: own[3], alg, keyid, tag };
 }
 
 /** What comes behind the nonce: the same in all messages of a key. */
