@@ -13,6 +13,9 @@ import type { PartClass, RecordDraft } from './record.ts';
 
 const MAX_RECORDS = 4096;
 
+/** What a record adds at most, with all its parts. */
+const MAX_RECORD_BYTES = frameBytes(MAX_CORE_BYTES) + PART_CLASSES.length * entryBytes(MAX_PART_BYTES);
+
 /** What a block has beside its records and parts, at most. */
 const BLOCK_OVERHEAD = blockBytes(0, PART_CLASSES.length * SECTION_OVERHEAD);
 
@@ -34,6 +37,7 @@ export class Batch {
   readonly #block = new BlockWriter();
   readonly #sections = PART_CLASSES.map((partClass) => new PlainSection(partClass));
   #waiting: Waiting[] = [];
+  #contentBytes = 0;
 
   /** @param maxBytes most that a block may have */
   constructor(maxBytes: number, random: RandomPool) {
@@ -48,14 +52,12 @@ export class Batch {
 
   /** Bytes of records and parts. */
   get contentBytes(): number {
-    let bytes = this.#block.framesBytes;
-    for (const section of this.#sections) bytes += section.bytes;
-    return bytes;
+    return this.#contentBytes;
   }
 
   /** Length of the block at most, as far as it goes now. */
   get bytes(): number {
-    return BLOCK_OVERHEAD + this.contentBytes;
+    return BLOCK_OVERHEAD + this.#contentBytes;
   }
 
   /** Classes of the parts it holds. */
@@ -67,12 +69,14 @@ export class Batch {
   hasRoomFor(members: readonly string[], parts: RecordParts): boolean {
     const { length } = this.#waiting;
     if (length === 0) return true;
+    if (length === MAX_RECORDS) return false;
+    if (this.bytes + MAX_RECORD_BYTES <= this.#maxBytes) return true; // whatever it is
     let most = frameBytes(mostBytes(members) + MAX_COMMITMENTS_BYTES);
     for (const name of PART_CLASSES) {
       const part = parts[name];
       if (part !== undefined) most += entryBytes(mostBytes(part));
     }
-    return length < MAX_RECORDS && this.bytes + most <= this.#maxBytes;
+    return this.bytes + most <= this.#maxBytes;
   }
 
   /** @throws RangeError larger than a record may be; nothing was added */
@@ -104,16 +108,17 @@ export class Batch {
       throw new RangeError(`record of ${bytes} bytes with its parts: too large for these segments`);
     this.#block.keep();
     for (const section of put) section.keep();
+    this.#contentBytes = bytes - BLOCK_OVERHEAD;
     this.#waiting.push({ record, leaf: leafTextInPlace(prefixed), resolve, reject });
   }
 
   /**
    * The block, with all its records in the tree; valid until `clear`.
-   * @param keys for each of {@link Batch.partClasses}
+   * @param keyOf asked for each of {@link Batch.partClasses}
    */
   finish(
     place: Omit<SectionPlace, 'partClass' | 'first'>,
-    keys: ReadonlyMap<PartClass, KeyObject>,
+    keyOf: (partClass: PartClass) => KeyObject | undefined,
     frontier: Frontier,
     settled: (hash: HashText) => void,
   ): Buffer {
@@ -122,7 +127,7 @@ export class Batch {
     const sealed: Buffer[] = [];
     for (const section of this.#sections) {
       if (section.bytes === 0) continue;
-      const key = keys.get(section.partClass);
+      const key = keyOf(section.partClass);
       if (key === undefined) throw new Error(`no key for ${section.partClass}`);
       sealed.push(...section.seal({ ...place, first }, key, this.#random.take(NONCE_BYTES)));
     }
@@ -132,6 +137,7 @@ export class Batch {
   /** Empty again; its memory stays. */
   clear(): void {
     this.#waiting = [];
+    this.#contentBytes = 0;
     this.#block.clear();
     for (const section of this.#sections) section.clear();
   }

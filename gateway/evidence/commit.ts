@@ -1,4 +1,3 @@
-import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { describe, Unavailable } from '../core/errors.ts';
 import type { Frontier } from '../tlog/frontier.ts';
@@ -137,10 +136,12 @@ export class GroupCommit {
   /** Writes one batch. Its records exist when the write returns, and not a moment before. */
   async #commit(batch: Batch): Promise<void> {
     if (this.#dead) throw new Error('the log has failed before');
-    const { frontier, segments, clock, settled, running, origin } = this.#options;
+    const { frontier, segments, keys, clock, settled, running, origin } = this.#options;
     const startedAt = clock.monotonic();
     const day = dayOf(clock.now());
-    const keys = await this.#keysFor(batch, day);
+    // The keys that the batch will be sealed with: after this all is computed.
+    for (const partClass of batch.partClasses)
+      if (keys.cached(partClass, day) === undefined) await this.#loadKey(partClass, day);
     if (!segments.fits(batch.bytes)) {
       await segments.spare();
       if (!segments.canRoll) throw new NoRoom(segments.shortage ?? 'no spare segment');
@@ -151,7 +152,12 @@ export class GroupCommit {
     }
     const first = frontier.size;
     // From here on the frontier is ahead of the disk: an error leaves a log that must not go on.
-    const block = batch.finish({ origin, day }, keys, frontier, settled);
+    const block = batch.finish(
+      { origin, day },
+      (partClass) => keys.cached(partClass, day),
+      frontier,
+      settled,
+    );
     await segments.write(block);
     // Durable.
     this.#durable = frontier.clone();
@@ -168,17 +174,9 @@ export class GroupCommit {
     });
   }
 
-  /** The keys that the batch will be sealed with: after this all is computed. */
-  async #keysFor(batch: Batch, day: string): Promise<ReadonlyMap<PartClass, KeyObject>> {
-    const keys = new Map<PartClass, KeyObject>();
-    for (const partClass of batch.partClasses)
-      keys.set(partClass, this.#options.keys.cached(partClass, day) ?? (await this.#loadKey(partClass, day)));
-    return keys;
-  }
-
-  async #loadKey(partClass: PartClass, day: string): Promise<KeyObject> {
+  async #loadKey(partClass: PartClass, day: string): Promise<void> {
     try {
-      return await this.#options.keys.load(partClass, day);
+      await this.#options.keys.load(partClass, day);
     } catch (cause) {
       // Nothing of the batch has touched the tree yet: the log is whole, and may go on when there is room.
       throw new NoRoom(`no key for ${partClass} of ${day}: ${describe(cause)}`);
