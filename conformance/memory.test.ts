@@ -10,7 +10,7 @@ import { startSandbox } from './harness/sandbox.ts';
 // ends have the same SHA-256.
 
 const GIB = 1024 ** 3;
-const ALLOWED_MIB = 40;
+const ALLOWED_MIB = 48;
 const HEADER = 'X-Road-Client: TW/GOV/A11/welfare';
 
 const subject = await startSandbox(t.testdir({}));
