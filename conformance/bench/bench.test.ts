@@ -268,8 +268,11 @@ void t.test('one round of everything, with real servers', { skip }, async (t) =>
   t.equal(result.samples.length, 2 * SMOKE.cells.length);
   for (const { cell, figures, errors, exchanges, cpu, subject } of result.samples) {
     t.ok(errors === 0 && exchanges > 0, `${subject} ${cell}`);
+    // The system counts CPU time in hundredths of a second: so short a load may take none.
     t.ok(
-      Object.values(figures).every((figure) => figure > 0),
+      Object.entries(figures).every(
+        ([name, figure]) => figure > 0 || (figure === 0 && name.startsWith('cpu')),
+      ),
       `${subject} ${cell}: ${JSON.stringify(figures)}`,
     );
     t.equal(Object.keys(cpu).length, subject === 'nginx' ? 2 : 0);
