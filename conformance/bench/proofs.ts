@@ -5,63 +5,45 @@
  *
  *     node conformance/bench/proofs.ts [rounds [connections]]
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  randomUUID,
-  sign,
-  X509Certificate,
-} from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { agentPresenter } from '../../gateway/attest/device-presenter.ts';
 import { EXPORTER_BYTES, EXPORTER_LABEL } from '../../gateway/device/binding.ts';
 import { DEVICE } from '../../gateway/message/device-field.ts';
+import { CLIENT_ID, SCRIPT_REDIRECT } from '../../gateway/sandbox/agency-idp.ts';
 import { bundleDir } from '../../gateway/sandbox/bundle.ts';
+import { ScriptedPerson } from '../../gateway/sandbox/client/scripted-person.ts';
+import { ACR } from '../../gateway/sandbox/idp/levels.ts';
 import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
 import { openLab } from './lab.ts';
 import { closedLoop } from './load-closed.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median } from './stats.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
+import { CLIENT_FIELD, userFields } from './user-load.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const CONNECTIONS = Number(process.argv[3] ?? 64);
 const SECONDS = 3;
-const LIFETIME_S = 300;
 const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 
 /**
- * An assertion of the sandbox's identity provider about a user, bound to the certificate of the machine: good for many
- * requests, each of which is verified. The provider itself asks for a passkey each time.
+ * Somebody signs in at the sandbox's identity provider, with a passkey, at the machine whose certificate the assertion is
+ * bound to: good for many requests, each of which is verified.
  */
-function assertionOf({ dir: folder, identity, device }: SandboxReady): string {
+async function signIn({ dir: folder, identity, device }: SandboxReady): Promise<string> {
   if (identity === undefined || device === undefined)
     throw new Error('needs swtpm and the optional packages');
-  const key = createPrivateKey(readFileSync(join(folder, 'agencies', 'a11-idp', 'signing.key')));
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
-  const kid = createHash('sha256').update(spki).digest('base64url');
-  const { raw } = new X509Certificate(readFileSync(device.certificate));
-  const now = Math.floor(Date.now() / 1000);
-  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const header = part({ alg: 'ES256', kid, typ: 'at+jwt' });
-  const claims = part({
-    iss: identity.issuer,
-    sub: 'lin.meihua',
-    aud: identity.resource,
-    iat: now,
-    exp: now + LIFETIME_S,
-    auth_time: now,
-    jti: randomUUID(),
-    acr: 'aal3',
-    amr: ['hwk', 'pin'],
-    cnf: { 'x5t#S256': createHash('sha256').update(raw).digest('base64url') },
-  });
-  const input = `${header}.${claims}`;
-  const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
-  return `${input}.${signature.toString('base64url')}`;
+  const { issuer, resource } = identity;
+  const ca = readFileSync(identity.ca, 'utf8');
+  const certificate = {
+    cert: readFileSync(device.certificate, 'utf8'),
+    key: readFileSync(device.key, 'utf8'),
+  };
+  const party = { issuer, ca, clientId: CLIENT_ID.certificate, redirectUri: SCRIPT_REDIRECT, certificate };
+  const person = new ScriptedPerson('lin.meihua', join(folder, 'lin.json'), { issuer, ca });
+  return person.signIn(party, { acr: ACR.aal3, resource });
 }
 
 const lab = await openLab(8 << 20);
@@ -97,24 +79,24 @@ try {
   });
   tunnels.push(attested);
   const path = '/r1/TW/GOV/B07/housing/bench/echo';
-  const client = { 'X-Road-Client': 'TW/GOV/A11/welfare' };
   const ways = [
-    ["a system on the gateway's machine", () => ({ url: consumer.url + path, headers: client })],
-    ['on another, mutual TLS', () => ({ url: bare.url + path, headers: client })],
-    ['that machine is attested', () => ({ url: attested.url + path, headers: client })],
+    ["a system on the gateway's machine", () => ({ url: consumer.url + path, headers: CLIENT_FIELD })],
+    ['on another, mutual TLS', () => ({ url: bare.url + path, headers: CLIENT_FIELD })],
+    ['that machine is attested', () => ({ url: attested.url + path, headers: CLIENT_FIELD })],
     [
       'and a user is shown',
-      () => ({ url: attested.url + path, headers: { ...client, 'T-Road-Assertion': assertionOf(ready) } }),
+      async () => ({ url: attested.url + path, headers: userFields(await signIn(ready)) }),
     ],
   ] as const;
   const used = (): number => cpuMs(treeCpu([consumer.pid, provider.pid]));
   const rounds: number[][] = [];
-  for (const [, target] of ways) await closedLoop(target(), CONNECTIONS, 3 * SECONDS); // compiled code, connections
+  for (const [, target] of ways) await closedLoop(await target(), CONNECTIONS, 3 * SECONDS); // compiled code, connections
   for (let round = 0; round < ROUNDS; round += 1) {
     const figures: number[] = [];
     for (const [what, target] of ways) {
+      const asked = await target();
       const before = used();
-      const { requests, errors } = await closedLoop(target(), CONNECTIONS, SECONDS);
+      const { requests, errors } = await closedLoop(asked, CONNECTIONS, SECONDS);
       if (errors > 0) throw new Error(`${what}: ${errors} of ${requests} failed`);
       figures.push(((used() - before) * 1000) / requests);
     }
