@@ -7,7 +7,7 @@ import { Disk, PowerFailure } from '../../conformance/builders/disk.ts';
 import { draft, logOptions } from '../../conformance/builders/log.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { parseVerifierKey } from '../tlog/note.ts';
-import { coreOf, forEachFrame, readBlock } from './block.ts';
+import { coreOf, forEachFrame, readBlock, type Block } from './block.ts';
 import { decodeCore } from './codec.ts';
 import { openLog, type EvidenceLog } from './log.ts';
 import type { Receipt } from './receipt.ts';
@@ -68,13 +68,22 @@ async function readLeaves(storage: Storage): Promise<Buffer[]> {
   for (const name of await storage.list('/log/epoch-1')) {
     const bytes = name.endsWith('.seg') ? await storage.readFile(`/log/epoch-1/${name}`) : undefined;
     if (bytes === undefined) continue;
-    for (let at = readSegmentHead(bytes).end; at < bytes.length && bytes[at] !== 0;) {
-      const block = readBlock(bytes, at);
+    forEachBlock(bytes, (block) => {
       forEachFrame(block, (prefixed) => leaves.push(Buffer.from(coreOf(prefixed))));
-      at += block.length;
-    }
+    });
   }
   return leaves;
+}
+
+/** @returns where the last block of the segment ends: its last bytes may be zeros, too */
+function forEachBlock(bytes: Buffer, visit: (block: Block) => void): number {
+  let at = readSegmentHead(bytes).end;
+  while (at < bytes.length && bytes[at] !== 0) {
+    const block = readBlock(bytes, at);
+    visit(block);
+    at += block.length;
+  }
+  return at;
 }
 
 /** The log opens again, and holds all it ever promised. */
@@ -167,7 +176,7 @@ void t.test(
     const names = (await crashed.list('/log/epoch-1')).filter((name) => name.endsWith('.seg'));
     const newest = `/log/epoch-1/${names.at(-1)}`;
     crashed.poke(newest, (bytes) => {
-      const end = bytes.findLastIndex((byte) => byte !== 0) + 1;
+      const end = forEachBlock(bytes, () => undefined);
       bytes.fill(0x55, end, end + 777);
       return bytes;
     });
