@@ -1,3 +1,4 @@
+import { ForwardFile } from '../../gateway/evidence/forward-file.ts';
 import type { OpenMode, Storage, StorageFile } from '../../gateway/evidence/storage.ts';
 
 /** What a fault hook is asked about: the `step`-th change of the disk. */
@@ -98,7 +99,9 @@ export class Disk implements Storage {
       node = { live: Buffer.alloc(0), durable: Buffer.alloc(0) };
       this.#name(path, node);
     }
-    return this.#handle(path, node, mode === 'durable');
+    if (mode !== 'forward') return this.#handle(path, node, mode === 'durable');
+    const file = this.#handle(path, node, true);
+    return new ForwardFile(file, async () => file);
   }
 
   #handle(path: string, node: Inode, durable: boolean): StorageFile {

@@ -18,19 +18,21 @@ const content = Buffer.from('a commit block');
 
 void t.test('where a durable write is waited for', async (t) => {
   const path = `${t.testdir({ file: '' })}/file`;
-  const written = async (storage = nodeStorage(), mode: 'durable' | 'write' = 'durable') => {
+  const written = async (storage = nodeStorage(), mode: 'durable' | 'forward' | 'write' = 'durable') => {
     const file = await storage.open(path, mode);
     const before = inPool();
-    const writing = file.write(content, 3);
+    const at = mode === 'forward' ? 0 : 3; // it would have to read what stands before
+    const writing = file.write(content, at);
     const pooled = inPool() - before;
     await writing;
-    t.same(readFileSync(path).subarray(3), content);
+    t.same(readFileSync(path).subarray(at, at + content.length), content);
     writeFileSync(path, '');
     await file.close();
     return pooled === 1 ? 'pool' : 'here';
   };
   t.equal(await written(), 'pool', 'without a clock');
   t.equal(await written(nodeStorage(ticking(0.5))), 'here', 'a quick disk');
+  t.equal(await written(nodeStorage(ticking(0.5)), 'forward'), 'here', 'of a segment');
   t.equal(await written(nodeStorage(ticking(0.5)), 'write'), 'pool', 'a write that promises nothing');
   const slow = nodeStorage(ticking(2));
   t.equal(await written(slow), 'here', 'slow, which nobody knows before');

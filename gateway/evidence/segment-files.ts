@@ -4,8 +4,6 @@ import type { Storage, StorageFile } from './storage.ts';
 
 const SPARE = 'spare';
 const ZEROS = Buffer.alloc(1 << 20);
-/** Zeros are synced in portions: a sync of 64 MiB at once would hold up the commits behind it. */
-const SYNC_BYTES = 8 << 20;
 /** Below this many free inodes or segments of free space, what is left is for the exchanges that run. */
 const RESERVE_FILES = 64;
 const RESERVE_SEGMENTS = 2;
@@ -78,7 +76,7 @@ export class SegmentFiles {
     if (!this.#spareReady) throw new Error(`no spare segment: ${this.#shortage}`);
     const bytes = fittingHead(head, this.#options.segmentBytes / 4);
     const path = `${dir}/${segmentName(head.frontier.size)}`;
-    const next = await storage.open(`${dir}/${SPARE}`, 'durable');
+    const next = await storage.open(`${dir}/${SPARE}`, 'forward');
     await next.write(bytes, 0); // a spare with a head: it is zeroed again
     await storage.rename(`${dir}/${SPARE}`, path); // the old state or the next
     await storage.syncDir(dir); // a segment without blocks: it is replaced
@@ -105,14 +103,11 @@ export class SegmentFiles {
       const { bytes, files } = await storage.free(dir);
       if (bytes < segmentBytes * (1 + RESERVE_SEGMENTS)) throw new Error(`${bytes} bytes free on the disk`);
       if (files < RESERVE_FILES) throw new Error(`${files} inodes free on the disk`);
-      const file = await storage.open(`${dir}/${SPARE}`, 'write');
+      const file = await storage.open(`${dir}/${SPARE}`, 'forward');
       try {
         await file.truncate(Math.min(await file.size(), segmentBytes)); // a spare of another size
-        for (let at = 0; at < segmentBytes && !this.#closed; at += ZEROS.length) {
+        for (let at = 0; at < segmentBytes && !this.#closed; at += ZEROS.length)
           await file.write(ZEROS.subarray(0, segmentBytes - at), at);
-          if ((at + ZEROS.length) % SYNC_BYTES === 0) await file.sync();
-        }
-        await file.sync();
       } finally {
         await file.close();
       }

@@ -2,7 +2,7 @@ import { release } from '../core/lending.ts';
 
 /** One open file. Every method rejects on error and none retries: what a failed write left behind is unknown. */
 export interface StorageFile {
-  /** Writes all the bytes at the position. On a file opened with `durable`, resolving means: on disk. */
+  /** Writes all the bytes at the position. On a file opened with `durable` or `forward`, resolving means: on disk. */
   write(bytes: Uint8Array, position: number): Promise<void>;
   /** Reads up to `into.length` bytes; fewer only at the end of the file. */
   read(into: Uint8Array, position: number): Promise<number>;
@@ -13,11 +13,17 @@ export interface StorageFile {
   close(): Promise<void>;
 }
 
-export type OpenMode = 'read' | 'write' | 'create' | 'durable';
+export type OpenMode = 'read' | 'write' | 'create' | 'durable' | 'forward';
+
+export const isErrno = (cause: unknown, code: string): boolean =>
+  cause instanceof Error && 'code' in cause && cause.code === code;
 
 /** Everything the log does with a disk: the door for fault tests. */
 export interface Storage {
-  /** `create` fails when the file exists; `durable` opens an existing file whose writes return once they are on disk. */
+  /**
+   * `create` fails when the file exists; `durable` opens an existing file whose writes return once they are on disk; so do those
+   * of `forward`, which goes from the beginning to the end: up to 4 KiB behind a write become zeros.
+   */
   open(path: string, mode: OpenMode, permissions?: number): Promise<StorageFile>;
   /** Content, or undefined when there is no such file. */
   readFile(path: string): Promise<Buffer | undefined>;
@@ -75,7 +81,7 @@ async function created(storage: Storage, path: string): Promise<StorageFile> {
   try {
     return await storage.open(path, 'create', PRIVATE_FILE);
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause;
+    if (!isErrno(cause, 'EEXIST')) throw cause;
     await storage.remove(path);
     return storage.open(path, 'create', PRIVATE_FILE);
   }
