@@ -10,14 +10,14 @@ import { batchingBetween, parseCounted } from './batching.ts';
 import { describe } from './context.ts';
 import { calibrate } from './gauge.ts';
 import { checkSamples } from './gates.ts';
-import { parseWrk, wrkMissing } from './load-closed.ts';
+import { parseWrk } from './load-closed.ts';
 import { poissonArrivals, seeded } from './load-open.ts';
 import type { Sample } from './measure.ts';
 import { cellName, type Plan } from './plan.ts';
 import { cpuMs, descendants, parseMachineStat, parsePeakRss, parseProcessStat, treeCpu } from './procfs.ts';
 import { compareSubjects, conclude, formatResults, insertResults, medianBatching } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
-import { run, which } from './spawn.ts';
+import { missing, run } from './spawn.ts';
 import { compareRounds, difference, quantile, ratio, spread } from './stats.ts';
 import { direct } from './subjects/direct.ts';
 import { nginxPair } from './subjects/nginx-pair.ts';
@@ -244,10 +244,7 @@ for (const how of ['an error', 'a signal'] as const) {
   });
 }
 
-const absent =
-  nginxPair.missing() ??
-  wrkMissing() ??
-  (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+const absent = missing('nginx') ?? missing('wrk') ?? missing('openssl');
 const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
 const SMOKE: Plan = {
   ...{ name: 'smoke', rounds: 1, directRounds: 1, payloadBytes: 16 << 20, attempts: 1 },

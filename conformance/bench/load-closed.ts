@@ -15,9 +15,6 @@ export interface ClosedLoad {
   readonly p99Ms: number;
 }
 
-export const wrkMissing = (): string | undefined =>
-  which('wrk') === undefined ? 'wrk is not installed' : undefined;
-
 /** What load-closed.lua prints. @throws Error when it did not */
 export function parseWrk(output: string): ClosedLoad {
   const line = output.split('\n').findLast((text) => text.startsWith('{'));

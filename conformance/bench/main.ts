@@ -11,11 +11,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describe } from './context.ts';
 import { drawFlames } from './flame-run.ts';
-import { wrkMissing } from './load-closed.ts';
 import { FULL, QUICK } from './plan.ts';
 import { conclude, formatResults, insertResults, OURS, YARDSTICK } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
-import { which } from './spawn.ts';
+import { missing } from './spawn.ts';
 import { caddyPair } from './subjects/caddy-pair.ts';
 import { direct } from './subjects/direct.ts';
 import { haproxyPair } from './subjects/haproxy-pair.ts';
@@ -41,9 +40,10 @@ function chosen(names: readonly string[] | undefined): readonly SubjectKind[] {
     ...unknown.map(
       (name) => `${name}: no such subject; there are ${KINDS.map((kind) => kind.name).join(', ')}`,
     ),
-    ...[...kinds.map((kind) => kind.missing()), wrkMissing()].filter((problem) => problem !== undefined),
-    ...(nginxPair.missing() === undefined ? [] : ['nginx also is the service behind all subjects']),
-    ...(which('openssl') === undefined ? ['openssl is not installed'] : []),
+    // nginx also is the service behind all subjects.
+    ...[...kinds.map((kind) => kind.missing()), ...['nginx', 'wrk', 'openssl'].map(missing)].filter(
+      (problem) => problem !== undefined,
+    ),
   ];
   if (problems.length > 0) throw new Error(`cannot run:\n  ${[...new Set(problems)].join('\n  ')}`);
   return kinds;

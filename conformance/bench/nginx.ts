@@ -1,7 +1,7 @@
 /** nginx as a program of ours: own configuration, own files, nothing of the system's installation. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { listening, start, which, type Running } from './spawn.ts';
+import { startListening, type Running } from './spawn.ts';
 
 /**
  * Starts nginx with one worker.
@@ -10,8 +10,6 @@ import { listening, start, which, type Running } from './spawn.ts';
  * @param port one it listens on, to know when it is ready
  */
 export async function startNginx(dir: string, name: string, http: string, port: number): Promise<Running> {
-  const program = which('nginx');
-  if (program === undefined) throw new Error('nginx is not installed');
   const home = join(dir, name);
   await mkdir(home);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -39,12 +37,5 @@ ${http}
   const file = join(home, 'nginx.conf');
   await writeFile(file, configuration);
   // -e: before it has read the configuration, nginx would log to a folder of the system.
-  const running = start(program, ['-p', home, '-e', join(home, 'error.log'), '-c', file]);
-  try {
-    await listening(running, port);
-  } catch (cause) {
-    await running.stop();
-    throw cause;
-  }
-  return running;
+  return startListening('nginx', ['-p', home, '-e', join(home, 'error.log'), '-c', file], port);
 }

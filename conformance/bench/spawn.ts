@@ -26,6 +26,10 @@ export function which(program: string): string | undefined {
     });
 }
 
+/** Why a program cannot be run here, or undefined when it can. */
+export const missing = (program: string): string | undefined =>
+  which(program) === undefined ? `${program} is not installed` : undefined;
+
 let block: Promise<PortBlock> | undefined;
 
 /** A port on loopback for servers that cannot be told "any": ours for as long as this process runs. */
@@ -56,7 +60,10 @@ function endWithUs(child: ChildProcess): void {
 }
 
 export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], ...options });
+  const child = spawn(which(program) ?? program, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    ...options,
+  });
   endWithUs(child);
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => {
@@ -79,8 +86,25 @@ export function start(program: string, args: readonly string[], options: SpawnOp
   };
 }
 
-/** Waits until somebody accepts on a loopback port. @throws Error when the program ended first, or after 10 s */
-export async function listening(running: Running, port: number): Promise<void> {
+/** Starts a server that is told its port. @throws Error when it does not listen there within 10 s; then it is gone */
+export async function startListening(
+  program: string,
+  args: readonly string[],
+  port: number,
+  options: SpawnOptions = {},
+): Promise<Running> {
+  const running = start(program, args, options);
+  try {
+    await listening(running, port);
+  } catch (cause) {
+    await running.stop();
+    throw cause;
+  }
+  return running;
+}
+
+/** Waits until somebody accepts on a loopback port. */
+async function listening(running: Running, port: number): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt += 1) {
     if (running.child.exitCode !== null)
       throw new Error(`${running.child.spawnfile} ended: ${running.child.exitCode}`);

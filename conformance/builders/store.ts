@@ -1,6 +1,6 @@
 // A real store for replicas: Debian's redis-server (Valkey speaks the same protocol) in memory on loopback.
 import { mkdirSync } from 'node:fs';
-import { freePort, listening, start, which, type Running } from '../bench/spawn.ts';
+import { freePort, startListening, which, type Running } from '../bench/spawn.ts';
 
 const program = which('redis-server') ?? which('valkey-server');
 
@@ -32,12 +32,12 @@ export async function startStore({ dir, port, more = [], tls }: StoreArgs): Prom
     tls === undefined
       ? ['--port', String(own)]
       : ['--port', '0', '--tls-port', String(own), '--tls-cert-file', tls.cert, '--tls-key-file', tls.key];
-  const running = start(program, [
+  const args = [
     ...listen,
     ...(tls === undefined ? [] : ['--tls-auth-clients', 'no']),
     ...['--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir, '--loglevel', 'warning'],
     ...more,
-  ]);
-  await listening(running, own);
+  ];
+  const running = await startListening(program, args, own);
   return { ...running, port: own };
 }

@@ -2,9 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FAR_NAME, type Identity } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
-import { listening, start as startProgram, which, type Running } from '../spawn.ts';
-import { startProxyPair, type PairPorts } from './proxy-pair.ts';
-import type { Subject, SubjectKind } from './subject.ts';
+import { startListening, type Running } from '../spawn.ts';
+import { proxyPair, type PairPorts } from './proxy-pair.ts';
 
 /** Nothing is fetched, and no port is opened but the one named. */
 const common = `{
@@ -72,34 +71,15 @@ https://:${userPort} {
 async function startCaddy(dir: string, name: string, configuration: string, port: number): Promise<Running> {
   const file = join(dir, `${name}.Caddyfile`);
   await writeFile(file, configuration);
-  const running = startProgram(
-    which('caddy') ?? 'caddy',
-    ['run', '--config', file, '--adapter', 'caddyfile'],
-    {
-      // One worker, as the others have. It keeps state at home.
-      env: { PATH: process.env['PATH'], HOME: dir, GOMAXPROCS: '1' },
-    },
-  );
-  try {
-    await listening(running, port);
-  } catch (cause) {
-    await running.stop();
-    throw cause;
-  }
-  return running;
+  return startListening('caddy', ['run', '--config', file, '--adapter', 'caddyfile'], port, {
+    // One worker, as the others have. It keeps state at home.
+    env: { PATH: process.env['PATH'], HOME: dir, GOMAXPROCS: '1' },
+  });
 }
 
-const start = (lab: Lab): Promise<Subject> =>
-  startProxyPair(
-    'caddy',
-    lab,
-    ({ farPort }) => startCaddy(lab.dir, 'caddy-far', farConfiguration(lab, farPort), farPort),
-    (ports) => startCaddy(lab.dir, 'caddy-near', nearConfiguration(lab, ports), ports.port),
-  );
-
 /** A proxy in a language with a garbage collector, where it is installed: the same hop, one thread for Go each. */
-export const caddyPair: SubjectKind = {
-  name: 'caddy',
-  missing: () => (which('caddy') === undefined ? 'caddy is not installed' : undefined),
-  start,
-};
+export const caddyPair = proxyPair(
+  'caddy',
+  (lab, { farPort }) => startCaddy(lab.dir, 'caddy-far', farConfiguration(lab, farPort), farPort),
+  (lab, ports) => startCaddy(lab.dir, 'caddy-near', nearConfiguration(lab, ports), ports.port),
+);

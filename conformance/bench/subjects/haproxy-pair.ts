@@ -2,9 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FAR_NAME } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
-import { listening, start as startProgram, which, type Running } from '../spawn.ts';
-import { startProxyPair, type PairPorts } from './proxy-pair.ts';
-import type { Subject, SubjectKind } from './subject.ts';
+import { startListening, type Running } from '../spawn.ts';
+import { proxyPair, type PairPorts } from './proxy-pair.ts';
 
 const common = `
 global
@@ -58,27 +57,12 @@ async function startHaproxy(
 ): Promise<Running> {
   const file = join(dir, `${name}.cfg`);
   await writeFile(file, configuration);
-  const running = startProgram(which('haproxy') ?? 'haproxy', ['-q', '-db', '-f', file]);
-  try {
-    await listening(running, port);
-  } catch (cause) {
-    await running.stop();
-    throw cause;
-  }
-  return running;
+  return startListening('haproxy', ['-q', '-db', '-f', file], port);
 }
 
-const start = (lab: Lab): Promise<Subject> =>
-  startProxyPair(
-    'haproxy',
-    lab,
-    ({ farPort }) => startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort),
-    (ports) => startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, ports), ports.port),
-  );
-
 /** A second yardstick where haproxy is installed: the same hop, one thread each. */
-export const haproxyPair: SubjectKind = {
-  name: 'haproxy',
-  missing: () => (which('haproxy') === undefined ? 'haproxy is not installed' : undefined),
-  start,
-};
+export const haproxyPair = proxyPair(
+  'haproxy',
+  (lab, { farPort }) => startHaproxy(lab.dir, 'haproxy-far', farConfiguration(lab, farPort), farPort),
+  (lab, ports) => startHaproxy(lab.dir, 'haproxy-near', nearConfiguration(lab, ports), ports.port),
+);

@@ -1,9 +1,7 @@
-import { FAR_NAME } from '../certificates.ts';
+import { FAR_NAME, type Identity } from '../certificates.ts';
 import type { Lab } from '../lab.ts';
 import { startNginx } from '../nginx.ts';
-import { which } from '../spawn.ts';
-import { startProxyPair, type PairPorts } from './proxy-pair.ts';
-import type { Subject, SubjectKind } from './subject.ts';
+import { proxyPair, type PairPorts } from './proxy-pair.ts';
 
 /** Idle connections kept to the next hop; more than any load uses. */
 const KEPT = 512;
@@ -17,6 +15,12 @@ const streaming = `
 
 const kept = 'keepalive_requests 1000000000; keepalive_timeout 1h;';
 
+const mutualTls = ({ certificate, key }: Identity, authority: string): string => `ssl_protocols TLSv1.3;
+    ssl_certificate ${certificate};
+    ssl_certificate_key ${key};
+    ssl_client_certificate ${authority};
+    ssl_verify_client on;`;
+
 function farConfiguration(lab: Lab, port: number): string {
   const { far, authority } = lab.certificates;
   const bench = lab.backend.benchUrl.replace('http://', '');
@@ -26,11 +30,7 @@ function farConfiguration(lab: Lab, port: number): string {
   upstream sink { server ${sink}; keepalive ${KEPT}; ${kept} }
   server {
     listen 127.0.0.1:${port} ssl;
-    ssl_protocols TLSv1.3;
-    ssl_certificate ${far.certificate};
-    ssl_certificate_key ${far.key};
-    ssl_client_certificate ${authority};
-    ssl_verify_client on;
+    ${mutualTls(far, authority)}
     location /bench/ { proxy_pass http://bench/; }
     location /sink/ { proxy_pass http://sink/; proxy_request_buffering off; }
   }`;
@@ -50,27 +50,15 @@ function nearConfiguration(lab: Lab, { port, userPort, farPort }: PairPorts): st
   server {
     listen 127.0.0.1:${port};
     listen 127.0.0.1:${userPort} ssl;
-    ssl_protocols TLSv1.3;
-    ssl_certificate ${near.certificate};
-    ssl_certificate_key ${near.key};
-    ssl_client_certificate ${authority};
-    ssl_verify_client on;
+    ${mutualTls(near, authority)}
     location /bench/ { proxy_pass https://far; }
     location /sink/ { proxy_pass https://far; proxy_request_buffering off; }
   }`;
 }
 
-const start = (lab: Lab): Promise<Subject> =>
-  startProxyPair(
-    'nginx',
-    lab,
-    ({ farPort }) => startNginx(lab.dir, 'nginx-far', farConfiguration(lab, farPort), farPort),
-    (ports) => startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, ports), ports.port),
-  );
-
 /** The yardstick: two nginx proxies with mutual TLS 1.3 between them and none of a gateway's other duties. */
-export const nginxPair: SubjectKind = {
-  name: 'nginx',
-  missing: () => (which('nginx') === undefined ? 'nginx is not installed' : undefined),
-  start,
-};
+export const nginxPair = proxyPair(
+  'nginx',
+  (lab, { farPort }) => startNginx(lab.dir, 'nginx-far', farConfiguration(lab, farPort), farPort),
+  (lab, ports) => startNginx(lab.dir, 'nginx-near', nearConfiguration(lab, ports), ports.port),
+);

@@ -9,13 +9,14 @@ import { Agent as HttpsAgent, createServer as createTlsServer, request as tlsReq
 /** What the program is told. Paths are of PEM files. */
 export interface ProxyOrder {
   readonly side: 'near' | 'far';
+  /** near: in plain HTTP. */
   readonly port: number;
   /** near: with mutual TLS towards machines of users. */
-  readonly userPort?: number;
+  readonly userPort: number;
   readonly key: string;
   readonly certificate: string;
   readonly authority: string;
-  /** near: port and name of the far side. */
+  /** Port and name of the far side. */
   readonly farPort: number;
   readonly farName: string;
   /** far: the services behind the first path segment. */
@@ -61,6 +62,6 @@ function listen(server: Server, port: number): void {
 }
 
 if (order.side === 'near') {
-  listen(createTlsServer(mutual, forward), order.userPort ?? 0);
+  listen(createTlsServer(mutual, forward), order.userPort);
   listen(createServer(forward), order.port);
-} else listen(createTlsServer(mutual, forward), order.port);
+} else listen(createTlsServer(mutual, forward), order.farPort);

@@ -1,8 +1,8 @@
 import type { Lab } from '../lab.ts';
-import { freePort, type Running } from '../spawn.ts';
+import { freePort, missing, type Running } from '../spawn.ts';
 import { startUserMachine, UNREAD_FIELDS } from '../user-load.ts';
 import { inspectHop } from './hop.ts';
-import type { Subject } from './subject.ts';
+import type { Subject, SubjectKind } from './subject.ts';
 
 /** Where the two ends of a pair of proxies listen. */
 export interface PairPorts {
@@ -13,26 +13,29 @@ export interface PairPorts {
   readonly farPort: number;
 }
 
-/** One end, started and listening. */
-type Start = (ports: PairPorts) => Promise<Pick<Running, 'pid' | 'stop'>>;
+/** Starts one end. @returns when it listens */
+type Start = (lab: Lab, ports: PairPorts) => Promise<Running>;
 
-/** Two proxies of a kind with mutual TLS between them: the far one first, its hop inspected before the near one uses it. */
-export async function startProxyPair(
-  name: string,
-  { dir, certificates }: Lab,
-  startFar: Start,
-  startNear: Start,
-): Promise<Subject> {
+/** Two proxies of a kind with mutual TLS between them. @param name of the program, too */
+export const proxyPair = (name: string, startFar: Start, startNear: Start): SubjectKind => ({
+  name,
+  missing: () => missing(name),
+  start: (lab) => start(name, lab, startFar, startNear),
+});
+
+/** The far one first, its hop inspected before the near one uses it. */
+async function start(name: string, lab: Lab, startFar: Start, startNear: Start): Promise<Subject> {
+  const { dir, certificates } = lab;
   const ports = { port: await freePort(), userPort: await freePort(), farPort: await freePort() };
   const started: Pick<Running, 'stop'>[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(started.map((each) => each.stop()));
   };
   try {
-    const far = await startFar(ports);
+    const far = await startFar(lab, ports);
     started.push(far);
     const context = await inspectHop(certificates, ports.farPort);
-    const near = await startNear(ports);
+    const near = await startNear(lab, ports);
     started.push(near);
     await inspectHop(certificates, ports.userPort);
     const machine = await startUserMachine(dir, name, `127.0.0.1:${ports.userPort}`, certificates.user);

@@ -1,12 +1,10 @@
 import t from 'tap';
 import { openLab } from '../lab.ts';
 import { openLoop } from '../load-open.ts';
-import { which } from '../spawn.ts';
-import { nginxPair } from './nginx-pair.ts';
+import { missing } from '../spawn.ts';
 import { troadPair } from './troad-pair.ts';
 
-const absent =
-  nginxPair.missing() ?? (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+const absent = missing('nginx') ?? missing('openssl');
 const skip = absent === undefined ? false : `LIVE BENCHMARK NOT RUN: ${absent}`;
 
 // Real gateways with TPMs, on a machine that may have other things to do.
