@@ -1,10 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { findEpochs } from '../gateway/audit/folder.ts';
+import { forEachRecord, partClassesOf, readCore } from '../gateway/audit/records.ts';
+import type { StepReport } from '../gateway/audit/report.ts';
+import { parseTrustFile } from '../gateway/audit/trust-file.ts';
+import { auditLogs } from '../gateway/audit/verify.ts';
+import { nodeStorage } from '../gateway/evidence/node-storage.ts';
 import { CLIENT_ID, SCRIPT_REDIRECT } from '../gateway/sandbox/agency-idp.ts';
 import { DpopKey } from '../gateway/sandbox/client/dpop.ts';
 import { GatewayClient, stepUpOf, type Credential } from '../gateway/sandbox/client/gateway-client.ts';
@@ -265,6 +271,13 @@ void t.test('the auditor sees how the user was shown, not who it is', async (t) 
 });
 
 void t.test('no log line holds an assertion', async (t) => {
+  const streamed = await signIn({ key: newKey() });
+  const body = 'x'.repeat(100_000);
+  t.equal(
+    (await http.call('POST', `${HOUSING}/echo/x`, streamed, body)).status,
+    200,
+    'a stream, for the logs',
+  );
   await sandbox.stop();
   const written = sandbox.output.join('\n');
   t.ok(presented.length > 10);
@@ -276,4 +289,50 @@ void t.test('no log line holds an assertion', async (t) => {
     }
   }
   t.notOk(written.includes(SUBJECT));
+});
+
+void t.test('in both signed logs an assertion goes with the key of class subject', async (t) => {
+  const storage = nodeStorage();
+  const trust = parseTrustFile(readFileSync(sandbox.ready.trust, 'utf8'));
+  for (const { log } of [consumer, sandbox.ready.provider]) {
+    const users: string[] = [];
+    const others: string[] = [];
+    const signed: string[] = [];
+    for (const epoch of await findEpochs(storage, log)) {
+      await forEachRecord(storage, epoch, ({ bytes, parts }) => {
+        const core = readCore(bytes);
+        others.push(bytes.toString());
+        for (const partClass of partClassesOf(core)) {
+          const opened = parts.open(core, partClass).toString();
+          (partClass === 'subject' ? users : others).push(opened);
+          if (partClass === 'subject' && 'sig' in core) signed.push(`${core.k} ${core.mode}`);
+        }
+      });
+    }
+    t.ok(users.length > 10);
+    for (const kind of ['req.final full', 'open stream', 'req.final stream'])
+      t.ok(signed.includes(kind), kind);
+    // Payload and signature of each assertion and proof; heads are the same for all and tell nothing.
+    const pieces = users.flatMap((user) =>
+      Array.from(user.matchAll(/"[\w-]+\.([\w-]+)\.([\w-]+)"/g), ([, ...both]) => both).flat(),
+    );
+    t.ok(pieces.length >= 2 * users.length);
+    const rest = others.join('\n');
+    for (const piece of new Set(pieces)) t.notOk(rest.includes(piece));
+    t.ok(rest.includes('"t-road-user": \n'), 'the line of it stays');
+
+    const steps = async (): Promise<readonly StepReport[]> => {
+      const { result, logs } = await auditLogs({ storage, logs: [log], trust, deep: true });
+      t.equal(result, 'good');
+      return logs.flatMap((one) => one.steps.filter(({ name }) => name === 'message signatures verify'));
+    };
+    const before = await steps();
+    t.match(before, [{ status: 'pass', notCheckable: 0 }]);
+    for (const name of readdirSync(`${log}/keys`))
+      if (name.startsWith('subject-')) rmSync(`${log}/keys/${name}`);
+    const [after] = await steps();
+    const { length } = signed;
+    t.match(after, { notCheckable: length, left: [{ why: /subject/, count: length }] });
+    t.equal(after?.checked, Number(before[0]?.checked) - length, 'all others');
+  }
 });

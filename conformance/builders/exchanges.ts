@@ -1,9 +1,10 @@
 import { createPublicKey } from 'node:crypto';
 import { base64, base64url, sha256, sha256Base64, utf8 } from '../../gateway/core/bytes.ts';
 import type { Clock } from '../../gateway/core/clock.ts';
-import type { EvidenceLog } from '../../gateway/evidence/log.ts';
+import type { EvidenceLog, RecordParts } from '../../gateway/evidence/log.ts';
 import { formatMeta } from '../../gateway/evidence/meta-part.ts';
 import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.ts';
+import { USER } from '../../gateway/message/user-field.ts';
 import { MessageSigner, type Signed } from '../../gateway/message/signer.ts';
 import { SigningQueue, type SigningKey } from '../../gateway/message/signing-queue.ts';
 import { CONSUMER, draft, exchangeId, keyFrom, originOf, PROVIDER } from './log.ts';
@@ -47,16 +48,25 @@ export class ExchangePair {
   readonly #request: Signed;
   readonly #answer: Signed;
   readonly status: number;
+  /** `T-Road-User` of the request. */
+  readonly user: string | undefined;
 
-  private constructor(n: number, clock: Clock, status: number, request: Signed, answer: Signed) {
+  private constructor(
+    n: number,
+    clock: Clock,
+    { status, user }: { status: number; user: string | undefined },
+    request: Signed,
+    answer: Signed,
+  ) {
     this.n = n;
     this.status = status;
+    this.user = user;
     this.#clock = clock;
     this.#request = request;
     this.#answer = answer;
   }
 
-  static async sign(n: number, clock: Clock, status = 200): Promise<ExchangePair> {
+  static async sign(n: number, clock: Clock, status = 200, user?: string): Promise<ExchangePair> {
     const id = exchangeId(n);
     const exchange = (from: string, to: string) =>
       [EXCHANGE, formatExchange({ id, mode: 'full', from, to, at: clock.now() })] as const;
@@ -65,7 +75,7 @@ export class ExchangePair {
       authority: PROVIDER,
       path: `/r1/TW/GOV/B07/housing/echo/${n}`,
       query: '',
-      fields: [exchange(CONSUMER, PROVIDER)],
+      fields: [exchange(CONSUMER, PROVIDER), ...(user === undefined ? [] : [[USER, user] as const])],
     };
     const asked = await new MessageSigner(CONSUMER_QUEUE, id, clock).requestWhole(
       head,
@@ -82,7 +92,7 @@ export class ExchangePair {
         label: 'final',
       },
     );
-    return new ExchangePair(n, clock, status, asked, answered);
+    return new ExchangePair(n, clock, { status, user }, asked, answered);
   }
 
   /** What the record of the request, or of the answer, holds in the given role. */
@@ -104,11 +114,21 @@ export class ExchangePair {
     });
   }
 
-  /** What the `meta` part holds. */
-  meta(k: 'req.final' | 'res.final'): Buffer {
+  /** The sealed parts. */
+  parts(k: 'req.final' | 'res.final'): RecordParts & { readonly meta: Buffer } {
+    const subject = k === 'req.final' ? this.user : undefined;
+    return { meta: this.#meta(k, subject), subject };
+  }
+
+  /** As it was before the `subject` part alone held who the user is. */
+  oldParts(k: 'req.final' | 'res.final'): RecordParts {
+    return { meta: this.#meta(k, undefined), subject: k === 'req.final' ? this.user : undefined };
+  }
+
+  #meta(k: 'req.final' | 'res.final', subject: string | undefined): Buffer {
     const { evidence } = k === 'req.final' ? this.#request : this.#answer;
     const told = { path: `/r1/TW/GOV/B07/housing/echo/${this.n}`, query: '' };
-    return utf8(formatMeta(told, evidence.base).join(''));
+    return utf8(formatMeta(told, evidence.base, subject).join(''));
   }
 
   async write(
@@ -116,6 +136,6 @@ export class ExchangePair {
     role: 'c' | 'p',
     kinds: readonly ('req.final' | 'res.final')[] = ['req.final', 'res.final'],
   ) {
-    for (const k of kinds) await log.append(this.record(k, role), { meta: this.meta(k) });
+    for (const k of kinds) await log.append(this.record(k, role), this.parts(k));
   }
 }

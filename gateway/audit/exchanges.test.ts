@@ -102,14 +102,14 @@ void t.test('message signatures: one thing wrong, each told', async (t) => {
   const pair = await ExchangePair.sign(5, clock);
   const other = await ExchangePair.sign(6, clock);
   const good = pair.record('req.final', 'c');
-  const meta = pair.meta('req.final');
+  const meta = pair.parts('req.final').meta;
   const [batched, neighbour] = await Promise.all([
     ExchangePair.sign(7, clock),
     ExchangePair.sign(8, clock),
     ExchangePair.sign(9, clock),
   ]);
   const [shared, sharedOther] = [signedIn(batched), signedIn(neighbour)];
-  const sharedMeta = batched.meta('req.final');
+  const sharedMeta = batched.parts('req.final').meta;
   const swap = (from: string | RegExp, to: string): Buffer => Buffer.from(meta.toString().replace(from, to));
   for (const [what, record, part, why] of [
     ['a changed base', good, swap('POST', 'PUT'), /signature is wrong/],
@@ -122,7 +122,7 @@ void t.test('message signatures: one thing wrong, each told', async (t) => {
     [
       'another exchange’s signature and base',
       { ...good, sig: other.record('req.final', 'c').sig ?? '' },
-      other.meta('req.final'),
+      other.parts('req.final').meta,
       /nonce/,
     ],
     ['another method in the record', { ...good, op: 'GET' }, meta, /@method/],

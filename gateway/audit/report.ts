@@ -20,6 +20,8 @@ export interface StepReport {
   readonly checked: number;
   /** How many could not be checked. */
   readonly notCheckable: number;
+  /** Why, as far as there is more to say. */
+  readonly left: readonly { readonly why: string; readonly count: number }[];
   readonly findings: readonly Finding[];
   /** Findings beyond those listed. */
   readonly more: number;
@@ -32,6 +34,7 @@ export class Step {
   readonly name: string;
   checked = 0;
   notCheckable = 0;
+  readonly #left = new Map<string, number>();
   #findings: Finding[] = [];
   #more = 0;
   #failed = false;
@@ -42,6 +45,12 @@ export class Step {
 
   get failed(): boolean {
     return this.#failed;
+  }
+
+  /** Leaves a thing unchecked. @param why in our own words: it is told as it is */
+  leave(why?: string): void {
+    this.notCheckable += 1;
+    if (why !== undefined) this.#left.set(why, (this.#left.get(why) ?? 0) + 1);
   }
 
   /** Text of others is quoted here: details go to a terminal. */
@@ -61,7 +70,8 @@ export class Step {
     const { name, checked, notCheckable } = this;
     const unknown: Status = notCheckable > 0 ? 'not checkable' : 'absent';
     const status: Status = this.#failed ? 'fail' : checked > 0 ? 'pass' : unknown;
-    return { name, status, checked, notCheckable, findings: this.#findings, more: this.#more };
+    const left = Array.from(this.#left, ([why, count]) => ({ why, count }));
+    return { name, status, checked, notCheckable, left, findings: this.#findings, more: this.#more };
   }
 }
 
@@ -112,9 +122,10 @@ export function renderAudit(report: AuditReport): string {
 
 export function renderSteps(steps: readonly StepReport[]): string[] {
   const lines: string[] = [];
-  for (const { name, status, checked, notCheckable, findings, more } of steps) {
+  for (const { name, status, checked, notCheckable, left, findings, more } of steps) {
     const counts = [`${checked} checked`, ...(notCheckable > 0 ? [`${notCheckable} not checkable`] : [])];
     lines.push(`  ${MARK[status].padEnd(5)} ${name} (${counts.join(', ')})`);
+    for (const { why, count } of left) lines.push(`        · ${count} not checkable: ${why}`);
     for (const { severity, kind, index, exchange, detail } of findings) {
       const where = [
         ...(index === undefined ? [] : [`record ${index}`]),

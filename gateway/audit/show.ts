@@ -2,6 +2,7 @@ import { describe, MalformedBytes } from '../core/errors.ts';
 import { toUuid, type ExchangeId } from '../core/ids.ts';
 import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
+import type { PartClass } from '../evidence/record.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { readExtra, type ShownExtra } from './extra.ts';
 import { requireEpochs, type ReadStorage } from './folder.ts';
@@ -18,6 +19,7 @@ import { Step, type StepReport } from './report.ts';
 import {
   isSigned,
   readSignedText,
+  SEALED,
   sharedSignatureOf,
   verifyMessage,
   type SharedSignature,
@@ -166,9 +168,9 @@ async function tell(
     } catch (cause) {
       tree.find('fail', 'not proved', `${log.origin}: ${describe(cause)}`, at);
     }
-    const { text, extra } = openMeta(record, logged, parts);
+    const { text, extra, sealed } = openMeta(record, logged, parts);
+    if (isSigned(record) && text?.base === undefined) messages.leave(sealed);
     const signedBy = text === undefined ? undefined : signerOf(record, text, trust, messages, at);
-    if (text === undefined && isSigned(record)) messages.notCheckable += 1;
     book.add(logged.index, record);
     records.push({
       at: timeText(record.at),
@@ -200,18 +202,23 @@ async function tell(
 interface Opened {
   readonly text?: SignedText | undefined;
   readonly extra?: ShownExtra | undefined;
+  /** Why the signed text is not whole, if it is not. */
+  readonly sealed?: string | undefined;
 }
 
 function openMeta(record: ExchangeRecord, logged: LoggedRecord, parts: Step): Opened {
   if (record.parts?.meta === undefined) return {};
+  const open = (partClass: PartClass): Buffer | 'sealed' => {
+    const part = logged.parts.open(record, partClass);
+    if (part === 'sealed') parts.leave();
+    else parts.checked += 1;
+    return part;
+  };
   try {
-    const part = logged.parts.open(record, 'meta');
-    if (part === 'sealed') {
-      parts.notCheckable += 1;
-      return {};
-    }
-    parts.checked += 1;
-    return { text: isSigned(record) ? readSignedText(part) : undefined, extra: readExtra(part) };
+    const meta = open('meta');
+    if (meta === 'sealed') return { sealed: SEALED.meta };
+    const text = isSigned(record) ? readSignedText(meta, () => open('subject')) : undefined;
+    return { text, extra: readExtra(meta), sealed: SEALED.subject };
   } catch (cause) {
     parts.find('fail', 'part', describe(cause), { index: String(logged.index), exchange: record.x });
     return {};
@@ -225,10 +232,12 @@ function signerOf(
   messages: Step,
   at: { readonly index: string; readonly exchange: string },
 ): ShownRecord['signedBy'] {
+  const { base } = text;
+  if (base === undefined) return undefined;
   try {
-    const { gateway, kid, alg } = verifyMessage(record, text, trust, new VerifiedBatches());
+    const { gateway, kid, alg } = verifyMessage(record, { ...text, base }, trust, new VerifiedBatches());
     messages.checked += 1;
-    const batch = sharedSignatureOf(record, text.base);
+    const batch = sharedSignatureOf(record, base);
     return { gateway: gateway.name, member: gateway.member, kid, alg, batch };
   } catch (cause) {
     messages.find('fail', 'signature', describe(cause), at);

@@ -1,7 +1,7 @@
 // The deep pass: each message signature again, from the text that was signed and the registered key.
 import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
-import { readMeta } from '../evidence/meta-part.ts';
+import { readMeta, withSubject } from '../evidence/meta-part.ts';
 import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
@@ -10,10 +10,10 @@ import { hashBytes, leafTextOf } from '../tlog/hash.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
 
-/** What the `meta` part of a signed message holds. */
+/** What the `meta` part of a signed message holds, and the `subject` part where it covers a user's assertion. */
 export interface SignedText {
-  /** The exact signature base. */
-  readonly base: string;
+  /** The exact signature base; undefined when a piece of it is in a `subject` part that cannot be opened any more. */
+  readonly base: string | undefined;
   readonly path: string | undefined;
   readonly query: string | undefined;
 }
@@ -22,10 +22,20 @@ export interface SignedText {
 export const isSigned = ({ k, sig }: ExchangeRecord): boolean =>
   (k === 'open' || k === 'req.final' || k === 'res.final') && sig !== undefined;
 
-/** @throws MalformedBytes */
-export function readSignedText(part: Buffer): SignedText {
+/** Why a signature cannot be checked: what it is over is sealed under a key that is not here. */
+export const SEALED = {
+  meta: 'what was signed is in sealed parts of class meta, whose keys are not here  被簽署的本文在密封部分 meta 中，其金鑰不在此處',
+  subject:
+    'the user’s assertion that was signed with the rest is in sealed parts of class subject, whose keys are not here; records, digests and tree do not need it  一併簽署的使用者身分聲明在密封部分 subject 中，其金鑰不在此處；紀錄、摘要與雜湊樹的檢查不受影響',
+} as const;
+
+/**
+ * @param subjectPart opens the same record's `subject` part
+ * @throws MalformedBytes
+ */
+export function readSignedText(part: Buffer, subjectPart: () => Buffer | 'sealed'): SignedText {
   const { told, base } = readMeta(part);
-  let value: Partial<Record<'path' | 'query', unknown>>;
+  let value: Partial<Record<'path' | 'query' | 'subject', unknown>>;
   try {
     const parsed: unknown = JSON.parse(told);
     value = typeof parsed === 'object' && parsed !== null ? parsed : {};
@@ -33,13 +43,16 @@ export function readSignedText(part: Buffer): SignedText {
     throw new MalformedBytes(`meta part is not JSON: ${describe(cause)}`);
   }
   if (base === undefined) throw new MalformedBytes('meta part has no signature base');
-  const { path, query } = value;
+  const { path, query, subject } = value;
   return {
-    base,
+    base: subject === undefined ? base : completed(base, subject, subjectPart()),
     path: typeof path === 'string' ? path : undefined,
     query: typeof query === 'string' ? query : undefined,
   };
 }
+
+const completed = (base: string, name: unknown, part: Buffer | 'sealed'): string | undefined =>
+  part === 'sealed' ? undefined : withSubject(base, name, part.toString('utf8'));
 
 /** Who has to have signed: the consumer's gateway its request, the provider's its answer. */
 export const senderOf = ({ k, role, me, peer }: ExchangeRecord): string | undefined =>
@@ -52,7 +65,7 @@ export const senderOf = ({ k, role, me, peer }: ExchangeRecord): string | undefi
  */
 export function verifyMessage(
   record: ExchangeRecord,
-  { base, path, query }: SignedText,
+  { base, path, query }: SignedText & { readonly base: string },
   trust: Trust,
   batches: VerifiedBatches,
 ): TrustedKey {

@@ -1,28 +1,20 @@
 import { base64 } from '../core/bytes.ts';
-import { describe, MalformedBytes } from '../core/errors.ts';
+import { MalformedBytes } from '../core/errors.ts';
 import { english } from '../core/file-errors.ts';
 import { HASHES_FILE } from '../evidence/hash-store.ts';
 import type { CoreRecord } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
-import { VerifiedBatches } from '../message/message-signature.ts';
 import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
 import { HASH_BYTES } from '../tlog/hash.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { CoveredUntil } from './coverage.ts';
+import { DeepPass } from './deep-pass.ts';
 import { epochsAt, listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
 import { PolicyTrail } from './policies.ts';
-import {
-  exchangeRecord,
-  forEachRecord,
-  partClassesOf,
-  readCore,
-  type ExchangeRecord,
-  type LoggedRecord,
-} from './records.ts';
+import { exchangeRecord, forEachRecord, readCore, type ExchangeRecord } from './records.ts';
 import { Step, type AuditReport, type LogReport } from './report.ts';
-import { isSigned, readSignedText, verifyMessage } from './signatures.ts';
 import type { Trust, TrustedLog } from './trust-file.ts';
 
 export interface AuditOptions {
@@ -94,10 +86,7 @@ class EpochAudit {
   readonly #form = new Step('records are well-formed');
   readonly #policies: PolicyTrail;
   readonly #peers = new Step('heads of peers are signed by the peers');
-  readonly #parts = new Step('sealed parts are those committed to');
-  readonly #messages = new Step('message signatures verify');
-  /** Messages of a batch lie close together, so most of them cost no signature verification. */
-  readonly #batches = new VerifiedBatches();
+  readonly #deep: DeepPass;
   #size = 0n;
   #root: Buffer | undefined;
 
@@ -107,6 +96,7 @@ class EpochAudit {
     this.origin = origin;
     this.#log = origin === undefined ? undefined : options.trust.logs.get(origin);
     this.#policies = new PolicyTrail(this.#log?.gateway.policy ?? []);
+    this.#deep = new DeepPass(options.trust);
     if (this.#log === undefined) this.#known.find('fail', 'unknown log', origin ?? 'no origin can be read');
     else this.#known.checked = 1;
   }
@@ -144,7 +134,7 @@ class EpochAudit {
         this.#policies.read(core, logged.index);
         if (exchange !== undefined) this.#requireOwn(exchange, logged.index);
         if (core.k === 'peer.cp' || core.k === 'dispute') this.#readPeerHeads(core, logged.index, foreign);
-        if (this.#options.deep) this.#openParts(core, exchange, logged);
+        if (this.#options.deep) this.#deep.read(core, exchange, logged);
       } catch (cause) {
         if (!(cause instanceof MalformedBytes)) throw cause;
         if (pass === 0) this.#form.find('fail', 'malformed', cause.message, at(logged.index));
@@ -186,38 +176,6 @@ class EpochAudit {
         if (!(cause instanceof MalformedBytes)) throw cause;
         this.#peers.find('fail', 'peer head', cause.message, at(index));
       }
-    }
-  }
-
-  #openParts(core: CoreRecord, exchange: ExchangeRecord | undefined, { index, parts }: LoggedRecord): void {
-    for (const partClass of partClassesOf(core)) {
-      let part: Buffer | 'sealed';
-      try {
-        part = parts.open(core, partClass);
-      } catch (cause) {
-        if (!(cause instanceof MalformedBytes)) throw cause;
-        this.#parts.find('fail', 'part', cause.message, at(index));
-        continue;
-      }
-      if (part === 'sealed') this.#parts.notCheckable += 1;
-      else this.#parts.checked += 1;
-      if (partClass === 'meta' && exchange !== undefined && isSigned(exchange))
-        this.#verifyMessage(exchange, part, index);
-    }
-    const hasMeta = core.parts?.meta !== undefined;
-    if (exchange !== undefined && isSigned(exchange) && !hasMeta) this.#messages.notCheckable += 1;
-  }
-
-  #verifyMessage(record: ExchangeRecord, part: Buffer | 'sealed', index: bigint): void {
-    if (part === 'sealed') {
-      this.#messages.notCheckable += 1;
-      return;
-    }
-    try {
-      verifyMessage(record, readSignedText(part), this.#options.trust, this.#batches);
-      this.#messages.checked += 1;
-    } catch (cause) {
-      this.#messages.find('fail', 'signature', describe(cause), { ...at(index), exchange: record.x });
     }
   }
 
@@ -290,7 +248,7 @@ class EpochAudit {
         this.#policies.step,
         this.#policies.releases,
         this.#peers,
-        ...(deep ? [this.#parts, this.#messages] : []),
+        ...(deep ? this.#deep.steps : []),
       ].map((step) => step.report()),
     };
   }

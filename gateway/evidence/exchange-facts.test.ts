@@ -2,7 +2,7 @@ import t from 'tap';
 import fc from 'fast-check';
 import { CONSUMER, exchangeId } from '../../conformance/builders/log.ts';
 import { KnownFacts, type LearntFacts, type OwnFacts, type SharedFacts } from './exchange-facts.ts';
-import { formatMeta, readMeta } from './meta-part.ts';
+import { formatMeta, readMeta, withSubject } from './meta-part.ts';
 import type { DeviceFacts, PolicyFacts, TlsFacts } from './record.ts';
 
 // Anything a client may write: quotes, controls, line separators, halves of surrogate pairs.
@@ -91,4 +91,30 @@ void t.test('a meta part gives back what was told and what was signed', async (t
     readMeta(Buffer.from(formatMeta({}, '"@method": GET\n\n{}').join(''))).base,
     '"@method": GET\n\n{}',
   );
+});
+
+void t.test('of what was signed, a meta part leaves the user’s assertion to the subject part', async (t) => {
+  const user = 'assertion="e.y.J", certificate=:AAAA:';
+  const around = (value: string): string => `"@method": GET\n"t-road-user": ${value}\n"x": "t-road-user": y`;
+  const part = readMeta(Buffer.from(formatMeta({ path: '/x' }, around(user), user).join('')));
+  t.same(JSON.parse(part.told), { path: '/x', subject: 't-road-user' });
+  t.equal(part.base, around(''), 'the line stays');
+  t.equal(withSubject(around(''), 't-road-user', user), around(user));
+  const last = `"@method": GET\n"t-road-user": ${user}`;
+  const end = readMeta(Buffer.from(formatMeta({}, last, user).join(''))).base ?? '';
+  t.equal(withSubject(end, 't-road-user', user), last, 'at the end of the text');
+
+  const answer = '"@status": 200\n"x": "t-road-user": y';
+  t.equal(formatMeta({}, answer, user).join(''), `{}\n${answer}`, 'a text that has no such line is whole');
+  for (const other of [`${user}x`, `x${user}`, user.slice(1), user.slice(0, -1), '', 'x'])
+    t.throws(() => formatMeta({}, around(user), other), /not the one to be sealed/, other);
+  for (const [base, name] of [
+    [around(user), 't-road-user'],
+    [answer, 't-road-user'],
+    ['"t-road-user": \n"x": y', 't-road-user'],
+    [around(''), 'x'],
+    [around(''), true],
+    [around(''), null],
+  ] as const)
+    t.throws(() => withSubject(base, name, user), { name: 'MalformedBytes' }, `${base} ${name}`);
 });

@@ -32,7 +32,7 @@ export type RecordKind =
   | 'seal';
 
 /**
- * Parts of a record by retention class: signature bases, targets and what `extra_logging` notes; the policy's input; the user's assertion and its
+ * Parts of a record by retention class: signature bases (but for the user's assertion), targets and what `extra_logging` notes; the policy's input; the user's assertion and its
  * proof; attestation results.
  */
 export type PartClass = 'meta' | 'input' | 'subject' | 'device';

@@ -223,7 +223,10 @@ export class Dossier {
     const own = { out: code, status: this.#status, sent: this.#begun ? this.sent : undefined };
     await this.#gateway.log.append(
       this.#record(k, own),
-      this.#parts(formatMeta({ ...this.target, why: detail, extra })),
+      this.#parts(
+        formatMeta({ ...this.target, why: detail, extra }),
+        this.#begun ? undefined : this.#userField,
+      ),
     );
   }
 
@@ -233,6 +236,8 @@ export class Dossier {
     extra: ExtraFacts | undefined,
   ): Promise<Receipt> {
     const { signature, content, mode } = message;
+    // Every signature of a request covers it, of a stream both: what a record needs to be checked is its own.
+    const subject = k === 'res.final' ? undefined : this.#userField;
     const receipt = await this.#gateway.log.append(
       this.#record(k, {
         out: 'ok',
@@ -243,12 +248,14 @@ export class Dossier {
         dg: content === undefined ? undefined : `sha-256:${content.sha256}`,
         status: this.#status,
       }),
-      this.#parts(formatMeta({ path: this.target?.path, query: this.target?.query, extra }, signature.base)),
+      this.#parts(
+        formatMeta({ path: this.target?.path, query: this.target?.query, extra }, signature.base, subject),
+        subject,
+      ),
     );
     this.#begun = true;
     // The decision is bound to the first record of the exchange; later ones need not repeat its input.
     this.#policyInput = undefined;
-    this.#userField = undefined;
     this.#results = undefined;
     return receipt;
   }
@@ -257,11 +264,11 @@ export class Dossier {
     return this.#facts.record(k, this.#gateway.clock.now(), own);
   }
 
-  #parts(meta: readonly string[]): RecordParts {
+  #parts(meta: readonly string[], subject: string | undefined): RecordParts {
     return {
       meta,
       input: this.#policyInput,
-      subject: this.#userField,
+      subject,
       device: this.#results === undefined ? undefined : textOfResults(this.#results),
     };
   }
