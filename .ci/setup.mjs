@@ -18,6 +18,7 @@ const env = { ...process.env, PATH: at('node_modules', '.bin') + delimiter + (pr
 const DEBIAN = {
   tools: { curl: 'curl', openssl: 'openssl' },
   bench: { nginx: 'nginx-light', wrk: 'wrk' },
+  peers: { haproxy: 'haproxy', caddy: 'caddy' },
   // Cross-checks also use tpm2-tools where somebody has installed them; they pull udev, so nobody is made to.
   tpm: { swtpm: 'swtpm', swtpm_setup: 'swtpm-tools' },
   policy: { go: 'golang-go' },

@@ -12,6 +12,10 @@ const common = `{
   log {
     level ERROR
   }
+  # A user's machine connects by address and sends no server name.
+  servers {
+    strict_sni_host insecure_off
+  }
 }
 `;
 

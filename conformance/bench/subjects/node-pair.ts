@@ -20,7 +20,7 @@ function startProxy(
   return startListening(process.execPath, [PROGRAM, JSON.stringify(order)], port);
 }
 
-/** What the runtime alone costs: two plain Node proxies with mutual TLS 1.3 between them and no duties. */
+/** What the runtime alone costs: two of Fastify's proxies with mutual TLS 1.3 between them and no duties. */
 export const nodePair: SubjectKind = {
   ...proxyPair(
     'node',

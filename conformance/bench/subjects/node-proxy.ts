@@ -1,10 +1,10 @@
 /**
- * A reverse proxy as a Node programmer writes it in an afternoon: node:http, node:https, pipes. No duty of a gateway.
- * A program of its own: `node node-proxy.ts '{"side":"near", …}'`.
+ * A reverse proxy as a Node programmer sets it up in an afternoon: Fastify and `@fastify/http-proxy`, whose client is undici.
+ * No duty of a gateway. A program of its own: `node node-proxy.ts '{"side":"near", …}'`.
  */
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, createServer, request, type RequestListener, type Server } from 'node:http';
-import { Agent as HttpsAgent, createServer as createTlsServer, request as tlsRequest } from 'node:https';
+import httpProxy from '@fastify/http-proxy';
+import fastify from 'fastify';
 
 /** What the program is told. Paths are of PEM files. */
 export interface ProxyOrder {
@@ -31,37 +31,37 @@ const tls = {
   minVersion: 'TLSv1.3',
 } as const;
 
-const kept = { keepAlive: true, maxSockets: 512 };
-const toFar = new HttpsAgent({ ...kept, ...tls, servername: order.farName });
-const toService = new HttpAgent(kept);
+/** As the others have it: connections are kept, and wait for as long as a run takes. */
+const IDLE_MS = 3_600_000;
+const kept = { keepAliveTimeout: IDLE_MS, requestTimeout: 0, bodyLimit: Number.MAX_SAFE_INTEGER };
+const pool = { connections: 512, keepAliveTimeout: IDLE_MS, headersTimeout: 0, bodyTimeout: 0 };
 
-const forward: RequestListener = (incoming, answer) => {
-  const { method = 'GET', url = '/', headers } = incoming;
-  const outgoing = ((): ReturnType<typeof request> => {
-    if (order.side === 'near') {
-      const { farPort: port, farName: servername } = order;
-      return tlsRequest({ host: '127.0.0.1', port, servername, method, path: url, headers, agent: toFar });
-    }
-    const [, door = '', ...rest] = url.split('/');
-    return request(`${order.services[door]}/${rest.join('/')}`, { method, headers, agent: toService });
-  })();
-  outgoing.on('response', (response) => {
-    answer.writeHead(response.statusCode ?? 502, response.headers);
-    response.pipe(answer);
-  });
-  outgoing.on('error', () => answer.destroy());
-  incoming.pipe(outgoing);
-};
-
-const mutual = { ...tls, requestCert: true, rejectUnauthorized: true };
-
-function listen(server: Server, port: number): void {
-  server.requestTimeout = 0;
-  server.keepAliveTimeout = 3_600_000;
-  server.listen(port, '127.0.0.1');
+/**
+ * @param https null: plain HTTP
+ * @param upstreams where what stands behind a first part of a path goes to
+ * @param connect options of TLS to there
+ */
+async function listen(
+  port: number,
+  https: object | null,
+  upstreams: Readonly<Record<string, string>>,
+  connect: object,
+): Promise<void> {
+  const server = fastify({ ...kept, https });
+  const undici = { ...pool, connect };
+  for (const [prefix, upstream] of Object.entries(upstreams))
+    await server.register(httpProxy, { upstream, prefix, rewritePrefix: '', undici });
+  await server.listen({ port, host: '127.0.0.1' });
 }
 
-if (order.side === 'near') {
-  listen(createTlsServer(mutual, forward), order.userPort);
-  listen(createServer(forward), order.port);
-} else listen(createTlsServer(mutual, forward), order.farPort);
+const mutual = { ...tls, requestCert: true, rejectUnauthorized: true };
+const { side, port, userPort, farPort, farName } = order;
+if (side === 'near') {
+  const far = { '/': `https://127.0.0.1:${farPort}` };
+  const connect = { ...tls, servername: farName };
+  await listen(userPort, mutual, far, connect);
+  await listen(port, null, far, connect);
+} else {
+  const services = Object.entries(order.services).map(([name, url]) => [`/${name}`, url]);
+  await listen(farPort, mutual, Object.fromEntries(services), {});
+}

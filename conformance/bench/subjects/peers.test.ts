@@ -1,0 +1,31 @@
+import t from 'tap';
+import { download, upload } from '../bulk.ts';
+import { openLab } from '../lab.ts';
+import { openLoop } from '../load-open.ts';
+import { which } from '../spawn.ts';
+import { caddyPair } from './caddy-pair.ts';
+import { haproxyPair } from './haproxy-pair.ts';
+import { nginxPair } from './nginx-pair.ts';
+import { nodePair } from './node-pair.ts';
+
+const absent =
+  nginxPair.missing() ?? (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+
+for (const kind of [haproxyPair, caddyPair, nodePair]) {
+  const missing = kind.missing() ?? absent;
+  const skip = missing === undefined ? false : `PEER NOT TRIED: ${missing}`;
+  void t.test(`${kind.name} carries what the benchmark sends`, { skip }, async (t) => {
+    delete process.env['NODE_OPTIONS']; // tap's loader, which the proxies are to do without
+    const lab = await openLab(1 << 20);
+    t.teardown(() => lab.close());
+    const pair = await kind.start(lab);
+    try {
+      t.match(await openLoop(await pair.userTarget(), 100, 0.3), { errors: 0 });
+      const whole = { status: 200, same: true };
+      t.match(await download(pair.target('bench', '/payload'), lab.payload.bytes), whole);
+      t.match(await upload(pair.target('sink', '/swallow'), lab.payload), whole);
+    } finally {
+      await pair.stop();
+    }
+  });
+}
