@@ -93,13 +93,13 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
     agreements: () => gateway.registry().agreementsFor(client.subsystem, route.service),
     input: (agreement, moment) =>
       PolicyInput.forConsumer({
+        ...moment,
         exchange: dossier.id,
         client,
         user: user?.assertion,
         request: asked,
         agreement,
         threat: gateway.threat(),
-        ...moment,
       }),
   };
   const signals = visit.facts();
@@ -172,18 +172,18 @@ export async function admitProvider(
   const question: Question = {
     asOf: gateway.grants.changes,
     agreements: () => gateway.registry().agreementsFor(client, route.service),
-    input: (agreement, { endpoint: newest, ...moment }) =>
+    input: (agreement, moment) =>
       PolicyInput.forProvider({
+        ...moment,
         peer,
         signed,
         route,
         client,
         user: user?.assertion,
         endpoint: endpoint?.machine,
-        renewed: newest,
+        renewed: moment.endpoint,
         agreement,
         threat: gateway.threat(),
-        ...moment,
       }),
   };
   const moment = { now, endpoint: endpoint?.machine, node, signals: visit.facts() };

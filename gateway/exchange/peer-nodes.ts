@@ -77,9 +77,9 @@ export class PeerNodes {
   }
 
   /** The peer's host, as shown on this session and still good; undefined when there is none. */
-  of(session: LinkSession): NodeDevice | undefined {
+  of(session: LinkSession, now = this.#options.clock.now()): NodeDevice | undefined {
     const shown = this.#shown.get(session);
-    return shown === undefined ? undefined : this.#current(session, shown, this.#options.clock.now());
+    return shown === undefined ? undefined : this.#current(session, shown, now);
   }
 
   /** The same on any session of a peer: what a policy is shown before a session is chosen. */
@@ -95,8 +95,9 @@ export class PeerNodes {
   /** The host that all these sessions are as good as; undefined where one has none, or none is the least in all. */
   common(sessions: readonly LinkSession[]): NodeDevice | undefined {
     const hosts: NodeDevice[] = [];
+    const now = this.#options.clock.now();
     for (const session of sessions) {
-      const host = this.of(session);
+      const host = this.of(session, now);
       if (host === undefined) return undefined;
       hosts.push(host);
     }

@@ -1,5 +1,5 @@
 import { base64url, sha256 } from '../core/bytes.ts';
-import { toSeconds } from '../core/clock.ts';
+import { toSeconds, type EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
 import { fieldValue, NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
@@ -18,6 +18,7 @@ import { formatUser, parseUser, USER } from '../message/user-field.ts';
 import { audienceOf } from './audience.ts';
 import type { ClientRequest } from './client-request.ts';
 import type { Gateway } from './gateway.ts';
+import type { UserChecks } from './user-checks.ts';
 
 /** What is asked of the gateway here. */
 type Context = Pick<Gateway, 'users' | 'name' | 'clock'>;
@@ -53,25 +54,20 @@ export async function presentedUser(
     if (presented.length > MAX_JWE_LENGTH)
       throw new Denied('assertion.malformed', `${presented.length} characters`);
     const encrypted = isEncrypted(presented);
-    const inputs = inputsOf(presented, encrypted, member, audienceOf(name), gateway);
+    const now = toSeconds(clock.now());
+    const inputs = inputsOf(presented, encrypted, member, audienceOf(name), now, users);
     const token =
       users.cache.find(inputs) ??
-      verify(
-        encrypted ? await decryptAssertion(presented, users.decryptionKeys) : presented,
-        inputs,
-        gateway,
-      );
+      verify(encrypted ? await decryptAssertion(presented, users.decryptionKeys) : presented, inputs, users);
     const shown = { proof: fieldValue(request.fields, PROOF), certificate, encrypted };
-    const assertion = prove('c', token, shown, gateway, {
+    const assertion = prove('c', token, shown, now, users, {
       method: request.method,
       origin: request.origin,
       path: request.target.path,
-      get assertionSha256() {
-        return sha256(presented); // asked for when there is a proof
-      },
+      assertionSha256: () => sha256(presented),
       isNonce: users.nonces.isOurs,
     });
-    await users.idle.requireActive(assertion, toSeconds(clock.now()));
+    await users.idle.requireActive(assertion, now);
     return { assertion, field: fieldOf(assertion, token, presented) };
   } catch (thrown) {
     throw challenged(thrown, users.nonces);
@@ -94,22 +90,21 @@ export function relayedUser(
   signed: Pick<SignedHead, 'fields'>,
   head: Pick<RequestHead, 'method' | 'path'>,
   peer: PeerGateway,
-  gateway: Context,
+  { users, clock }: Pick<Context, 'users' | 'clock'>,
 ): PresentedUser | undefined {
   const field = fieldValue(signed.fields, USER);
   if (field === undefined) return undefined;
   const { jws, encrypted, shown } = relayedOf(field);
   try {
     // The hash of the JWE is the peer's word. The key of our cache is what we verify: the JWS.
-    const inputs = inputsOf(jws, encrypted !== undefined, peer.member, audienceOf(peer.name), gateway);
-    const token = gateway.users.cache.find(inputs) ?? verify(jws, inputs, gateway);
-    const assertion = prove('p', token, shown, gateway, {
+    const now = toSeconds(clock.now());
+    const inputs = inputsOf(jws, encrypted !== undefined, peer.member, audienceOf(peer.name), now, users);
+    const token = users.cache.find(inputs) ?? verify(jws, inputs, users);
+    const assertion = prove('p', token, shown, now, users, {
       method: head.method,
       origin: undefined,
       path: head.path,
-      get assertionSha256() {
-        return encrypted ?? sha256(jws);
-      },
+      assertionSha256: () => encrypted ?? sha256(jws),
       isNonce: undefined,
     });
     return { assertion, field };
@@ -157,23 +152,17 @@ function inputsOf(
   encrypted: boolean,
   member: MemberId,
   audience: string,
-  { users, clock }: Context,
+  now: EpochSeconds,
+  users: UserChecks,
 ): TokenInputs & { readonly member: MemberId } {
   const { revision } = users.issuers();
-  return {
-    presented,
-    encrypted,
-    member,
-    audience,
-    revision,
-    now: toSeconds(clock.now()),
-  };
+  return { presented, encrypted, member, audience, revision, now };
 }
 
 function verify(
   jws: string,
   inputs: TokenInputs & { readonly member: MemberId },
-  { users }: Context,
+  users: UserChecks,
 ): VerifiedToken {
   const token = VerifiedToken.verify(jws, inputs, users.issuers());
   users.cache.keep(inputs, token);
@@ -184,13 +173,13 @@ function prove(
   role: 'c' | 'p',
   token: VerifiedToken,
   shown: Shown,
-  { users, clock }: Context,
+  now: EpochSeconds,
+  { revocations, assertions, proofs }: UserChecks,
   request: Parameters<typeof UserAssertion.prove>[2]['request'],
 ): UserAssertion {
-  const { revocations, assertions, proofs } = users;
   return UserAssertion.prove(token, shown, {
     request,
-    now: toSeconds(clock.now()),
+    now,
     revocations,
     // A gateway may be both ends of an exchange: each end uses an id once.
     assertions: { claim: (id) => assertions.claim(role, id) },

@@ -23,7 +23,7 @@ const TARGET: ProofTarget = {
   method: 'GET',
   origin: ORIGIN,
   path: PATH,
-  assertionSha256: sha256(presented),
+  assertionSha256: () => sha256(presented),
   thumbprint: THUMBPRINT,
   isNonce: (nonce) => nonce === 'nonce-1',
   now: NOW,
@@ -76,7 +76,7 @@ const CLAIMS = {
   htm: 'GET',
   htu: ORIGIN + PATH,
   iat: NOW,
-  ath: base64url(TARGET.assertionSha256),
+  ath: base64url(TARGET.assertionSha256()),
   nonce: 'nonce-1',
 };
 const signed = (claims: string) =>

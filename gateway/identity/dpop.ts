@@ -27,8 +27,8 @@ export interface ProofTarget {
   readonly origin: string | undefined;
   /** Raw path. */
   readonly path: string;
-  /** SHA-256 of the assertion as the client presented it. */
-  readonly assertionSha256: Buffer;
+  /** SHA-256 of the assertion as the client presented it; asked for when there is a proof. */
+  readonly assertionSha256: () => Buffer;
   /** RFC 7638, from the assertion's `cnf.jkt`. */
   readonly thumbprint: string;
   /** Tells whether a nonce is one of ours. Undefined at the provider's gateway, which gives none. */
@@ -78,7 +78,7 @@ export function checkProof(
   const { ath } = claims; // (12)
   if (
     typeof ath !== 'string' ||
-    !equalBytes(Buffer.from(ath), Buffer.from(base64url(target.assertionSha256)))
+    !equalBytes(Buffer.from(ath), Buffer.from(base64url(target.assertionSha256())))
   )
     throw invalid('12: ath is not the hash of the assertion');
   return { jti, known: key };

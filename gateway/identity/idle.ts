@@ -27,6 +27,10 @@ export class IdleWatch {
 
   readonly #elsewhere: ActivityElsewhere | undefined;
 
+  /** Bound assertions of sessions that the table has for this very second: asked again, it would say the same. */
+  readonly #active = new Set<string>();
+  #second: EpochSeconds = 0;
+
   /** @param activity with values and a window of {@link LONGEST_IDLE_MS} */
   constructor(activity: SharedTable, elsewhere?: ActivityElsewhere) {
     this.#activity = activity;
@@ -38,6 +42,11 @@ export class IdleWatch {
    * @throws Denied `assertion.insufficient` with a challenge; Unavailable when other replicas cannot be asked
    */
   async requireActive(user: UserAssertion, now: EpochSeconds): Promise<void> {
+    if (now !== this.#second) {
+      this.#second = now;
+      this.#active.clear();
+    }
+    if (this.#active.has(user.jws)) return;
     const key = `${user.issuer}\n${user.subject}\n${user.session ?? ''}\n${user.authTime}`;
     const seen = this.#activity.valueOf(key);
     const limit = idleLimitOf(user.level.aal);
@@ -52,8 +61,10 @@ export class IdleWatch {
         bound: user.boundBy === 'dpop',
       });
     }
+    const isKept = seen >= now || this.#activity.setValue(key, now);
+    // Others were asked meanwhile: it may be a later second. What nothing binds is shown once.
+    if (isKept && now === this.#second && user.boundBy !== 'none') this.#active.add(user.jws);
     if (seen >= now) return;
-    this.#activity.setValue(key, now);
     if (Math.floor(seen / TOLD_EVERY_S) < Math.floor(now / TOLD_EVERY_S))
       this.#elsewhere?.saw(idOf(key), now);
   }

@@ -25,7 +25,7 @@ function context(now = NOW): PossessionContext & { now: number } {
       origin: ORIGIN,
       path: PATH,
       isNonce: (nonce) => nonce === 'nonce-1',
-      assertionSha256: Buffer.alloc(32),
+      assertionSha256: () => Buffer.alloc(32),
     },
     now,
     revocations: new Revocations(),
@@ -42,7 +42,7 @@ async function bound(): Promise<{ token: VerifiedToken; shown: Shown; context: P
   return {
     token,
     shown: { ...PLAIN, proof },
-    context: { ...made, request: { ...made.request, assertionSha256: sha256(token.jws) } },
+    context: { ...made, request: { ...made.request, assertionSha256: () => sha256(token.jws) } },
   };
 }
 
@@ -202,6 +202,55 @@ void t.test(
     await other.requireActive(at(NOW + 1600), NOW + 1600);
     t.equal(asked, 1);
     await t.rejects(watch().requireActive(at(NOW + 2800), NOW + 2800), { code: 'assertion.insufficient' });
+  },
+);
+
+class CountingTable extends SharedTable {
+  looked = 0;
+  override valueOf(text: string): number {
+    this.looked += 1;
+    return super.valueOf(text);
+  }
+}
+
+void t.test('in one second a session is looked up once, in the next again', async (t) => {
+  const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10, exp: NOW + 3500 });
+  const other = await verified({ sub: 'other', cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10 });
+  const table = new CountingTable(memory(true));
+  const idle = new IdleWatch(table);
+  const ask = async (who: typeof token, now: number): Promise<number> => {
+    table.looked = 0;
+    const shown = { ...PLAIN, certificate: CERTIFICATE };
+    await idle.requireActive(UserAssertion.prove(who, shown, context(NOW)), now);
+    return table.looked;
+  };
+  t.equal(await ask(token, NOW), 1);
+  t.equal(await ask(token, NOW), 0);
+  t.equal(await ask(other, NOW), 1, 'of somebody else nothing is known');
+  t.equal(await ask(token, NOW + 1), 1, 'nor of another second');
+  t.equal(await ask(token, NOW), 1, 'nor of one before');
+  await t.rejects(ask(token, NOW + 3000), { code: 'assertion.insufficient' });
+  await t.rejects(ask(token, NOW + 3000), { code: 'assertion.insufficient' }, 'a refusal is not remembered');
+});
+
+void t.test(
+  'what was found in one second is not taken for the next, however long others were asked',
+  async (t) => {
+    const token = await verified({ cnf: { 'x5t#S256': CERTIFICATE }, iat: NOW - 10, exp: NOW + 3500 });
+    const user = UserAssertion.prove(token, { ...PLAIN, certificate: CERTIFICATE }, context(NOW));
+    const table = new CountingTable(memory(true));
+    const asked: ((seen: number) => void)[] = [];
+    const lastActive = () => new Promise<number>((resolve) => asked.push(resolve));
+    const idle = new IdleWatch(table, { lastActive, saw: () => undefined });
+    const early = idle.requireActive(user, NOW + 2000);
+    const late = idle.requireActive(user, NOW + 2001);
+    asked[0]?.(NOW + 1500);
+    await early;
+    table.looked = 0;
+    await idle.requireActive(user, NOW + 2001);
+    t.equal(table.looked, 1);
+    asked[1]?.(NOW + 1500);
+    await late;
   },
 );
 

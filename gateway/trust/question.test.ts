@@ -57,7 +57,7 @@ function proved(verifiedToken: VerifiedToken, encrypted = false): UserAssertion 
         path: '/',
         origin: undefined,
         isNonce: undefined,
-        assertionSha256: Buffer.alloc(32),
+        assertionSha256: () => Buffer.alloc(32),
       },
       now: tokens.NOW,
       revocations: { requireValid: () => undefined },
