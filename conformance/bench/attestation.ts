@@ -4,9 +4,7 @@
  *
  *     node conformance/bench/attestation.ts [rounds]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { administrate } from '../../gateway/attest/attestor-client.ts';
@@ -16,6 +14,7 @@ import { EV } from '../../gateway/tpm/event-log.ts';
 import { LyingTpm } from '../builders/lying-tpm.ts';
 import { swtpmMissing } from '../builders/swtpm.ts';
 import { startSandboxWithDevices } from '../harness/sandbox.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { median } from './stats.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
@@ -55,7 +54,7 @@ async function appraisal(name: string, ak: 'ecdsa' | 'rsassa', more: number): Pr
 
 /** Milliseconds from the decision to the last byte of a stream of events that would have gone on. */
 async function revocation(): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), 'troad-bench-devices-'));
+  const dir = temporaryFolder(ON_DISK);
   const subject = await startSandboxWithDevices(join(dir, 'sandbox'));
   const { device } = subject.ready;
   if (device === undefined) throw new Error('the sandbox has no devices');
@@ -74,7 +73,6 @@ async function revocation(): Promise<void> {
     }
   } finally {
     await subject.stop();
-    rmSync(dir, { recursive: true, force: true });
   }
   say(`${'suspended in the middle of a stream'.padEnd(36)} ${range(waits, 0)} ms until its last byte`);
 }

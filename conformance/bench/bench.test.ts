@@ -2,7 +2,8 @@ import t from 'tap';
 import fc from 'fast-check';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { execPath } from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PLAIN_NODE } from '../harness/plain-node.ts';
@@ -217,30 +218,42 @@ void t.test('tables go between the markers of the README, again and again', (t) 
   t.end();
 });
 
-for (const how of ['an error', 'a signal'] as const) {
-  void t.test(`${how} that ends a measurement ends the programs it started`, async (t) => {
+for (const how of ['an error', 'SIGINT', 'SIGTERM'] as const) {
+  void t.test(`${how} that ends a measurement ends what it started and removes what it wrote`, async (t) => {
     const [env, ...args] = PLAIN_NODE;
     const ending =
       how === 'an error' ? "setImmediate(() => { throw new Error('void') })" : 'setInterval(() => {}, 1000)';
     const program = `
       const { start } = await import(${JSON.stringify(new URL('spawn.ts', import.meta.url).href)});
-      process.stdout.write(String(start('/bin/sleep', ['300']).pid), () => { ${ending} });`;
-    const child = spawn(env, [...args, '--input-type=module', '-e', program], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+      const { keep, temporaryFolder } = await import(${JSON.stringify(new URL('leftovers.ts', import.meta.url).href)});
+      const [gone, kept] = [0, 1].map(() => temporaryFolder(${JSON.stringify(t.testdir({}))}));
+      for (const folder of [gone, kept]) writeFileSync(folder + '/log', 'x');
+      keep(kept);
+      const { pid } = start('sleep', ['300']);
+      process.stdout.write(JSON.stringify({ pid, gone, kept }), () => { ${ending} });`;
+    const child = spawn(
+      env,
+      [...args, '--input-type=module', '-e', `import { writeFileSync } from 'node:fs';${program}`],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
     const [text] = (await once(child.stdout, 'data')) as [Buffer];
-    const started = Number(text.toString());
-    if (how === 'a signal') child.kill('SIGTERM');
-    await once(child, 'exit');
+    const { pid, gone, kept } = JSON.parse(text.toString()) as { pid: number; gone: string; kept: string };
+    if (how !== 'an error') child.kill(how);
+    const [status] = (await once(child, 'exit')) as [number | null];
+    t.equal(status, how === 'an error' ? 1 : 128 + constants.signals[how]);
     const runs = (): boolean => {
       try {
-        return !/^State:\s+Z/m.test(readFileSync(`/proc/${started}/status`, 'utf8'));
+        return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
       } catch {
         return false;
       }
     };
     for (let waited = 0; waited < 60_000 && runs(); waited += 20) await delay(20);
     t.notOk(runs());
+    t.notOk(existsSync(gone));
+    t.ok(existsSync(`${kept}/log`), 'what is kept stays');
   });
 }
 

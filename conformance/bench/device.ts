@@ -5,8 +5,7 @@
  *     node conformance/bench/device.ts [rounds]
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { MemberId } from '../../gateway/core/ids.ts';
@@ -31,6 +30,7 @@ import {
   Verifier,
 } from '../harness/device-lab.ts';
 import { metric, startRoad } from '../harness/road.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { median } from './stats.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
@@ -146,7 +146,7 @@ function inOneProcess(): void {
 }
 
 async function betweenGateways(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'troad-bench-device-'));
+  const folder = temporaryFolder(ON_DISK);
   const verifier = new Verifier();
   const { sandbox, ready, lines } = await startRoad(join(folder, 'sandbox'), 1);
   const feed = await RevocationServer.start(ready, verifier.revocations([]));
@@ -203,7 +203,6 @@ async function betweenGateways(): Promise<void> {
   } finally {
     await sandbox.stop();
     await feed.stop();
-    rmSync(folder, { recursive: true, force: true });
   }
 
   async function revoked(round: number): Promise<number> {

@@ -1,11 +1,11 @@
 /** What all subjects share in one run: a folder in memory, random bytes, certificates, the service behind them. */
 import { createHash, randomFillSync } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startBackend, type Backend } from './backend.ts';
 import { makeCertificates, type Certificates } from './certificates.ts';
+import { IN_MEMORY, remove, temporaryFolder } from './leftovers.ts';
 
 /** Bytes of the small file whose first byte is timed. */
 export const PART_BYTES = 8 << 20;
@@ -28,8 +28,7 @@ export interface Lab {
 
 /** @param payloadBytes length of the bulk payload; it is held three times in memory: here, in the file, in the sink */
 export async function openLab(payloadBytes: number): Promise<Lab> {
-  // In memory where there is such a folder: a disk would be measured otherwise.
-  const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'troad-bench-'));
+  const dir = temporaryFolder(IN_MEMORY);
   try {
     await chmod(dir, 0o755); // a server that gives up root must still reach its files
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(payloadBytes));
@@ -45,11 +44,11 @@ export async function openLab(payloadBytes: number): Promise<Lab> {
       backend,
       async close() {
         await backend.stop();
-        rmSync(dir, { recursive: true });
+        remove(dir);
       },
     };
   } catch (cause) {
-    rmSync(dir, { recursive: true });
+    remove(dir);
     throw cause;
   }
 }

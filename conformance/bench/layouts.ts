@@ -5,13 +5,13 @@
  *
  *     node conformance/bench/layouts.ts [rounds [seconds of a load]]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleDir } from '../../gateway/sandbox/bundle.ts';
 import { Sandbox } from '../../gateway/sandbox/sandbox.ts';
 import { startStore, storeMissing } from '../builders/store.ts';
 import { openLab } from './lab.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { closedLoop } from './load-closed.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median, spread } from './stats.ts';
@@ -23,7 +23,7 @@ const CONNECTIONS = [8, 64, 256];
 const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 
 const lab = await openLab(8 << 20);
-const dir = mkdtempSync('/var/tmp/troad-bench-');
+const dir = temporaryFolder(ON_DISK);
 const store = storeMissing === false ? await startStore({ dir: join(dir, 'store') }) : undefined;
 const layouts = [
   { what: 'one worker', more: {} },
@@ -85,5 +85,4 @@ try {
   for (const pair of pairs) await pair.stop();
   await store?.stop();
   await lab.close();
-  rmSync(dir, { recursive: true, force: true });
 }

@@ -1,6 +1,6 @@
 /** Closed loop: a fixed number of clients, each sending its next request as soon as it has its answer. */
 import { ECHO_BODY } from './backend.ts';
-import { run, which } from './spawn.ts';
+import { run } from './spawn.ts';
 import type { Target } from './subjects/subject.ts';
 
 /** Body length of the requests. */
@@ -41,7 +41,7 @@ export function parseWrk(output: string): ClosedLoad {
 
 export async function closedLoop(target: Target, connections: number, seconds: number): Promise<ClosedLoad> {
   const script = new URL('load-closed.lua', import.meta.url).pathname;
-  const { stdout } = await run(which('wrk') ?? 'wrk', [
+  const { stdout } = await run('wrk', [
     ...['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, target.url],
     ...['--', String(POST_BYTES), ...Object.entries(target.headers).flat()],
   ]);

@@ -4,11 +4,10 @@
  *
  *     node conformance/bench/policy.ts [decisions [seconds of load [rounds]]]
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request, type IncomingMessage } from 'node:http';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -23,6 +22,7 @@ import { PolicyEngine } from '../../gateway/trust/engine.ts';
 import { vectorInput } from '../builders/decisions.ts';
 import { writeOtherBundle } from '../builders/other-policy.ts';
 import { startRoad } from '../harness/road.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { cpuMs, parseProcessStat } from './procfs.ts';
 import { median, quantile } from './stats.ts';
 
@@ -141,7 +141,7 @@ async function ask(
 }
 
 async function underLoad(): Promise<void> {
-  const dir = mkdtempSync(join(tmpdir(), 'troad-policy-bench-'));
+  const dir = temporaryFolder(ON_DISK);
   const other = join(dir, 'other');
   writeOtherBundle(bundleDir(), other, 'other');
   const { sandbox, ready } = await startRoad(join(dir, 'road'), 1, bundleDir());
@@ -174,7 +174,6 @@ async function underLoad(): Promise<void> {
   } finally {
     await load.stop();
     await sandbox.stop();
-    rmSync(dir, { recursive: true, force: true });
   }
 }
 

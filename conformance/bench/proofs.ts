@@ -5,7 +5,7 @@
  *
  *     node conformance/bench/proofs.ts [rounds [connections]]
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { agentPresenter } from '../../gateway/attest/device-presenter.ts';
@@ -17,6 +17,7 @@ import { ScriptedPerson } from '../../gateway/sandbox/client/scripted-person.ts'
 import { ACR } from '../../gateway/sandbox/idp/levels.ts';
 import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
 import { openLab } from './lab.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { closedLoop } from './load-closed.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median } from './stats.ts';
@@ -47,7 +48,7 @@ async function signIn({ dir: folder, identity, device }: SandboxReady): Promise<
 }
 
 const lab = await openLab(8 << 20);
-const dir = mkdtempSync('/var/tmp/troad-bench-');
+const dir = temporaryFolder(ON_DISK);
 const sandbox = await Sandbox.start({
   dir,
   run: [process.execPath, CLI, 'run'],
@@ -111,5 +112,4 @@ try {
   for (const tunnel of tunnels) tunnel.close();
   await sandbox.stop();
   await lab.close();
-  rmSync(dir, { recursive: true, force: true });
 }

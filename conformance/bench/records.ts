@@ -4,12 +4,12 @@
  *     node conformance/bench/records.ts [together [rounds [exchanges]]]
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { newExchangeId } from '../../gateway/core/ids.ts';
 import { KnownFacts } from '../../gateway/evidence/exchange-facts.ts';
 import { openLog } from '../../gateway/evidence/log.ts';
 import { formatMeta } from '../../gateway/evidence/meta-part.ts';
 import { clock } from '../../gateway/node/clock.ts';
+import { ON_DISK, temporaryFolder } from './leftovers.ts';
 import { median } from './stats.ts';
 
 const TOGETHER = Number(process.argv[2] ?? 32);
@@ -31,8 +31,7 @@ const node = {
 const device = JSON.stringify({ node: 'e'.repeat(1900) });
 const signature = randomBytes(320).toString('base64');
 
-// On a real disk: /tmp may be memory.
-const dir = mkdtempSync('/var/tmp/troad-records-');
+const dir = temporaryFolder(ON_DISK);
 const log = await openLog({
   dir,
   origin: `${A}/troad-log/gw1/1`,
@@ -94,14 +93,10 @@ async function round(): Promise<number> {
   return (user + system) / EXCHANGES;
 }
 
-try {
-  await round();
-  const costs: number[] = [];
-  for (let i = 0; i < ROUNDS; i++) costs.push(await round());
-  process.stdout.write(
-    `${TOGETHER} together: ${median(costs).toFixed(1)} µs of CPU an exchange (${Math.min(...costs).toFixed(1)} to ${Math.max(...costs).toFixed(1)})\n`,
-  );
-  await log.close();
-} finally {
-  rmSync(dir, { recursive: true });
-}
+await round();
+const costs: number[] = [];
+for (let i = 0; i < ROUNDS; i++) costs.push(await round());
+process.stdout.write(
+  `${TOGETHER} together: ${median(costs).toFixed(1)} µs of CPU an exchange (${Math.min(...costs).toFixed(1)} to ${Math.max(...costs).toFixed(1)})\n`,
+);
+await log.close();

@@ -4,13 +4,11 @@
  *
  *     node conformance/bench/replicas.ts [rounds]
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { allocateTable } from '../../gateway/core/shared-table.ts';
 import { ReplayTable } from '../../gateway/message/replay-table.ts';
 import { SharedStore } from '../../gateway/replicas/shared-store.ts';
 import { startStore } from '../builders/store.ts';
+import { IN_MEMORY, temporaryFolder } from './leftovers.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median } from './stats.ts';
 
@@ -18,7 +16,7 @@ const ROUNDS = Number(process.argv[2] ?? 5);
 const CLAIMS = 20_000;
 const WINDOW_MS = 120_000;
 
-const dir = mkdtempSync(join(tmpdir(), 'troad-bench-store-'));
+const dir = temporaryFolder(IN_MEMORY);
 const running = await startStore({ dir });
 const ready = Promise.withResolvers<void>();
 const store = new SharedStore({
@@ -83,5 +81,4 @@ try {
 } finally {
   await store.close();
   await running.stop();
-  rmSync(dir, { recursive: true });
 }

@@ -1,15 +1,32 @@
 /** Programs we start, and end by their own process id. */
-import { execFile, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
+import {
+  execFile,
+  spawn,
+  type ChildProcess,
+  type ExecFileOptions,
+  type SpawnOptions,
+} from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { endWithUs, stop } from './leftovers.ts';
 import { PortBlock } from '../../gateway/sandbox/ports.ts';
 
+const execute = promisify(execFile);
+
 /** Runs a program to its end. @throws Error when it fails, with what it wrote to stderr */
-export const run = promisify(execFile);
+export function run(
+  program: string,
+  args: readonly string[],
+  options: ExecFileOptions = {},
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  const running = execute(which(program) ?? program, args, { ...options, encoding: 'utf8' });
+  endWithUs(running.child);
+  return running;
+}
 
 /** Absolute path of a program. Debian keeps servers in sbin, which a user's PATH may lack. */
 export function which(program: string): string | undefined {
@@ -44,46 +61,15 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** What runs. A measurement that ends early, by an error or a signal, must not leave it behind to disturb the next one. */
-const children = new Set<ChildProcess>();
-let watched = false;
-
-function endWithUs(child: ChildProcess): void {
-  children.add(child);
-  child.once('exit', () => children.delete(child));
-  if (watched) return;
-  watched = true;
-  process.once('exit', () => {
-    for (const each of children) each.kill('SIGTERM');
-  });
-  if (process.listenerCount('SIGTERM') === 0) process.once('SIGTERM', () => process.exit(128 + 15));
-}
-
 export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
   const child = spawn(which(program) ?? program, args, {
     stdio: ['ignore', 'ignore', 'inherit'],
     ...options,
   });
-  endWithUs(child);
-  const ended = new Promise<void>((resolve) => {
-    child.once('exit', () => {
-      resolve();
-    });
-    child.once('error', () => {
-      resolve();
-    });
-  });
+  child.once('error', () => undefined); // there is no such program: it has no pid then
   if (child.pid === undefined) throw new Error(`cannot start ${program}`);
-  return {
-    pid: child.pid,
-    child,
-    async stop() {
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
-      const insist = setTimeout(() => child.kill('SIGKILL'), 15_000);
-      await ended;
-      clearTimeout(insist);
-    },
-  };
+  endWithUs(child);
+  return { pid: child.pid, child, stop: () => stop(child) };
 }
 
 /** Starts a server that is told its port. @throws Error when it does not listen there within 10 s; then it is gone */

@@ -1,9 +1,9 @@
-import { closeSync, existsSync, openSync, mkdtempSync, readFileSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, existsSync, openSync, readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readCounted } from '../batching.ts';
 import type { Lab } from '../lab.ts';
+import { keep, ON_DISK, remove, temporaryFolder } from '../leftovers.ts';
 import { run, start as startProgram, type Running } from '../spawn.ts';
 import { CLIENT_FIELD, startUserMachine, userFields, type UserMachine } from '../user-load.ts';
 import type { Answered, Gate, Gateway, Subject, SubjectKind, Target } from './subject.ts';
@@ -162,8 +162,7 @@ function refreshed(make: () => Promise<string>): () => Promise<string> {
 }
 
 async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Subject> {
-  // The logs must lie on a disk: in memory, making them durable would cost nothing.
-  const dir = mkdtempSync(join(existsSync('/var/tmp') ? '/var/tmp' : tmpdir(), 'troad-bench-'));
+  const dir = temporaryFolder(ON_DISK);
   const services = ['--service', `bench=${lab.backend.benchUrl}`, '--service', `sink=${lab.backend.sinkUrl}`];
   // To a file: a terminal could not keep up with a line an exchange.
   const diagnosticsFile = join(dir, 'stderr');
@@ -205,16 +204,17 @@ async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Su
       audit: async (answered) => {
         const gates = await auditGates(cli, ready, sizes, answered);
         if (gates.every(({ passed }) => passed)) {
-          rmSync(dir, { recursive: true });
+          remove(dir);
           return gates;
         }
+        keep(dir);
         return gates.map((gate) => ({ ...gate, detail: `${gate.detail}; the logs are kept in ${dir}` }));
       },
     };
   } catch (cause) {
     await Promise.all([sandbox.stop(), machine?.stop()]);
     const said = readFileSync(diagnosticsFile, 'utf8').slice(-2000);
-    rmSync(dir, { recursive: true });
+    remove(dir);
     throw new Error(`the sandbox did not start: ${String(cause)}\n${said}`, { cause });
   } finally {
     closeSync(diagnostics); // the sandbox has its own copy
