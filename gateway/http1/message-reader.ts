@@ -1,4 +1,5 @@
 import { Denied } from '../core/errors.ts';
+import { hasControls } from '../core/plain-text.ts';
 import { colonOf, malformed } from './field-line.ts';
 
 /** What the head of a message has to say for its content to be found. */
@@ -42,8 +43,6 @@ const CR = 0x0d;
 const HEAD_END = Buffer.from('\r\n\r\n');
 // Control characters other than tab, and a CR with anything behind it but the LF (which is cut off already).
 const FORBIDDEN = /[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r[^]/;
-/** The same for several lines at once. */
-const FORBIDDEN_IN_LINES = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
 
 const END = Object.freeze({ kind: 'end' as const });
 
@@ -204,15 +203,15 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
     const end = this.#input.indexOf(HEAD_END, start);
     if (end < 0 || end - start > this.#dialect.startLineBytes + this.#dialect.fieldBytes) return false;
     const text = this.#input.toString('latin1', start, end + 2);
-    const first = text.indexOf('\r\n');
+    const first = text.indexOf('\n') - 1;
     const fieldBytes = text.length - first; // the end of the first line less, the empty line more
     if (first + 2 > this.#dialect.startLineBytes || fieldBytes > this.#dialect.fieldBytes) return false;
-    if (FORBIDDEN_IN_LINES.test(text)) return false;
+    if (text.indexOf('\r') !== first || hasControls(text)) return false;
     this.#offset = end + HEAD_END.length;
     const lines = this.#lines;
     lines.startLine(text.slice(0, first));
     for (let from = first + 2; from < text.length;) {
-      const to = text.indexOf('\r\n', from);
+      const to = endOfLine(text, from);
       lines.fieldLine(text.slice(from, to));
       from = to + 2;
     }
@@ -278,6 +277,14 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
     if (!line.endsWith('\r')) throw malformed('line feed alone');
     return line.slice(0, -1);
   }
+}
+
+/** Where the line that begins here ends, in a text that ends with one. @throws Denied framing.malformed */
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from) - 1;
+  const carriage = text.indexOf('\r', from);
+  if (carriage === end) return end;
+  throw malformed(carriage < end ? 'control character' : 'line feed alone');
 }
 
 /** A byte that may begin a field name makes it a trailer section; anything else is no HTTP at all. */

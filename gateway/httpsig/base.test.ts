@@ -1,4 +1,5 @@
 import t from 'tap';
+import { MalformedBytes } from '../core/errors.ts';
 import { canonicalFields } from '../../conformance/builders/rfc9421.ts';
 import { signatureBase } from './base.ts';
 import type { Component } from './component.ts';
@@ -129,6 +130,53 @@ void t.test('what cannot be resolved', async (t) => {
   for (const [what, view, component] of refused) {
     t.throws(() => signatureBase(view, [component], {}), { name: 'MalformedBytes' }, what);
   }
+});
+
+void t.test('no character but the allowed ones stands anywhere, and what is wrong is named', async (t) => {
+  const components: readonly Component[] = [
+    { name: '@method' },
+    { name: '@path' },
+    { name: 'x' },
+    { name: 'date' },
+  ];
+  const list = '("@method" "@path" "x" "date")';
+  for (let code = 0; code < 0x180; code++) {
+    const bad = String.fromCharCode(code);
+    const printable = code >= 0x20 && code <= 0x7e;
+    for (const rest of ['', 'a'.repeat(300)]) {
+      const base = (path: string, x: string, params: string): string =>
+        signatureBase(
+          {
+            ...request,
+            path,
+            fields: [
+              ['x', x],
+              ['date', 'now'],
+            ],
+          },
+          components,
+          `${list}${params}`,
+        );
+      const path = `/${bad}${rest}`;
+      const x = `${rest}${bad}b`;
+      const params = `;keyid="${bad}${rest}"`;
+      const outcomes = [
+        [printable, () => base(path, 'x', ''), '@path'],
+        [printable || bad === '\t', () => base('/', x, ''), 'x'],
+        [printable, () => base('/', 'x', params), 'signature parameters'],
+      ] as const;
+      for (const [good, make, what] of outcomes) {
+        let message = 'none';
+        try {
+          make();
+        } catch (cause) {
+          message = cause instanceof MalformedBytes ? cause.message : String(cause);
+        }
+        if (good ? message !== 'none' : !message.includes(what)) t.fail(`${code} in ${what}: ${message}`);
+      }
+    }
+  }
+  t.pass('one after the other');
 });
 
 void t.test('a component stands once', async (t) => {

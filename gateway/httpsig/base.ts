@@ -1,5 +1,6 @@
 import { MalformedBytes, quoted } from '../core/errors.ts';
 import { fieldValue, NO_FIELDS } from '../core/fields.ts';
+import { hasControls, isAscii, isPlain } from '../core/plain-text.ts';
 import { formatComponent, type Component } from './component.ts';
 import { queryParam } from './query-param.ts';
 import { formatParams, parseSignatureInput, type SignatureParams } from './signature-input.ts';
@@ -7,16 +8,15 @@ import { dictionaryMember } from './structured.ts';
 import { readUsualMember } from './usual-input.ts';
 import type { MessageView, RequestView } from './view.ts';
 
-/** derived-component-value and field-content of §2.5: printable ASCII; a tab only inside fields. Never a line end. */
+/** Derived-component-value of §2.5: printable ASCII. */
 const NOT_DERIVED_VALUE = /[^\x20-\x7e]/;
-const NOT_FIELD_VALUE = /[^\t\x20-\x7e]/;
 
 /** One line of a base, as far as it is the same for every message. */
 interface Line {
   readonly component: Component;
   /** What stands before the value, the end of the line before included. */
   readonly opening: string;
-  readonly refused: RegExp;
+  readonly derived: boolean;
 }
 
 /**
@@ -39,7 +39,7 @@ export class Coverage {
       return {
         component: { ...component },
         opening: `${identifiers.size === 1 ? '' : '\n'}${identifier}: `,
-        refused: component.name.charCodeAt(0) === 0x40 /* @ */ ? NOT_DERIVED_VALUE : NOT_FIELD_VALUE,
+        derived: component.name.charCodeAt(0) === 0x40, // @
       };
     });
     this.list = `(${[...identifiers].join(' ')})`;
@@ -53,18 +53,30 @@ export class Coverage {
    */
   base(view: MessageView, params: string): string {
     let base = '';
-    for (const { component, opening, refused } of this.#lines) {
+    for (const { component, opening, derived } of this.#lines) {
       const value = componentValue(view, component);
       // A line end in a value would forge the lines after it.
-      if (refused.test(value))
-        throw new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
+      if (derived ? NOT_DERIVED_VALUE.test(value) : value.includes('\n')) throw refused(component, value);
       base += opening + value;
     }
-    if ((params !== '' && params.charCodeAt(0) !== 0x3b) /* ; */ || NOT_DERIVED_VALUE.test(params))
-      throw new MalformedBytes(`signature parameters ${quoted(params)}`);
-    return base + this.#closing + params;
+    base += this.#closing + params;
+    // Field-content of §2.5 is printable ASCII and tabs. All lines at once: the line ends that are left are ours.
+    if (!areParams(params) || hasControls(base) || base.includes('\r') || !isAscii(base))
+      throw this.#fault(view, params);
+    return base;
+  }
+
+  #fault(view: MessageView, params: string): MalformedBytes {
+    const bad = this.#lines.find(({ component }) => !isPlain(componentValue(view, component)));
+    return bad === undefined
+      ? new MalformedBytes(`signature parameters ${quoted(params)}`)
+      : refused(bad.component, componentValue(view, bad.component));
   }
 }
+
+/** True when they begin as parameters do and stay in their line. */
+const areParams = (text: string): boolean =>
+  text === '' || (text.charCodeAt(0) === 0x3b /* ; */ && !text.includes('\n') && !text.includes('\t'));
 
 /**
  * The signature base of one message.
@@ -83,6 +95,9 @@ export function signatureBase(
     throw new MalformedBytes(`${quoted(params)} does not list ${quoted(coverage.list, 400)}`);
   return coverage.base(view, params.slice(coverage.list.length));
 }
+
+const refused = (component: Component, value: string): MalformedBytes =>
+  new MalformedBytes(`value of ${quoted(formatComponent(component))}: ${quoted(value)}`);
 
 function componentValue(view: MessageView, component: Component): string {
   if (component.req !== true) return valueIn(view, component);

@@ -1,6 +1,7 @@
 import { MalformedBytes, quoted } from '../core/errors.ts';
 import type { Field, Fields } from '../core/fields.ts';
 import type { RequestHead, ResponseHead } from '../core/head.ts';
+import { isPlain } from '../core/plain-text.ts';
 import { isTransport } from './framing.ts';
 import type { LinkRawHead } from './link.ts';
 
@@ -67,8 +68,6 @@ const NAMES: readonly string[] = [
 ];
 const PLACE_OF: ReadonlyMap<string, number> = new Map(NAMES.map((name, place) => [name, 128 + place]));
 
-/** Visible ASCII with spaces and tabs: what a field may hold, and nothing that another parser reads as an end. */
-const TEXT = /^[\t\x20-\x7e]*$/;
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const PATH = /^\/[\x21-\x7e]*$/;
 const AUTHORITY = /^[\x21-\x7e]+$/;
@@ -109,7 +108,7 @@ export class EncodedHead {
       else text += name + value;
       size += name.length + value.length + 32;
     }
-    if (!TEXT.test(text)) throw new Error('a head holds a character that cannot be sent');
+    if (!isPlain(text)) throw new Error('a head holds a character that cannot be sent');
     const bytes = (lead === undefined ? 0 : LEAD_BYTES) + 1 + 3 * fields.length + text.length;
     if (fields.length > limits.fields || size > limits.headBytes || bytes > limits.headBytes) {
       throw new Error(`${fields.length} fields and ${size} bytes: more than the other side takes in a head`);
@@ -220,7 +219,7 @@ function decodeFields(
   const textAt = from + 1 + 3 * count;
   if (count > limits.fields || textAt + lineBytes > to) throw new MalformedBytes('field table');
   const text = bytes.toString('latin1', textAt, to);
-  if (!TEXT.test(text)) throw new MalformedBytes('a character that no field may hold');
+  if (!isPlain(text)) throw new MalformedBytes('a character that no field may hold');
   const fields: Field[] = [];
   let at = lineBytes;
   let size = lineBytes;

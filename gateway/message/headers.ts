@@ -1,10 +1,9 @@
 import { Denied, quoted } from '../core/errors.ts';
 import type { Field, Fields } from '../core/fields.ts';
+import { isPlain } from '../core/plain-text.ts';
 
 /** RFC 9110 §5.6.2 token. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Printable ASCII with inner spaces and tabs. obs-text is refused: policies would see lossy text. */
-const VALUE = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/;
 
 /** Fields that may stand once. A second one is an attempt to make two readers disagree (RFC 9110 §5.3). */
 const SINGLETON = new Set([
@@ -187,13 +186,14 @@ class Collected {
     else this.#dropped.push(name);
   }
 
+  /** @param value without white space around it */
   add({ name, singleton }: NameFacts, written: string, value: string, lenient: boolean): void {
     this.#bytes += written.length + value.length;
     const before = this.#find(name);
     if (before !== undefined && singleton) throw new Denied('header.duplicate', quoted(name));
-    if (value === '') {
-      if (lenient) return;
-    } else if (!VALUE.test(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
+    if (value === '' && lenient) return;
+    // obs-text is refused: policies would see lossy text.
+    if (!isPlain(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
     if (before === undefined) this.fields.push([name, value]);
     else before[1] = `${before[1]}, ${value}`; // RFC 9110 §5.3: one list, in order
   }
