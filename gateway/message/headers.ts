@@ -124,6 +124,13 @@ function factsOf(name: string): NameFacts {
   };
 }
 
+/** Names that are usually written with more capitals than one a word. */
+const SPELLED: ReadonlyMap<string, string> = new Map([
+  ['dpop', 'DPoP'],
+  ['etag', 'ETag'],
+  ['te', 'TE'],
+]);
+
 /** By name as it is usually written. Names of our choice only: what others send must not make it grow. */
 const USUAL: ReadonlyMap<string, NameFacts> = new Map(
   [
@@ -134,6 +141,7 @@ const USUAL: ReadonlyMap<string, NameFacts> = new Map(
     'accept',
     'accept-encoding',
     'accept-language',
+    'accept-ranges',
     'cache-control',
     'content-encoding',
     'content-language',
@@ -157,7 +165,7 @@ const USUAL: ReadonlyMap<string, NameFacts> = new Map(
     const capitals = name.replaceAll(/(?:^|-)[a-z]/g, (letters) => letters.toUpperCase());
     return [
       [name, facts],
-      [capitals, facts],
+      [SPELLED.get(name) ?? capitals, facts],
     ] as const;
   }),
 );
@@ -260,14 +268,17 @@ export function linkFields(lines: readonly Field[]): Fields {
 export function serviceFields(raw: readonly string[]): Fields {
   requireFew(raw.length / 2);
   const collected = new Collected();
+  let ours = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const written = raw[i] ?? '';
     const value = (raw[i + 1] ?? '').trim();
     const facts = nameFacts(written);
+    if (facts.ours) ours = true;
     if (facts.dropped) collected.drop(facts, written, value);
     else collected.add(facts, written, value, true);
   }
-  return collected.finish().filter(([name]) => !nameFacts(name).ours);
+  const fields = collected.finish();
+  return ours ? fields.filter(([name]) => !nameFacts(name).ours) : fields;
 }
 
 /** `Connection` may name fields of this hop only; naming another asks us to lose it on the way (attack class V4). */
