@@ -15,7 +15,7 @@ import { parseWrk } from './load-closed.ts';
 import { poissonArrivals, seeded } from './load-open.ts';
 import type { Sample } from './measure.ts';
 import { cellName, type Plan } from './plan.ts';
-import { cpuMs, descendants, parseMachineStat, parsePeakRss, parseProcessStat, treeCpu } from './procfs.ts';
+import { cpuMs, descendants, parseMachineStat, parseMemory, parseProcessStat, treeCpu } from './procfs.ts';
 import { compareSubjects, conclude, formatResults, insertResults, medianBatching } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
 import { missing, run } from './spawn.ts';
@@ -84,8 +84,10 @@ void t.test('/proc is read exactly', (t) => {
     stolenMs: 80,
   });
   t.throws(() => parseMachineStat('cpu0 1 2 3 4'), SyntaxError);
-  t.equal(parsePeakRss('VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\n'), 2);
-  t.throws(() => parsePeakRss('VmRSS: 1 kB'), SyntaxError);
+  const status = 'VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n';
+  t.same(parseMemory(status), { nowMiB: 1, peakMiB: 2 });
+  for (const name of ['VmRSS', 'VmHWM'])
+    t.throws(() => parseMemory(status.replace(name, 'Vm')), new RegExp(`no ${name}`));
   t.end();
 });
 

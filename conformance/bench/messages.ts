@@ -2,9 +2,8 @@
  * What the messages of one exchange cost in all: both fields and both signatures written and read, at both gateways,
  * without link, log and policy.
  *
- *     node conformance/bench/messages.ts [together [rounds [exchanges]]]
+ *     node conformance/bench/messages.ts [together [rounds [exchanges [p256 or ed25519]]]]
  */
-import { generateKeyPairSync } from 'node:crypto';
 import { sha256Base64 } from '../../gateway/core/bytes.ts';
 import type { Field, Fields } from '../../gateway/core/fields.ts';
 import { newExchangeId } from '../../gateway/core/ids.ts';
@@ -16,11 +15,16 @@ import { VerifiedBatches } from '../../gateway/message/message-signature.ts';
 import { SignedHead } from '../../gateway/message/signed-head.ts';
 import { MessageSigner } from '../../gateway/message/signer.ts';
 import { SigningQueue } from '../../gateway/message/signing-queue.ts';
+import { generateKeyPair, type KeyKind } from '../../pki/keys.ts';
 import { median } from './stats.ts';
 
 const TOGETHER = Number(process.argv[2] ?? 16);
 const ROUNDS = Number(process.argv[3] ?? 9);
 const EXCHANGES = Number(process.argv[4] ?? 4000);
+const KEYS = (['p256', 'ed25519'] as const).find((kind) => kind === (process.argv[5] ?? 'p256'));
+if (KEYS === undefined)
+  throw new Error(`${process.argv[5]}: no kind of message keys; there are p256 and ed25519`);
+const algorithm = KEYS === 'p256' ? 'ecdsa-p256-sha256' : 'ed25519';
 
 const A = 'gw.a11.tw.troad.example';
 const B = 'gw.b07.tw.troad.example';
@@ -29,18 +33,18 @@ const digest = sha256Base64(body);
 const clock = { now: Date.now, monotonic: () => performance.now() };
 const paces = { soon: setImmediate, record: setImmediate };
 
-function gateway(name: string) {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+function gateway(name: string, keys: KeyKind) {
+  const { privateKey, publicKey } = generateKeyPair(keys);
   const kid = `${name}#1`;
   return {
     name,
-    key: { algorithm: 'ed25519', publicKey } as const,
-    signing: new SigningQueue({ kid, algorithm: 'ed25519', privateKey }, paces),
+    key: { algorithm, publicKey } as const,
+    signing: new SigningQueue({ kid, algorithm, privateKey }, paces),
   };
 }
 
-const near = gateway(A);
-const far = gateway(B);
+const near = gateway(A, KEYS);
+const far = gateway(B, KEYS);
 const verifier = (me: string, key: typeof near.key) => ({
   me,
   clock,
@@ -117,5 +121,5 @@ await round(EXCHANGES);
 const costs: number[] = [];
 for (let i = 0; i < ROUNDS; i++) costs.push(await round(EXCHANGES));
 process.stdout.write(
-  `${TOGETHER} together: ${median(costs).toFixed(1)} µs of CPU an exchange (${Math.min(...costs).toFixed(1)} to ${Math.max(...costs).toFixed(1)})\n`,
+  `${TOGETHER} together, ${KEYS}: ${median(costs).toFixed(1)} µs of CPU an exchange (${Math.min(...costs).toFixed(1)} to ${Math.max(...costs).toFixed(1)})\n`,
 );

@@ -1,5 +1,5 @@
 /** CPU times as Linux counts them (proc(5)): /proc/PID/stat, /proc/stat, /proc/PID/status. */
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 
 /** Clock ticks are USER_HZ, which is 100 in the kernel's interface to programs on x86-64 and arm64, whatever HZ is. */
 const MS_PER_TICK = 10;
@@ -64,11 +64,21 @@ export function parseMachineStat(text: string): MachineStat {
   return { busyMs, stolenMs: steal ?? 0 };
 }
 
-/** High-water mark of resident memory. @throws SyntaxError when the status does not say */
-export function parsePeakRss(status: string): number {
-  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
-  if (kib === undefined) throw new SyntaxError('/proc/PID/status: no VmHWM');
-  return Number(kib) / 1024;
+/** Resident memory. */
+export interface Memory {
+  readonly nowMiB: number;
+  /** At most so far, or since {@link forgetPeak}. */
+  readonly peakMiB: number;
+}
+
+/** @throws SyntaxError when the text is not one of /proc/PID/status */
+export function parseMemory(status: string): Memory {
+  const [nowMiB, peakMiB] = ['VmRSS', 'VmHWM'].map((name) => {
+    const kib = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+    if (kib === undefined) throw new SyntaxError(`/proc/PID/status: no ${name}`);
+    return Number(kib) / 1024;
+  }) as [number, number]; // as many as names
+  return { nowMiB, peakMiB };
 }
 
 export const cpuMs = (time: CpuTime): number => time.userMs + time.systemMs;
@@ -122,10 +132,18 @@ export function treeCpu(roots: readonly number[], all = processes()): CpuTime {
 
 export const machine = (): MachineStat => parseMachineStat(readFileSync('/proc/stat', 'utf8'));
 
-/** Greatest resident memory in MiB that the processes of a tree ever had, added up. */
-export function peakRssMiB(root: number): number {
-  return descendants(processes(), [root]).reduce(
-    (total, { pid }) => total + parsePeakRss(readFileSync(`/proc/${pid}/status`, 'utf8')),
-    0,
+/** Memory of the processes of a tree, added up. */
+export function treeMemory(root: number): Memory {
+  const all = descendants(processes(), [root]).map(({ pid }) =>
+    parseMemory(readFileSync(`/proc/${pid}/status`, 'utf8')),
   );
+  return {
+    nowMiB: all.reduce((total, { nowMiB }) => total + nowMiB, 0),
+    peakMiB: all.reduce((total, { peakMiB }) => total + peakMiB, 0),
+  };
+}
+
+/** What a tree has now is the most it ever had, from here on (proc(5), clear_refs). */
+export function forgetPeak(root: number): void {
+  for (const { pid } of descendants(processes(), [root])) writeFileSync(`/proc/${pid}/clear_refs`, '5');
 }

@@ -4,7 +4,7 @@ import { openLab } from './lab.ts';
 import { closedLoop } from './load-closed.ts';
 import { measure, type Sample } from './measure.ts';
 import { cellName, FOREIGN_LIMIT, isOfUsers, type Plan } from './plan.ts';
-import { peakRssMiB } from './procfs.ts';
+import { treeMemory } from './procfs.ts';
 import type { Answered, Gate, Subject, SubjectKind } from './subjects/subject.ts';
 
 /** Everything a run found out, before anything is concluded from it. */
@@ -125,7 +125,7 @@ async function together<T>(
 
 const peakRss = (subject: Subject): Record<string, number> =>
   Object.fromEntries(
-    subject.gateways.map(({ role, pid }) => [`${role}PeakRssMiB`, Math.round(peakRssMiB(pid))]),
+    subject.gateways.map(({ role, pid }) => [`${role}PeakRssMiB`, Math.round(treeMemory(pid).peakMiB)]),
   );
 
 /** A gate failed: there are no figures. */

@@ -41,7 +41,11 @@ const MAX_KEY = 160;
  */
 export class CallerSignals {
   readonly #max: number;
-  /** Least recent first, more or less: who is in the last quarter stays there. */
+  /**
+   * Least recent first, more or less: who is in the last quarter stays there. A Map whose entries are taken out and put
+   * back for each request fills with holes, and V8 copies it to a new table again and again; the tables before, old by
+   * then, are freed by full collections only.
+   */
   readonly #callers = new Map<string, { readonly habits: Habits; movedAs: number }>();
   #moves = 0;
 

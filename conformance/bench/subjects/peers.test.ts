@@ -2,18 +2,16 @@ import t from 'tap';
 import { download, upload } from '../bulk.ts';
 import { openLab } from '../lab.ts';
 import { openLoop } from '../load-open.ts';
-import { which } from '../spawn.ts';
+import { missing } from '../spawn.ts';
 import { caddyPair } from './caddy-pair.ts';
 import { haproxyPair } from './haproxy-pair.ts';
-import { nginxPair } from './nginx-pair.ts';
 import { nodePair } from './node-pair.ts';
 
-const absent =
-  nginxPair.missing() ?? (which('openssl') === undefined ? 'openssl is not installed' : undefined);
+const absent = missing('nginx') ?? missing('openssl');
 
 for (const kind of [haproxyPair, caddyPair, nodePair]) {
-  const missing = kind.missing() ?? absent;
-  const skip = missing === undefined ? false : `PEER NOT TRIED: ${missing}`;
+  const why = kind.missing() ?? absent;
+  const skip = why === undefined ? false : `PEER NOT TRIED: ${why}`;
   void t.test(`${kind.name} carries what the benchmark sends`, { skip }, async (t) => {
     delete process.env['NODE_OPTIONS']; // tap's loader, which the proxies are to do without
     const lab = await openLab(1 << 20);
