@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { base64, base64url, sha256, sha256Base64, utf8 } from '../../gateway/core/bytes.ts';
+import { base64url, sha256, sha256Base64, utf8 } from '../../gateway/core/bytes.ts';
 import type { Clock } from '../../gateway/core/clock.ts';
 import type { EvidenceLog, RecordParts } from '../../gateway/evidence/log.ts';
 import { formatMeta } from '../../gateway/evidence/meta-part.ts';
@@ -7,28 +7,29 @@ import { EXCHANGE, formatExchange } from '../../gateway/message/exchange-field.t
 import { USER } from '../../gateway/message/user-field.ts';
 import { MessageSigner, type Signed } from '../../gateway/message/signer.ts';
 import { SigningQueue, type SigningKey } from '../../gateway/message/signing-queue.ts';
-import { CONSUMER, draft, exchangeId, keyFrom, originOf, PROVIDER } from './log.ts';
+import { CONSUMER, draft, exchangeId, keyFrom, originOf, p256From, PROVIDER } from './log.ts';
+import { messageKeyRow } from '../../gateway/registry/keys.ts';
 import { verifierKeyOf } from '../../gateway/tlog/note.ts';
 
-/** The message key of a gateway, the same in every run. */
+const VALIDITY = { notBefore: Date.UTC(2026, 0), notAfter: Date.UTC(2027, 0) };
+
+/** The message key of a gateway, the same in every run: the consumer's on P-256, others Ed25519. */
 export function messageKey(gateway: string): SigningKey & { readonly spki: string } {
-  const privateKey = keyFrom(`message ${gateway}`);
-  const der = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  return { kid: `${gateway}#${base64url(sha256(der))}`, algorithm: 'ed25519', privateKey, spki: base64(der) };
+  const privateKey = (gateway === CONSUMER ? p256From : keyFrom)(`message ${gateway}`);
+  const { kid, alg, spki } = messageKeyRow(gateway, createPublicKey(privateKey), VALIDITY);
+  return { kid, algorithm: alg, privateKey, spki };
 }
 
 /** The trust file for the two test gateways, as a document to be changed. */
 export function trustDocument() {
   const gateway = (name: string, member: string) => {
-    const { kid, spki } = messageKey(name);
+    const { kid, algorithm: alg, spki } = messageKey(name);
     const origins = [originOf(name, 1), originOf(name, 2)];
     const logs = origins.map((origin) => ({
       origin,
       vkey: verifierKeyOf(origin, createPublicKey(keyFrom(origin))),
     }));
-    const messageKeys = [
-      { kid, alg: 'ed25519', spki, notBefore: Date.UTC(2026, 0), notAfter: Date.UTC(2027, 0) },
-    ];
+    const messageKeys = [{ kid, alg, spki, ...VALIDITY }];
     return { name, member, logs, messageKeys, link: [{ spki: base64url(sha256(`link ${name}`)) }] };
   };
   return { instance: 'TW', gateways: [gateway(CONSUMER, 'TW/GOV/A11'), gateway(PROVIDER, 'TW/GOV/B07')] };

@@ -14,6 +14,18 @@ export const keyFrom = (seed: string): KeyObject =>
     type: 'pkcs8',
   });
 
+/** The same on P-256. */
+export const p256From = (seed: string): KeyObject =>
+  createPrivateKey({
+    // RFC 5915 §3 in RFC 5208: the DER around the number; the public key is left out, and found by whoever reads it.
+    key: Buffer.concat([
+      Buffer.from('3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420', 'hex'),
+      sha256(seed),
+    ]),
+    format: 'der',
+    type: 'pkcs8',
+  });
+
 export const CONSUMER = 'gw.a11.tw.troad.example';
 export const PROVIDER = 'gw.b07.tw.troad.example';
 export const originOf = (gateway: string, epoch = 1): string => `${gateway}/troad-log/gw1/${epoch}`;

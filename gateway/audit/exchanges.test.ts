@@ -2,6 +2,7 @@ import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import t from 'tap';
+import { twinOf } from '../../conformance/builders/ecdsa-twin.ts';
 import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
 import {
   exchangeId,
@@ -94,6 +95,8 @@ function changed(signature: string, at: number): string {
   return bytes.toString('base64');
 }
 
+const twin = (signature: string): string => twinOf(Buffer.from(signature, 'base64')).toString('base64');
+
 const cut = (signature: string): string =>
   Buffer.from(signature, 'base64').subarray(0, 36).toString('base64');
 
@@ -135,6 +138,13 @@ void t.test('message signatures: one thing wrong, each told', async (t) => {
       /key of/,
     ],
     ['an unknown key', { ...good, kid: 'nobody#x' }, meta, /not in the trust file/],
+    ['the other signature of its pair', { ...good, sig: twin(good.sig ?? '') }, meta, /signature is wrong/],
+    [
+      'a batch, the other signature of its root',
+      { ...shared, sig: twin(shared.sig) },
+      sharedMeta,
+      /signature is wrong/,
+    ],
     ['a signature that is not base64', { ...good, sig: '%' }, meta, /signature is wrong/],
     [
       'a batch, another root signature',

@@ -20,9 +20,9 @@ import {
   isSigned,
   readSignedText,
   SEALED,
-  sharedSignatureOf,
+  shownSignature,
   verifyMessage,
-  type SharedSignature,
+  type ShownSignature,
   type SignedText,
 } from './signatures.ts';
 import { ShownLog, type Wait } from './shown-log.ts';
@@ -51,19 +51,18 @@ export interface ShownRecord {
   readonly record: ExchangeRecord;
   /** Path and query, when the sealed part could be opened. */
   readonly target: string | undefined;
-  /** The exact text that was signed, under the same condition: `openssl` can verify it with the record's `sig`, or with `batch`. */
+  /** The exact text of the message that was signed, under the same condition. */
   readonly base: string | undefined;
   /** Noted because the policy demanded `extra_logging`, under the same condition. */
   readonly extra: ShownExtra | undefined;
-  /** Who signed the message, when that was proved; `batch`: with others, under one signature. */
+  /** Who signed the message, when that was proved, and what `openssl` can prove it with. */
   readonly signedBy:
-    | {
+    | (ShownSignature & {
         readonly gateway: string;
         readonly member: string;
         readonly kid: string;
         readonly alg: string;
-        readonly batch: SharedSignature | undefined;
-      }
+      })
     | undefined;
 }
 
@@ -237,8 +236,8 @@ function signerOf(
   try {
     const { gateway, kid, alg } = verifyMessage(record, { ...text, base }, trust, new VerifiedBatches());
     messages.checked += 1;
-    const batch = sharedSignatureOf(record, base);
-    return { gateway: gateway.name, member: gateway.member, kid, alg, batch };
+    const { name, member } = gateway;
+    return { gateway: name, member, kid, alg, ...shownSignature(record, base, alg) };
   } catch (cause) {
     messages.find('fail', 'signature', describe(cause), at);
     return undefined;

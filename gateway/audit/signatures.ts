@@ -2,6 +2,7 @@
 import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
 import { readMeta, withSubject } from '../evidence/meta-part.ts';
+import { exportSignature } from '../httpsig/algorithm.ts';
 import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
@@ -119,32 +120,45 @@ export function verifyMessage(
 const algOf = (base: string): string | undefined =>
   /;alg="([^"]*)";keyid="/.exec(base.slice(base.lastIndexOf('\n') + 1))?.[1];
 
-/** How a message was signed together with others: what a person needs to check it without this program. */
+/** A signature with all that a person needs to check it without this program. */
+export interface ShownSignature {
+  /** Base64, as all bytes here: what the key has signed. The text of the message or, of a batch, what names its root. */
+  readonly signed: string;
+  /** As OpenSSL reads it: for ECDSA in DER, where record and wire have r and s side by side. */
+  readonly signature: string;
+  /** For a message that was signed together with others. */
+  readonly batch: SharedSignature | undefined;
+}
+
+/** How the text of one message leads to what was signed for a whole batch. */
 export interface SharedSignature {
   /** Place among the messages of the batch, from 0. */
   readonly index: number;
   readonly size: number;
-  /** Base64, as are the others: SHA-256 at the top of the tree. */
+  /** SHA-256 at the top of the tree. */
   readonly root: string;
   /** Siblings on the way up (RFC 6962 §2.1.1). */
   readonly path: readonly string[];
-  /** What the key has signed, and its signature. */
-  readonly signed: string;
-  readonly signature: string;
 }
 
-/** Undefined for a message with a signature of its own. To be asked for messages that were verified. */
-export function sharedSignatureOf({ sig = '' }: ExchangeRecord, base: string): SharedSignature | undefined {
-  if (algOf(base) !== BATCH_ALG) return undefined;
-  const batch = new BatchSignature(Buffer.from(sig, 'base64'));
+/** To be asked for messages that were verified with a key of this algorithm. */
+export function shownSignature(
+  { sig = '' }: ExchangeRecord,
+  base: string,
+  algorithm: TrustedKey['alg'],
+): ShownSignature {
+  const value = Buffer.from(sig, 'base64');
+  const shown = (text: string, signature: Buffer): Omit<ShownSignature, 'batch'> => ({
+    signed: base64(utf8(text)),
+    signature: base64(exportSignature(algorithm, signature)),
+  });
+  if (algOf(base) !== BATCH_ALG) return { ...shown(base, value), batch: undefined };
+  const batch = new BatchSignature(value);
+  const { index, size, path } = batch;
   const root = hashBytes(batch.rootOf(leafTextOf(base)));
   return {
-    index: batch.index,
-    size: batch.size,
-    root: base64(root),
-    path: batch.path.map(base64),
-    signed: base64(utf8(rootText(batch.size, root))),
-    signature: base64(batch.rootSignature),
+    ...shown(rootText(size, root), batch.rootSignature),
+    batch: { index, size, root: base64(root), path: path.map(base64) },
   };
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { trustDocument } from '../../conformance/builders/exchanges.ts';
-import { CONSUMER } from '../../conformance/builders/log.ts';
+import { CONSUMER, PROVIDER } from '../../conformance/builders/log.ts';
 import { parseTrustFile } from './trust-file.ts';
 
 void t.test('a good file is read', async (t) => {
@@ -9,7 +9,10 @@ void t.test('a good file is read', async (t) => {
   t.equal(trust.logs.size, 4);
   t.match(
     [...trust.messageKeys.values()],
-    [{ alg: 'ed25519', gateway: { name: CONSUMER, member: 'TW/GOV/A11' } }, {}],
+    [
+      { alg: 'ecdsa-p256-sha256', gateway: { name: CONSUMER, member: 'TW/GOV/A11' } },
+      { alg: 'ed25519', gateway: { name: PROVIDER } },
+    ],
   );
 });
 
@@ -70,7 +73,7 @@ void t.test('trust files are read strictly', async (t) => {
     [
       'a key for another algorithm',
       wrong((d) => {
-        Object.assign(d.gateways[0]?.messageKeys[0] ?? {}, { alg: 'ecdsa-p256-sha256' });
+        Object.assign(d.gateways[0]?.messageKeys[0] ?? {}, { alg: 'ed25519' });
       }),
       /spki/,
     ],

@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import {
   ALGORITHM_NAMES,
+  exportSignature,
   isAlgorithmName,
   requireKey,
   signBase,
@@ -163,6 +164,22 @@ void t.test('M16: the other ECDSA signature of a pair is refused', async (t) => 
         );
       }
     }
+  }
+});
+
+void t.test('exported, an ECDSA signature is in DER and any other as it is', async (t) => {
+  for (const algorithm of ALGORITHM_NAMES) {
+    const { privateKey, publicKey } = pairs[algorithm];
+    const signature = signBase(algorithm, privateKey, BASE);
+    const exported = exportSignature(algorithm, signature);
+    if (algorithm !== 'ecdsa-p256-sha256' && algorithm !== 'ecdsa-p384-sha384') {
+      t.strictSame(exported, signature, algorithm);
+      continue;
+    }
+    const hash = algorithm === 'ecdsa-p256-sha256' ? 'sha256' : 'sha384';
+    t.ok(verify(hash, Buffer.from(BASE), publicKey, exported), 'by default the runtime reads DER');
+    for (const bad of [signature.subarray(1), exported, Buffer.alloc(signature.length, 0xff)])
+      t.throws(() => exportSignature(algorithm, bad), { name: 'MalformedBytes' }, `${bad.length} bytes`);
   }
 });
 

@@ -12,6 +12,8 @@ interface Row {
   sign(base: Buffer, key: KeyObject): Buffer;
   /** False for any bytes that are not the signature, of whatever length. */
   verify(base: Buffer, key: KeyObject, signature: Buffer): boolean;
+  /** As other programs read it from a file. Undefined for what cannot be a signature. */
+  exported(signature: Buffer): Buffer | undefined;
 }
 
 function requireType(key: KeyObject, ...types: readonly string[]): void {
@@ -24,6 +26,7 @@ const selfContained = (type: string): Row => ({
   requireKey: (key) => requireType(key, type),
   sign: (base, key) => sign(null, base, key),
   verify: (base, key, signature) => verify(null, base, key, signature),
+  exported: (signature) => signature,
 });
 
 const ecdsa = (namedCurve: string, hash: string, form: SignatureForm): Row => ({
@@ -37,6 +40,7 @@ const ecdsa = (namedCurve: string, hash: string, form: SignatureForm): Row => ({
     const der = form.toDer(signature);
     return der !== undefined && verify(hash, base, key, der);
   },
+  exported: (signature) => form.toDer(signature),
 });
 
 /** RFC 9421 §3.3.1: MGF1 with SHA-512 and a salt of exactly 64 bytes. */
@@ -59,6 +63,7 @@ const rsaPss: Row = {
   },
   sign: (base, key) => sign('sha512', base, { key, ...PSS }),
   verify: (base, key, signature) => verify('sha512', base, { key, ...PSS }, signature),
+  exported: (signature) => signature,
 };
 
 /**
@@ -117,4 +122,15 @@ export function verifyBase(
 ): boolean {
   requireKey(algorithm, publicKey);
   return ALGORITHMS[algorithm].verify(Buffer.from(base, 'utf8'), publicKey, view(signature));
+}
+
+/**
+ * A signature as OpenSSL and other programs read it from a file: ECDSA's in DER (RFC 3279 §2.2.3), the others as they
+ * are on the wire.
+ * @throws MalformedBytes for an ECDSA signature that {@link verifyBase} would refuse for its form
+ */
+export function exportSignature(algorithm: AlgorithmName, signature: Uint8Array): Uint8Array {
+  const exported = ALGORITHMS[algorithm].exported(view(signature));
+  if (exported === undefined) throw new MalformedBytes(`not the form of an ${algorithm} signature`);
+  return exported;
 }

@@ -20,10 +20,16 @@ export function messageKeyRow(
   publicKey: KeyObject,
   validity: Pick<MessageKeyRow, 'notBefore' | 'notAfter'>,
 ): MessageKeyRow {
-  const spki = spkiOf(publicKey);
-  const alg = algorithmOf(readSpki(spki));
-  if (alg === undefined) throw new TypeError('a message key is Ed25519, P-256 or RSA');
-  return { kid: messageKeyId(gateway, publicKey), alg, spki: base64(spki), ...validity, status: 'active' };
+  const kid = messageKeyId(gateway, publicKey);
+  const spki = base64(spkiOf(publicKey));
+  return { kid, alg: messageAlgorithm(publicKey), spki, ...validity, status: 'active' };
+}
+
+/** What a message key signs with. @throws TypeError for a kind of key that does not sign messages */
+export function messageAlgorithm(publicKey: KeyObject): MessageAlgorithm {
+  const alg = algorithmOf(readSpki(spkiOf(publicKey)));
+  if (alg === undefined) throw new TypeError('a message key is P-256, Ed25519 or RSA');
+  return alg;
 }
 
 /**

@@ -5,7 +5,7 @@ import type { GatewayConfig } from '../../config/config.ts';
 import type { EpochMs } from '../../core/clock.ts';
 import { directoryOf } from '../../exchange/peers.ts';
 import { PeerGateway } from '../../identity/peer.ts';
-import { messageKeyId } from '../../registry/keys.ts';
+import { messageAlgorithm, messageKeyId } from '../../registry/keys.ts';
 import { openRegistry } from '../../registry/load.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { verifierKeyOf } from '../../tlog/note.ts';
@@ -106,10 +106,10 @@ export async function checkKeys(
   await report.check('message key', 'register the key, or put the registered one here', async () => {
     const publicKey = createPublicKey(readPrivateKey('/keys/message/file', config.keys.message.file));
     const kid = config.keys.message.kid ?? messageKeyId(name, publicKey);
-    const kind = publicKey.asymmetricKeyType ?? 'unknown';
-    if (registry === undefined || row === undefined) report.ok('message key', `${kind}, id ${kid}`);
+    const alg = messageAlgorithm(publicKey);
+    if (registry === undefined || row === undefined) report.ok('message key', `${alg}, id ${kid}`);
     else if (registry.messageKey(name, kid, now)?.publicKey.equals(publicKey) === true)
-      report.ok('message key', `${kind}, registered and in force`);
+      report.ok('message key', `${alg}, registered and in force`);
     else
       report.bad(
         'message key',
