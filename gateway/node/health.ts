@@ -32,15 +32,27 @@ export function reasonsOf(
   return reasons;
 }
 
-/** Facts about the thread that calls this. */
-export function threadFacts(): () => ThreadFacts {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
-  delay.enable();
+/** Each look wakes the thread, so that a gateway at rest pays for every one. */
+const LOOK_MS = 200;
+
+type Delay = Pick<ReturnType<typeof monitorEventLoopDelay>, 'percentile' | 'reset'>;
+
+/**
+ * Facts about the thread that calls this.
+ * @param delay times between two looks, in nanoseconds
+ */
+export function threadFacts(delay: Delay = loopDelay()): () => ThreadFacts {
   return () => {
-    const loopDelaySeconds = delay.percentile(99) / 1e9;
+    const lateMs = Math.max(0, delay.percentile(99) / 1e6 - LOOK_MS);
     delay.reset();
-    return { heapBytes: process.memoryUsage().heapUsed, loopDelaySeconds };
+    return { heapBytes: process.memoryUsage().heapUsed, loopDelaySeconds: lateMs / 1000 };
   };
+}
+
+function loopDelay(): Delay {
+  const delay = monitorEventLoopDelay({ resolution: LOOK_MS });
+  delay.enable();
+  return delay;
 }
 
 export function processFacts(): () => ProcessFacts {
