@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { generateKeyPair, writePrivateKey } from '../pki/keys.ts';
 import { readCases, type ConformanceCase, type Expectation, type Variant } from './harness/cases.ts';
 import { problemsOfAnswers, problemsOfTraces, type Outcome } from './harness/expectations.ts';
 import { GENERATORS } from './harness/generators.ts';
@@ -30,6 +31,10 @@ const cases = (await readCases(here('cases'))).filter(({ id, file }) => `${id} $
 
 t.setTimeout(600_000);
 const dir = await mkdtemp(join(tmpdir(), 'troad-corpus-'));
+// A sandbox makes Ed25519 message keys. Here agency A, in whose name the link is attacked, has one on P-256: so messages and
+// batches of both kinds go over the link, and of the two signatures that plain ECDSA takes one has to be refused.
+await mkdir(join(dir, 'agencies/a11'), { recursive: true });
+await writePrivateKey(join(dir, 'agencies/a11/message.key'), generateKeyPair('p256').privateKey);
 const subject = await startSandbox(dir);
 // Another for cases that wait: what its short patience ends must not show up among the traces of the others.
 const impatient = await startSandbox(join(dir, 'impatient'), '--body-idle', '3');

@@ -26,7 +26,7 @@ import {
   TAG,
   type Label,
 } from '../../gateway/message/profile.ts';
-import { messageKeyId } from '../../gateway/registry/keys.ts';
+import { messageAlgorithm, messageKeyId } from '../../gateway/registry/keys.ts';
 import { forgedBatch, type BatchArgs } from './batch-forgery.ts';
 import type { Subject } from './sandbox.ts';
 
@@ -149,8 +149,9 @@ type Sign = (
 function signer(args: LinkRequestArgs, keys: StolenKeys, id: string, now: number): Sign {
   const key =
     args.key === 'unknown'
-      ? generateKeyPairSync('ed25519').privateKey
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
       : createPrivateKey(args.key === 'provider' ? keys.providerMessage : keys.message);
+  const algorithm = messageAlgorithm(createPublicKey(key));
   const registered = messageKeyId(keys.name, createPublicKey(keys.message));
   const created = Math.floor(now / 1000) + (args.createdInSeconds ?? 0);
   const expires = created + (args.lifetimeSeconds ?? 60);
@@ -169,9 +170,8 @@ function signer(args: LinkRequestArgs, keys: StolenKeys, id: string, now: number
       tag,
     });
     const base = signatureBase(view, covered, input);
-    const value = base64(
-      batch === undefined ? signBase('ed25519', key, base) : forgedBatch(batch, base, key),
-    );
+    const signed = (text: string): Uint8Array => signBase(algorithm, key, text);
+    const value = base64(batch === undefined ? signed(base) : forgedBatch(batch, base, signed));
     const name = args.label ?? label;
     return [
       [INPUT, `${name}=${input}`],

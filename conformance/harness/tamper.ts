@@ -1,7 +1,11 @@
 import { view } from '../../gateway/core/bytes.ts';
 import type { Field } from '../../gateway/core/fields.ts';
 import { SIGNATURE } from '../../gateway/message/profile.ts';
+import { twinOf } from '../builders/ecdsa-twin.ts';
 import type { LinkRequest } from './link-request.ts';
+
+/** Where a signature stands. */
+type Place = 'head' | 'trailers';
 
 /** One change to a request that was signed already: what somebody on the way, or a broken sender, could do. */
 export type Tampering =
@@ -19,7 +23,9 @@ export type Tampering =
   | { readonly cutBody: number }
   | { readonly appendBody: string }
   /** Flips a bit of the signature itself. */
-  | { readonly flipSignature: 'head' | 'trailers' }
+  | { readonly flipSignature: Place }
+  /** Replaces an ECDSA signature, or that of a batch's root, by the other one that the same key could have made: n − s for s. */
+  | { readonly twinSignature: Place }
   | { readonly trailers: 'none' | 'twice' | 'early' }
   | { readonly setTrailer: Field }
   | { readonly dropTrailer: string };
@@ -37,7 +43,9 @@ export function tamper(request: LinkRequest, change: Tampering): void {
   else if ('cutBody' in change) request.body = request.body.subarray(0, change.cutBody);
   else if ('appendBody' in change)
     request.body = Buffer.concat([request.body, Buffer.from(change.appendBody)]);
-  else if ('flipSignature' in change) flipSignature(request, change.flipSignature);
+  else if ('flipSignature' in change)
+    changeSignature(request, change.flipSignature, (bytes) => flipped(bytes, 20));
+  else if ('twinSignature' in change) changeSignature(request, change.twinSignature, twinOf);
   else if ('setTrailer' in change) request.trailers = replaced(request.trailers ?? [], change.setTrailer);
   else if ('dropTrailer' in change) {
     request.trailers = (request.trailers ?? []).filter(([name]) => name !== change.dropTrailer);
@@ -60,11 +68,11 @@ function flipped(bytes: Uint8Array, index: number): Buffer {
   return view(copy);
 }
 
-function flipSignature(request: LinkRequest, where: 'head' | 'trailers'): void {
+function changeSignature(request: LinkRequest, where: Place, change: (bytes: Buffer) => Buffer): void {
   const bag = where === 'head' ? request.fields : (request.trailers ?? []);
   const value = bag.find(([name]) => name === SIGNATURE)?.[1] ?? '';
   const [, label = '', signature = ''] = /^([a-z]+)=:(.*):$/.exec(value) ?? [];
-  const broken = flipped(Buffer.from(signature, 'base64'), 20).toString('base64');
+  const broken = change(Buffer.from(signature, 'base64')).toString('base64');
   const changed = replaced(bag, [SIGNATURE, `${label}=:${broken}:`]);
   if (where === 'head') request.fields = changed;
   else request.trailers = changed;
