@@ -8,10 +8,17 @@ const MAX_RUNNING = 65_536;
 
 /** Which exchanges have begun in the log and not ended. Their records are taken even when no new ones are. */
 export class RunningExchanges {
-  readonly #byKey = new PassingMap<string, RunningExchange>();
+  /**
+   * By id, for each end: one gateway may stand at both ends of an exchange. The id as it is: V8 would hash, flatten and
+   * compare a key put together for each look.
+   */
+  readonly #at = {
+    c: new PassingMap<string, RunningExchange>(),
+    p: new PassingMap<string, RunningExchange>(),
+  };
 
   constructor(running: Iterable<RunningExchange> = []) {
-    for (const exchange of running) this.#byKey.set(keyOf(exchange), exchange);
+    for (const exchange of running) this.#at[exchange.role].set(exchange.x, exchange);
   }
 
   /** To be told every record in the order of the log. */
@@ -20,18 +27,18 @@ export class RunningExchanges {
       case 'open':
       case 'req.final': {
         const { x, role, me, peer, out } = record;
-        const key = keyOf(record);
-        if (out !== 'ok') this.#byKey.delete(key);
-        else if (!this.#byKey.has(key))
-          this.#byKey.set(key, peer === undefined ? { x, role, me } : { x, role, me, peer });
-        if (this.#byKey.size > MAX_RUNNING) this.#dropOldest();
+        const running = this.#at[role];
+        if (out !== 'ok') running.delete(x);
+        else if (!running.has(x))
+          running.set(x, peer === undefined ? { x, role, me } : { x, role, me, peer });
+        if (this.#at.c.size + this.#at.p.size > MAX_RUNNING) dropOldest(running);
         return;
       }
       case 'res.final':
       case 'deny':
       case 'abort':
       case 'sig.bad':
-        this.#byKey.delete(keyOf(record));
+        this.#at[record.role].delete(record.x);
         return;
       // A replay names the id of the exchange it imitates: that one goes on.
       default:
@@ -40,18 +47,15 @@ export class RunningExchanges {
 
   /** True when the record belongs to an exchange that has begun. */
   covers(record: RecordDraft | ExchangeRecord): boolean {
-    return 'x' in record && record.k !== 'replay.seen' && this.#byKey.has(keyOf(record));
+    return 'x' in record && record.k !== 'replay.seen' && this.#at[record.role].has(record.x);
   }
 
   list(): RunningExchange[] {
-    return this.#byKey.values();
-  }
-
-  #dropOldest(): void {
-    const oldest = this.#byKey.oldest;
-    if (oldest !== undefined) this.#byKey.delete(oldest);
+    return [...this.#at.c.values(), ...this.#at.p.values()];
   }
 }
 
-/** One gateway may stand at both ends of an exchange. */
-const keyOf = ({ x, role }: Pick<RunningExchange, 'x' | 'role'>): string => role + x;
+function dropOldest(running: PassingMap<string, RunningExchange>): void {
+  const { oldest } = running;
+  if (oldest !== undefined) running.delete(oldest);
+}

@@ -79,7 +79,7 @@ export async function admitConsumer(arrival: Arrival, gateway: Gateway, dossier:
     ? await presentedUser(request, certificateSha256(arrival.connection), member, gateway)
     : undefined;
   dossier.user(user);
-  if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
+  if (user !== undefined) visit.user(user.assertion.userKey);
   const endpoint = presentedDevice(request.fields, arrival.connection, member, gateway);
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);
   dossier.devices(endpoint, undefined);
@@ -163,7 +163,7 @@ export async function admitProvider(
   visit.client(`${peer.name} ${client}`);
   const user = relayedUser(signed, head, peer, gateway);
   dossier.user(user);
-  if (user !== undefined) visit.user(user.assertion.issuer, user.assertion.subject);
+  if (user !== undefined) visit.user(user.assertion.userKey);
   const endpoint = relayedDevice(signed, peer, gateway);
   dossier.devices(endpoint, node);
   if (endpoint !== undefined) visit.device(endpoint.machine.issuer, endpoint.machine.device);

@@ -1,6 +1,7 @@
 import type { EpochMs, EpochSeconds } from '../core/clock.ts';
 import { Denied } from '../core/errors.ts';
 import { Roster } from '../core/passing.ts';
+import { userKeyOf } from '../identity/claims.ts';
 import type { NamedDevice, SecurityEvent } from '../identity/security-event.ts';
 import type { UserAssertion } from '../identity/user-assertion.ts';
 import type { DeviceTrust } from './device-checks.ts';
@@ -40,7 +41,7 @@ export class RunningUsers {
 
   /** @param end breaks the exchange off; called at most once. @returns to be called when the exchange is over */
   register(user: UserAssertion, end: End): () => void {
-    const key = keyOf(user.issuer, user.subject);
+    const key = user.userKey;
     const running = this.#byUser.get(key) ?? new Roster<Running>();
     this.#byUser.set(key, running);
     const place = running.add({ user, end });
@@ -62,7 +63,7 @@ export class RunningUsers {
     const candidates =
       event.subject === undefined
         ? [...this.#byUser.values()] // a session alone: seldom, and every exchange knows its session
-        : [this.#byUser.get(keyOf(event.issuer, event.subject))];
+        : [this.#byUser.get(userKeyOf(event.issuer, event.subject))];
     const ending: End[] = [];
     for (const running of candidates) {
       for (const { user, end } of running?.list() ?? []) {
@@ -74,5 +75,3 @@ export class RunningUsers {
     return ending.length;
   }
 }
-
-const keyOf = (issuer: string, subject: string): string => `${issuer}\n${subject}`;

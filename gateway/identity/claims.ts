@@ -25,6 +25,9 @@ export interface AssertionClaims {
   readonly session: string | undefined;
 }
 
+/** A user in tables that hold others than users, too. */
+export const userKeyOf = (issuer: string, subject: string): string => `u\n${issuer}\n${subject}`;
+
 export type Binding =
   { readonly kind: 'dpop' | 'certificate'; readonly thumbprint: string } | { readonly kind: 'none' };
 

@@ -2,7 +2,7 @@ import type { EpochSeconds } from '../core/clock.ts';
 import { Denied, Unavailable } from '../core/errors.ts';
 import { MAX_AUTHENTICATION_AGE_S } from './levels.ts';
 import type { NamedDevice, SecurityEvent } from './security-event.ts';
-import type { AssertionClaims } from './claims.ts';
+import { userKeyOf, type AssertionClaims } from './claims.ts';
 
 /** What is asked of an authentication here. */
 type Authenticated = Pick<AssertionClaims, 'issuer' | 'subject' | 'session' | 'authTime'>;
@@ -73,7 +73,7 @@ export class Revocations {
   requireValid({ claims }: { readonly claims: Authenticated }): void {
     if (this.#ended.size === 0) return;
     const { issuer, subject, session, authTime } = claims;
-    const ofUser = this.#ended.get(userKey(issuer, subject));
+    const ofUser = this.#ended.get(userKeyOf(issuer, subject));
     const ofSession = session === undefined ? undefined : this.#ended.get(sessionKey(issuer, session));
     if (Math.max(ofUser?.at ?? 0, ofSession?.at ?? 0) >= authTime)
       throw new Denied('assertion.revoked', `authenticated at ${authTime}`);
@@ -82,7 +82,7 @@ export class Revocations {
   #put(revocation: Revocation): void {
     const { issuer, subject, session, device } = revocation;
     // With both named, the event is about that one session of the user (SSF 1.0 §3.2: a complex subject is their meet).
-    const ofUser = session === undefined ? userKey(issuer, subject ?? '') : sessionKey(issuer, session);
+    const ofUser = session === undefined ? userKeyOf(issuer, subject ?? '') : sessionKey(issuer, session);
     const key = device === undefined ? ofUser : deviceKey(device);
     const before = this.#ended.get(key);
     if (before === undefined || before.at < revocation.at) this.#ended.set(key, revocation);
@@ -101,7 +101,6 @@ export class Revocations {
   }
 }
 
-const userKey = (issuer: string, subject: string): string => `u\n${issuer}\n${subject}`;
 const sessionKey = (issuer: string, session: string): string => `s\n${issuer}\n${session}`;
 const deviceKey = ({ attestor, name }: NamedDevice): string => `d\n${attestor}\n${name}`;
 

@@ -2,7 +2,14 @@ import type { EpochSeconds } from '../core/clock.ts';
 import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
 import type { MemberId } from '../core/ids.ts';
 import { isAssertionAlgorithm } from './algorithm.ts';
-import { issuerOf, readClaims, requireInTime, requireLifetime, type AssertionClaims } from './claims.ts';
+import {
+  issuerOf,
+  readClaims,
+  requireInTime,
+  requireLifetime,
+  userKeyOf,
+  type AssertionClaims,
+} from './claims.ts';
 import { parseObject } from './json.ts';
 import type { TokenKey } from './jwk.ts';
 import { hasOnly, isSignedBy, parseCompact, type CompactJws } from './jws.ts';
@@ -50,6 +57,8 @@ export class VerifiedToken {
   readonly issuer: Issuer;
   /** As signed: what is relayed, and kept sealed. */
   readonly jws: string;
+  /** {@link userKeyOf}, one text for all requests: V8 hashes and flattens a text that was put together each time anew. */
+  readonly userKey: string;
   /** What the authentication was worth, by how the assertion came. */
   readonly levels: { readonly plain: Level; readonly encrypted: Level };
 
@@ -57,6 +66,7 @@ export class VerifiedToken {
     this.jws = jws;
     this.claims = claims;
     this.issuer = issuer;
+    this.userKey = userKeyOf(claims.issuer, claims.subject);
     const agreed = issuer.acr.get(claims.acr);
     const bound = claims.binding.kind !== 'none';
     this.levels = {

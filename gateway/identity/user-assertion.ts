@@ -42,6 +42,8 @@ export class UserAssertion {
   readonly issuer: string;
   /** Means something together with the issuer only. */
   readonly subject: string;
+  /** Both, as tables have them. */
+  readonly userKey: string;
   /** Whose user it is. */
   readonly member: MemberId;
   readonly level: Level;
@@ -62,6 +64,7 @@ export class UserAssertion {
     const { claims, issuer, jws } = token;
     this.issuer = claims.issuer;
     this.subject = claims.subject;
+    this.userKey = token.userKey;
     this.member = issuer.member;
     this.level = levelOfToken(token, shown);
     this.acr = claims.acr;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { userKeyOf } from '../identity/claims.ts';
 import { CallerSignals, type SignalFacts } from './signals.ts';
 
 const MINUTE = 60_000;
@@ -31,7 +32,7 @@ function ask(signals: CallerSignals, asked: Asked): SignalFacts {
   } = asked;
   const visit = signals.visit(address, at);
   visit.client(client);
-  if (user !== undefined) visit.user('https://idp.example', user);
+  if (user !== undefined) visit.user(userKeyOf('https://idp.example', user));
   if (device !== undefined) visit.device('attestor', device);
   const facts = visit.facts();
   visit.ended({ ok: end === 'ok', refused: end === 'refused', bytes }, at);

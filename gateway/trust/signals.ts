@@ -100,8 +100,9 @@ export class Visit {
     this.#add(`c ${name}`);
   }
 
-  user(issuer: string, subject: string): void {
-    this.#add(`u ${issuer} ${subject}`);
+  /** @param key `userKeyOf` */
+  user(key: string): void {
+    this.#add(key);
   }
 
   device(issuer: string, device: string): void {
