@@ -12,11 +12,17 @@ const PLAIN = /^[\t\x20-\x7e]*$/;
 /** Control characters other than tab and those that end a line: no text of a head has one. */
 export const hasControls = (text: string): boolean => LOW.test(text) || HIGH.test(text);
 
+/** A text that was looked through, or a piece of one: {@link isPlain} says so, {@link pieceOf} keeps it. */
+export type PlainText = string & { readonly plainText: never };
+
 /** Visible ASCII with spaces and tabs: what a field may hold, and nothing that any parser reads as an end. */
-export function isPlain(text: string): boolean {
+export function isPlain(text: string): text is PlainText {
   if (text.length < SHORT) return PLAIN.test(text);
   return !hasControls(text) && !text.includes('\n') && !text.includes('\r') && isAscii(text);
 }
+
+export const pieceOf = (text: PlainText, from: number, to: number): PlainText =>
+  text.slice(from, to) as PlainText; // no character that was not there
 
 /** Room for a head of 32 KiB, whatever its characters. Counting bytes by writing them costs an eighth of `byteLength`. */
 const scratch = Buffer.allocUnsafeSlow(3 * 32 * 1024);

@@ -5,7 +5,7 @@ import { newExchangeId, toUuid } from '../core/ids.ts';
 import type { LinkArrival } from '../link/link.ts';
 import { CompleteMessage } from '../message/complete-message.ts';
 import { BodyMeter } from '../message/digest.ts';
-import { linkFields, REMADE, serviceFields } from '../message/headers.ts';
+import { REMADE, serviceFields } from '../message/headers.ts';
 import { FULL_MODE_BYTES } from '../message/profile.ts';
 import { parseTarget } from '../message/target.ts';
 import type { ServiceAnswer, ServiceCall, ServiceRequest } from '../service/service.ts';
@@ -82,8 +82,8 @@ class Provision {
   }
 
   #readHead(): RequestHead {
-    const { method, authority, path, fields } = this.#arrival.rawHead;
-    const head = { method, authority, ...parseTarget(path), fields: linkFields(fields) };
+    const { method, authority, path, canonical } = this.#arrival.rawHead;
+    const head = { method, authority, ...parseTarget(path), fields: canonical() };
     this.#answering.heard(head);
     return head;
   }

@@ -1,4 +1,4 @@
-import { colonOf, lists, malformed, trimmed } from './field-line.ts';
+import { lists, malformed, nameOf, trimmed } from './field-line.ts';
 import type { Dialect, HeadLines, ReadHead } from './message-reader.ts';
 
 /** The head of an answer (RFC 9112 §4–§6). */
@@ -74,12 +74,12 @@ export class AnswerLines implements HeadLines<AnswerHead> {
   }
 
   fieldLine(line: string): void {
-    const colon = colonOf(line);
-    const name = line.slice(0, colon);
-    const value = trimmed(line, colon + 1);
+    const name = nameOf(line);
+    const value = trimmed(line, name.length + 1);
     this.#rawHeaders.push(name, value);
     // Names of these lengths only can matter here.
-    if (colon === 10 || colon === 14 || colon === 17) this.#note(name.toLowerCase(), value, line);
+    const { length } = name;
+    if (length === 10 || length === 14 || length === 17) this.#note(name.toLowerCase(), value, line);
   }
 
   #note(name: string, value: string, line: string): void {

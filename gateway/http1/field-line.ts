@@ -9,12 +9,12 @@ const NO_FIELD_TEXT = /[^\t\x20-\x7e\x80-\xff]/;
 
 export const malformed = (detail: string): Denied => new Denied('framing.malformed', detail);
 
-/** Where the name ends. @throws Denied framing.malformed */
-export function colonOf(line: string): number {
-  const colon = line.indexOf(':');
+/** What stands before the colon. @throws Denied framing.malformed */
+export function nameOf(line: string): string {
+  const name = line.slice(0, Math.max(line.indexOf(':'), 0));
   // Also refuses folded lines, a space before the colon and lines without one (RFC 9112 §5.1, §5.2).
-  if (!TOKEN.test(line.slice(0, Math.max(colon, 0)))) throw malformed('field name');
-  return colon;
+  if (!TOKEN.test(name)) throw malformed('field name');
+  return name;
 }
 
 /** The line from an offset on, without spaces and tabs around it. (`trim` would eat 0xa0 too.) */

@@ -1,6 +1,6 @@
 import { Denied } from '../core/errors.ts';
 import { hasControls } from '../core/plain-text.ts';
-import { colonOf, malformed } from './field-line.ts';
+import { malformed, nameOf } from './field-line.ts';
 
 /** What the head of a message has to say for its content to be found. */
 export interface ReadHead {
@@ -183,7 +183,7 @@ export class MessageReader<Head extends ReadHead, Lines extends HeadLines<Head>>
           const line = this.#line('framing.headers_too_large');
           if (line === undefined) return undefined;
           if (line === '') this.#state = 'end';
-          else colonOf(line);
+          else nameOf(line);
           break;
         }
         case 'end':

@@ -1,5 +1,5 @@
 import { Denied } from '../core/errors.ts';
-import { colonOf, lists, malformed, trimmed } from './field-line.ts';
+import { lists, malformed, nameOf, trimmed } from './field-line.ts';
 import type { HeadLines, ReadHead } from './message-reader.ts';
 
 /**
@@ -91,9 +91,8 @@ export class RequestLines implements HeadLines<FramedHead> {
 
   /** @throws Denied framing.malformed, framing.headers_too_large */
   fieldLine(line: string): void {
-    const colon = colonOf(line);
-    const name = line.slice(0, colon);
-    const value = trimmed(line, colon + 1);
+    const name = nameOf(line);
+    const value = trimmed(line, name.length + 1);
     if (this.#rawHeaders.push(name, value) > 2 * this.#limits.fields) {
       throw new Denied('framing.headers_too_large', `more than ${this.#limits.fields} fields`);
     }

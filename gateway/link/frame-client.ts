@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { Unavailable, MalformedBytes } from '../core/errors.ts';
 import type { RequestHead } from '../core/head.ts';
-import { linkFields } from '../message/headers.ts';
+import { plainLinkFields } from '../message/headers.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { Departures, type Departure } from './departures.ts';
 import { asBroken, broken } from './failures.ts';
@@ -186,13 +186,13 @@ class FrameCall extends FrameStream implements LinkCall, Departure {
 
   #accept(
     status: number,
-    lines: Parameters<typeof linkFields>[0],
+    lines: Parameters<typeof plainLinkFields>[0],
     length: number | undefined,
     inflow: FrameReceived,
   ): void {
     try {
       if (isBodyless(this.#method, status) && length !== 0) throw broken('a body where none may be');
-      this.#resolve({ head: { status, fields: linkFields(lines) }, inflow });
+      this.#resolve({ head: { status, fields: plainLinkFields(lines) }, inflow });
     } catch (cause) {
       this.abandon(asBroken('answer', cause));
     }

@@ -1,7 +1,8 @@
 import { MalformedBytes, quoted } from '../core/errors.ts';
-import type { Field, Fields } from '../core/fields.ts';
+import type { Fields, PlainField } from '../core/fields.ts';
 import type { RequestHead, ResponseHead } from '../core/head.ts';
-import { isPlain } from '../core/plain-text.ts';
+import { isPlain, pieceOf } from '../core/plain-text.ts';
+import { plainLinkFields } from '../message/headers.ts';
 import { isTransport } from './framing.ts';
 import type { LinkRawHead } from './link.ts';
 
@@ -101,9 +102,9 @@ export class EncodedHead {
     let text = line;
     let size = line.length;
     for (const [name, value] of fields) {
-      // Whoever set a field of the transport believed that it would arrive.
-      if (isTransport(name)) throw new Error(`field of the transport: ${quoted(name)}`);
       if (PLACE_OF.has(name)) text += value;
+      // Whoever set a field of the transport believed that it would arrive.
+      else if (isTransport(name)) throw new Error(`field of the transport: ${quoted(name)}`);
       else if (name.length > 127 || !NAME.test(name)) throw new Error(`field name: ${quoted(name)}`);
       else text += name + value;
       size += name.length + value.length + 32;
@@ -173,7 +174,7 @@ export function decodeRequest(bytes: Buffer, from: number, to: number, limits: H
   if (!METHOD.test(method) || method === 'CONNECT' || !AUTHORITY.test(authority) || !PATH.test(path)) {
     throw new MalformedBytes('request line');
   }
-  return { method, authority, path, fields, length };
+  return { method, authority, path, fields, canonical: () => plainLinkFields(fields), length };
 }
 
 /** @throws MalformedBytes */
@@ -182,7 +183,7 @@ export function decodeAnswer(
   from: number,
   to: number,
   limits: HeadLimits,
-): { readonly status: number; readonly fields: Field[]; readonly length: number | undefined } {
+): { readonly status: number; readonly fields: PlainField[]; readonly length: number | undefined } {
   const length = readLength(bytes, from);
   const status = bytes.readUInt16BE(from + 8);
   // Nothing is announced before an answer here, so there is no 1xx.
@@ -192,7 +193,7 @@ export function decodeAnswer(
 }
 
 /** @throws MalformedBytes */
-export function decodeTrailers(bytes: Buffer, from: number, to: number, limits: HeadLimits): Field[] {
+export function decodeTrailers(bytes: Buffer, from: number, to: number, limits: HeadLimits): PlainField[] {
   const { fields } = decodeFields(bytes, from, to, 0, limits);
   if (fields.length === 0) throw new MalformedBytes('no trailers');
   return fields;
@@ -214,13 +215,13 @@ function decodeFields(
   to: number,
   lineBytes: number,
   limits: HeadLimits,
-): { readonly line: string; readonly fields: Field[] } {
+): { readonly line: string; readonly fields: PlainField[] } {
   const count = bytes[from] ?? 0;
   const textAt = from + 1 + 3 * count;
   if (count > limits.fields || textAt + lineBytes > to) throw new MalformedBytes('field table');
   const text = bytes.toString('latin1', textAt, to);
   if (!isPlain(text)) throw new MalformedBytes('a character that no field may hold');
-  const fields: Field[] = [];
+  const fields: PlainField[] = [];
   let at = lineBytes;
   let size = lineBytes;
   for (let i = from + 1; i < textAt; i += 3) {
@@ -233,7 +234,7 @@ function decodeFields(
     }
     const end = at + bytes.readUInt16BE(i + 1);
     if (end > text.length) throw new MalformedBytes('field table');
-    fields.push([named, text.slice(at, end)]);
+    fields.push([named, pieceOf(text, at, end)]);
     size += named.length + end - at + 32;
     at = end;
   }

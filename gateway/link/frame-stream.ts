@@ -1,7 +1,7 @@
 import { MalformedBytes } from '../core/errors.ts';
 import type { Fields } from '../core/fields.ts';
 import type { Lent } from '../core/lending.ts';
-import { linkFields } from '../message/headers.ts';
+import { plainLinkFields } from '../message/headers.ts';
 import { asBroken, broken } from './failures.ts';
 import { decodeTrailers, type HeadLimits } from './frame-head.ts';
 import type { BodyHost } from './frame-host.ts';
@@ -143,9 +143,9 @@ export abstract class FrameStream implements BodyHost {
 }
 
 /** What is well framed and still not acceptable fails the message, not the connection. */
-function readTrailers(lines: Parameters<typeof linkFields>[0]): Fields | Error {
+function readTrailers(lines: Parameters<typeof plainLinkFields>[0]): Fields | Error {
   try {
-    return linkFields(lines);
+    return plainLinkFields(lines);
   } catch (cause) {
     return asBroken('trailers', cause);
   }

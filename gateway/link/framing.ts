@@ -86,6 +86,11 @@ export function contentFields(flat: readonly string[], from = 0): Field[] {
   return fields;
 }
 
+function contentOf(flat: readonly string[]): Pick<LinkRawHead, 'fields' | 'canonical'> {
+  const fields = contentFields(flat);
+  return { fields, canonical: () => linkFields(fields) };
+}
+
 /**
  * Trailers, canonical. One named like a framing field (attack catalogue H08) is not dropped but refused.
  * @throws Denied `message.completion` | `header.*`
@@ -132,7 +137,7 @@ export function readH2Head(flat: readonly string[]): LinkRawHead {
   }
   // RFC 9113 §8.3.1: a Host that differs from :authority is malformed. Ours send none, so none is the one spelling.
   if (valuesOf(flat, 'host').length > 0) throw new MalformedBytes('host beside :authority');
-  return { method, authority, path, fields: contentFields(flat), length: lengthOf(flat) };
+  return { method, authority, path, ...contentOf(flat), length: lengthOf(flat) };
 }
 
 /**
@@ -155,7 +160,7 @@ export function readH1Head(
     method,
     authority: authority.toLowerCase(),
     path: target,
-    fields: contentFields(flat),
+    ...contentOf(flat),
     length: lengthOf(flat),
   };
 }

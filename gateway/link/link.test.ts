@@ -76,16 +76,16 @@ for (const protocol of ['troad/1', 'h2', 'http/1.1'] satisfies LinkProtocol[]) {
       t.equal(answer.status, 200);
       t.strictSame(answer.fields, [['x-seen', '/r1/a%20b?q=%7e']]);
       t.strictSame(await receive(inflow), { bytes: Buffer.from('hello'), trailers: [] });
-      t.strictSame(raw, {
+      if (raw === undefined) throw new Error('no request came');
+      const { canonical, ...rest } = raw;
+      t.strictSame(rest, {
         method: 'POST',
         authority: PROVIDER,
         path: '/r1/a%20b?q=%7e',
-        fields: [
-          ['x-a', '1, 2'],
-          ['t-road-exchange', 'v=1'],
-        ],
+        fields: head.fields,
         length: 5,
       });
+      t.strictSame(canonical(), head.fields);
       t.equal(call.session.protocol, protocol);
     });
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts';
-import type { Field } from '../core/fields.ts';
+import type { Field, Fields } from '../core/fields.ts';
 import type { Inflow, Outflow } from '../core/flow.ts';
 import type { RequestHead, ResponseHead } from '../core/head.ts';
 
@@ -132,6 +132,8 @@ export interface LinkRawHead {
   readonly path: string;
   /** Without the fields that are the transport's own (`host`, `connection`, `transfer-encoding`, `content-length`, …). */
   readonly fields: readonly Field[];
+  /** The same in canonical form. @throws Denied `header.*` */
+  readonly canonical: () => Fields;
   /** Announced length of the content; the transport enforces it. */
   readonly length: number | undefined;
 }

@@ -1,5 +1,5 @@
 import { Denied, quoted } from '../core/errors.ts';
-import type { Field, Fields } from '../core/fields.ts';
+import type { Field, Fields, PlainField } from '../core/fields.ts';
 import { isPlain } from '../core/plain-text.ts';
 
 /** RFC 9110 §5.6.2 token. */
@@ -185,6 +185,12 @@ class Collected {
   /** Singletons that were dropped: Host and Content-Length may not stand twice either. */
   #dropped: string[] | undefined;
   #bytes = 0;
+  readonly #plain: boolean;
+
+  /** @param plain all values were looked through already */
+  constructor(plain = false) {
+    this.#plain = plain;
+  }
 
   drop({ name, singleton }: NameFacts, written: string, value: string): void {
     this.#bytes += written.length + value.length;
@@ -201,7 +207,7 @@ class Collected {
     if (before !== undefined && singleton) throw new Denied('header.duplicate', quoted(name));
     if (value === '' && lenient) return;
     // obs-text is refused: policies would see lossy text.
-    if (!isPlain(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
+    if (!this.#plain && !isPlain(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
     if (before === undefined) this.fields.push([name, value]);
     else before[1] = `${before[1]}, ${value}`; // RFC 9110 §5.3: one list, in order
   }
@@ -251,9 +257,14 @@ export function clientFields(raw: readonly string[]): Fields {
  * refused, because it would be uncovered or mean two things.
  * @throws Denied `header.*`
  */
-export function linkFields(lines: readonly Field[]): Fields {
+export const linkFields = (lines: readonly Field[]): Fields => collectLines(lines, new Collected());
+
+/** {@link linkFields} of lines whose values were looked through when they came, all at once. */
+export const plainLinkFields = (lines: readonly PlainField[]): Fields =>
+  collectLines(lines, new Collected(true));
+
+function collectLines(lines: readonly Field[], collected: Collected): Fields {
   requireFew(lines.length);
-  const collected = new Collected();
   for (const [written, value] of lines) {
     if (written === 'content-length') continue; // framing: the transport enforces it
     const facts = nameFacts(written);
