@@ -53,7 +53,11 @@ export async function appendExchange(log: EvidenceLog): Promise<void> {
     },
   });
   const target = { path: '/r1/TW/GOV/B07/housing/echo', query: '' };
-  const base = Buffer.from(`"@method": POST\n"x": ${id}\n`.repeat(30)).toString('latin1');
+  const line = `"@method": POST\n"x": ${id}\n`;
+  const asked = Buffer.from(`${line.repeat(13)}"t-road-user": ${subject}\n${line.repeat(12)}`).toString(
+    'latin1',
+  );
+  const answered = Buffer.from(line.repeat(30)).toString('latin1');
   const own = {
     out: 'ok',
     mode: 'full',
@@ -63,9 +67,9 @@ export async function appendExchange(log: EvidenceLog): Promise<void> {
     dg: `sha-256:${hash}=`,
   } as const;
   const input = Buffer.alloc(1900, id);
-  const meta = formatMeta(target, base);
+  const meta = formatMeta(target, asked, subject);
   await log.append(facts.record('req.final', clock.now(), own), { meta, input, subject, device });
   await log.append(facts.record('res.final', clock.now(), { ...own, status: 200 }), {
-    meta: formatMeta(target, base),
+    meta: formatMeta(target, answered),
   });
 }

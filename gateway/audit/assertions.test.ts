@@ -1,6 +1,4 @@
 import { cp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { mkdtempSync } from 'node:fs';
 import t from 'tap';
 import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
 import { CONSUMER, HandClock, logOptions, originOf, PROVIDER } from '../../conformance/builders/log.ts';
@@ -22,8 +20,7 @@ const trust = parseTrustFile(JSON.stringify(trustDocument()));
 const verify = (logs: readonly string[]): Promise<AuditReport> =>
   auditLogs({ storage, logs, trust, deep: true });
 
-const root = mkdtempSync(`${tmpdir()}/troad-assertions-`);
-t.teardown(() => rm(root, { recursive: true, force: true }));
+const root = t.testdir({});
 
 void t.test('what names a user is in the subject part alone, and goes with its key', async (t) => {
   const user = `assertion="${'e'.repeat(40)}.${'y'.repeat(400)}.${'J'.repeat(86)}", certificate=:${'A'.repeat(43)}=:`;
