@@ -5,6 +5,7 @@ import { base64url, fromBase64, sha256 } from '../gateway/core/bytes.ts';
 import { verifyBase } from '../gateway/httpsig/algorithm.ts';
 import { BATCH_ALG } from '../gateway/message/batch.ts';
 import { isMessageSigned, VerifiedBatches } from '../gateway/message/message-signature.ts';
+import { twinOf } from './builders/ecdsa-twin.ts';
 
 /** The example of docs/protocol.md, taken from its text. */
 const text = readFileSync(new URL('../docs/protocol.md', import.meta.url), 'utf8');
@@ -27,6 +28,21 @@ void t.test('the example of the protocol document verifies', async (t) => {
   t.ok(verifyBase('ed25519', publicKey, base, signature));
   t.notOk(verifyBase('ed25519', publicKey, `${base} `, signature));
   t.match(base, `#${base64url(sha256(spki))}"`, 'and its key id is that of the key');
+});
+
+void t.test('so does the one on P-256, r and s side by side, s the lower of two', async (t) => {
+  const [, kid = ''] = /`(gw\.a11[^`]+#[\w-]{43})`/.exec(alone) ?? [];
+  const der = fromBase64(/`(MFkw[\w+/=]+)`/.exec(alone)?.[1] ?? '');
+  if (der === undefined) throw new Error('the example has lost its second key');
+  t.equal(kid, `gw.a11.tw.troad.example#${base64url(sha256(der))}`);
+  const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
+  const value = signatureIn(alone.slice(alone.indexOf(kid)));
+  const other = base.replace(/keyid="[^"]+"/, `keyid="${kid}"`);
+  t.ok(verifyBase('ecdsa-p256-sha256', key, other, value));
+  t.notOk(verifyBase('ecdsa-p256-sha256', key, base, value), 'the id is signed');
+  // And without any code of ours.
+  t.ok(verify('sha256', Buffer.from(other), { key, dsaEncoding: 'ieee-p1363' }, value));
+  t.notOk(verifyBase('ecdsa-p256-sha256', key, other, twinOf(value)));
 });
 
 void t.test('the same message in a batch verifies, and is what the table says', async (t) => {
