@@ -227,7 +227,7 @@ class Provision {
  * The service's answer. A request that failed on its way (digest, signature, consumer gone) is told rather than the
  * broken call it caused; one that the service did not want to read to its end is not a failure.
  */
-async function answerOf({ call, upload }: Forwarded): Promise<ServiceAnswer> {
+function answerOf({ call, upload }: Forwarded): Promise<ServiceAnswer> {
   if (upload === undefined) return call.answer;
   const afterUpload = upload.then(
     () => call.answer,

@@ -82,9 +82,10 @@ export class PeerPool {
 
   #pick(): ClientSession | undefined {
     const { clock, limits } = this.#options;
+    const now = clock.now();
     let best: ClientSession | undefined;
     for (const session of this.#sessions) {
-      if (session.usable && clock.now() >= session.facts.expires) session.retire();
+      if (session.usable && now >= session.facts.expires) session.retire();
       if (session.room > 0 && (best === undefined || session.load < best.load)) best = session;
     }
     if (best !== undefined && best.load >= limits.spreadAt) this.#open(1);

@@ -5,11 +5,13 @@ const POOL_BYTES = 4096;
 /** Random bytes, drawn in bulk: for the sixteen of an id, a draw costs more than all else about the id. */
 export function pooledRandom(draw: (bytes: number) => Buffer = randomBytes): (bytes: number) => Buffer {
   let pool = Buffer.alloc(0);
+  let at = 0;
   return (bytes) => {
     if (bytes > POOL_BYTES / 64) return draw(bytes);
-    if (pool.length < bytes) pool = Buffer.from(draw(POOL_BYTES));
-    const drawn = pool.subarray(0, bytes);
-    pool = pool.subarray(bytes); // nothing is given out twice
-    return drawn;
+    if (at + bytes > pool.length) {
+      pool = Buffer.from(draw(POOL_BYTES));
+      at = 0;
+    }
+    return pool.subarray(at, (at += bytes)); // nothing is given out twice
   };
 }

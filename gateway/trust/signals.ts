@@ -113,9 +113,12 @@ export class Visit {
   /** What is unusual, as far as the policy needs to know. @param now when it is asked again later */
   facts(now: EpochMs = this.#now): SignalFacts {
     const device = this.#device;
-    let [knowsAddress, knowsDevice, refusals] = [true, true, 0];
+    let knowsAddress = true;
+    let knowsDevice = true;
     let hour: SignalFacts['hour'] = 'usual';
-    let [rate, volume]: [number | null, number | null] = [0, 0];
+    let rate: number | null = 0;
+    let refusals = 0;
+    let volume: number | null = 0;
     for (const habits of this.#own) {
       knowsAddress &&= habits.knowsAddress(this.#address, now);
       if (device !== undefined) knowsDevice &&= habits.knowsDevice(device, now);
