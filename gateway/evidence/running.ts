@@ -12,13 +12,11 @@ export class RunningExchanges {
    * By id, for each end: one gateway may stand at both ends of an exchange. The id as it is: V8 would hash, flatten and
    * compare a key put together for each look.
    */
-  readonly #at = {
-    c: new PassingMap<string, RunningExchange>(),
-    p: new PassingMap<string, RunningExchange>(),
-  };
+  readonly #atConsumer = new PassingMap<string, RunningExchange>();
+  readonly #atProvider = new PassingMap<string, RunningExchange>();
 
   constructor(running: Iterable<RunningExchange> = []) {
-    for (const exchange of running) this.#at[exchange.role].set(exchange.x, exchange);
+    for (const exchange of running) this.#at(exchange.role).set(exchange.x, exchange);
   }
 
   /** To be told every record in the order of the log. */
@@ -27,18 +25,18 @@ export class RunningExchanges {
       case 'open':
       case 'req.final': {
         const { x, role, me, peer, out } = record;
-        const running = this.#at[role];
+        const running = this.#at(role);
         if (out !== 'ok') running.delete(x);
         else if (!running.has(x))
           running.set(x, peer === undefined ? { x, role, me } : { x, role, me, peer });
-        if (this.#at.c.size + this.#at.p.size > MAX_RUNNING) dropOldest(running);
+        if (this.#atConsumer.size + this.#atProvider.size > MAX_RUNNING) dropOldest(running);
         return;
       }
       case 'res.final':
       case 'deny':
       case 'abort':
       case 'sig.bad':
-        this.#at[record.role].delete(record.x);
+        this.#at(record.role).delete(record.x);
         return;
       // A replay names the id of the exchange it imitates: that one goes on.
       default:
@@ -47,11 +45,16 @@ export class RunningExchanges {
 
   /** True when the record belongs to an exchange that has begun. */
   covers(record: RecordDraft | ExchangeRecord): boolean {
-    return 'x' in record && record.k !== 'replay.seen' && this.#at[record.role].has(record.x);
+    return 'x' in record && record.k !== 'replay.seen' && this.#at(record.role).has(record.x);
   }
 
   list(): RunningExchange[] {
-    return [...this.#at.c.values(), ...this.#at.p.values()];
+    return [...this.#atConsumer.values(), ...this.#atProvider.values()];
+  }
+
+  /** A log may hold any role: what a gateway wrote that signs nonsense is read back, and is for the auditor to tell. */
+  #at(role: RunningExchange['role']): PassingMap<string, RunningExchange> {
+    return role === 'p' ? this.#atProvider : this.#atConsumer;
   }
 }
 
