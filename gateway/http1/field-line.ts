@@ -30,7 +30,8 @@ const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 /** Whether a list of tokens has this one, which is in lower case. */
 export function lists(value: string, token: string): boolean {
-  return value.split(',').some((option) => option.trim().toLowerCase() === token);
+  const options = value.includes(',') ? value.split(',') : [value];
+  return options.some((option) => option.trim().toLowerCase() === token);
 }
 
 /** @throws Error when one could start another line, in whatever protocol follows */

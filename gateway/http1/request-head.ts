@@ -28,7 +28,19 @@ export const METHODS: ReadonlySet<string> = new Set([
 ]);
 export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
-const DELIMITING = new Set(['content-length', 'transfer-encoding']);
+/** Lengths of the names that say something here: most names are none of them, and need not be spelled anew to see it. */
+const NOTED_LENGTHS: ReadonlySet<number> = new Set(
+  [
+    'host',
+    'accept',
+    'expect',
+    'upgrade',
+    'connection',
+    'content-length',
+    'accept-language',
+    'transfer-encoding',
+  ].map(({ length }) => length),
+);
 
 // Bytes above 0x7e pass: the message path refuses them with a code that says "target", and signs that it did.
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) (HTTP\/\d\.\d)$/;
@@ -96,22 +108,20 @@ export class RequestLines implements HeadLines<FramedHead> {
     if (this.#rawHeaders.push(name, value) > 2 * this.#limits.fields) {
       throw new Denied('framing.headers_too_large', `more than ${this.#limits.fields} fields`);
     }
-    const lower = name.toLowerCase();
-    // Parsers disagree about a tab behind `chunked` (llhttp does not see the coding then).
-    if (DELIMITING.has(lower) && line.includes('\t'))
-      throw malformed('tab in a field that delimits the message');
-    this.#note(lower, value);
+    if (NOTED_LENGTHS.has(name.length)) this.#note(name.toLowerCase(), value, line);
   }
 
-  #note(name: string, value: string): void {
+  #note(name: string, value: string, line: string): void {
     switch (name) {
       case 'host':
         this.#hosts += 1;
         break;
       case 'content-length':
+        requireNoTab(line);
         this.#lengths.push(value);
         break;
       case 'transfer-encoding':
+        requireNoTab(line);
         this.#codings.push(value);
         break;
       case 'expect':
@@ -171,6 +181,11 @@ export class RequestLines implements HeadLines<FramedHead> {
     if (moreLengths.length > 0 || !CONTENT_LENGTH.test(length)) throw malformed('Content-Length');
     return Number(length);
   }
+}
+
+/** Parsers disagree about a tab behind `chunked` (llhttp does not see the coding then). @throws Denied framing.malformed */
+function requireNoTab(line: string): void {
+  if (line.includes('\t')) throw malformed('tab in a field that delimits the message');
 }
 
 const joined = (before: string | undefined, value: string): string =>
