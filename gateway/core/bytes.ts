@@ -54,8 +54,11 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
   return digest.digest();
 }
 
-/** SHA-256, base64: as digests of content stand in fields and records. */
-export const sha256Base64 = (bytes: Uint8Array | string): string => hash('sha256', bytes, 'base64');
+/** SHA-256 in base64, in its one spelling: as digests of content stand in fields and records. */
+export type Sha256Base64 = string & { readonly sha256Base64: never };
+
+export const sha256Base64 = (bytes: Uint8Array | string): Sha256Base64 =>
+  hash('sha256', bytes, 'base64') as Sha256Base64; // what it says
 
 /** SHA-256, base64url. */
 export const sha256Base64url = (bytes: Uint8Array): string => hash('sha256', bytes, 'base64url');

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { sha256Base64 } from '../core/bytes.ts';
+import { sha256Base64, type Sha256Base64 } from '../core/bytes.ts';
 import { FULL_MODE_BYTES } from './profile.ts';
 
 /** Counts and digests one body as it passes. The bytes are read where they lie, never copied. */
@@ -8,7 +8,7 @@ export class BodyMeter {
   #only: Uint8Array | undefined;
   #hash: Hash | undefined;
   #length = 0;
-  #digest: string | undefined;
+  #digest: Sha256Base64 | undefined;
 
   get length(): number {
     return this.#length;
@@ -22,11 +22,16 @@ export class BodyMeter {
     this.#length += chunk.length;
   }
 
-  /** SHA-256 of all bytes so far, in base64; the meter takes no more after it. */
-  digest(): string {
-    this.#digest ??= this.#hash?.digest('base64') ?? sha256Base64(this.#only ?? '');
+  /** SHA-256 of all bytes so far; the meter takes no more after it. */
+  digest(): Sha256Base64 {
+    this.#digest ??= this.#finish();
     this.#only = undefined;
     return this.#digest;
+  }
+
+  #finish(): Sha256Base64 {
+    if (this.#hash === undefined) return sha256Base64(this.#only ?? '');
+    return this.#hash.digest('base64') as Sha256Base64; // made for SHA-256
   }
 
   #more(chunk: Uint8Array): void {

@@ -1,3 +1,4 @@
+import type { Sha256Base64 } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Fields } from '../core/fields.ts';
 import { toSeconds } from '../core/clock.ts';
@@ -52,7 +53,7 @@ export class MessageSigner {
   }
 
   /** Whole request: digest and the one signature in the headers. */
-  requestWhole(head: RequestHead, sha256: string): Promise<Signed> {
+  requestWhole(head: RequestHead, sha256: Sha256Base64): Promise<Signed> {
     const fields = withDigest(head.fields, sha256);
     return this.#inHeaders(requestView(head, fields), requestCoverage(fields, 'full', 'final'), 'final');
   }
@@ -63,7 +64,7 @@ export class MessageSigner {
   }
 
   /** Closing trailers of a streamed request. `head` is as it was sent, its signature fields included. */
-  requestFinal(head: RequestHead, sha256: string, length: number): Promise<Signed> {
+  requestFinal(head: RequestHead, sha256: Sha256Base64, length: number): Promise<Signed> {
     const trailers = endFields(sha256, length);
     const view = { ...requestView(head), trailers };
     return this.#sign(view, requestCoverage(head.fields, 'stream', 'final'), 'final', this.#pace, trailers);
@@ -72,7 +73,7 @@ export class MessageSigner {
   responseWhole(
     status: number,
     plain: Fields,
-    sha256: string,
+    sha256: Sha256Base64,
     request: RequestView,
     binding: RequestBinding,
   ): Promise<Signed> {
@@ -95,7 +96,7 @@ export class MessageSigner {
   responseFinal(
     status: number,
     fields: Fields,
-    sha256: string,
+    sha256: Sha256Base64,
     length: number,
     request: RequestView,
     binding: RequestBinding,
@@ -133,12 +134,12 @@ export class MessageSigner {
   }
 }
 
-const withDigest = (fields: Fields, sha256: string): Fields => [
+const withDigest = (fields: Fields, sha256: Sha256Base64): Fields => [
   ...fields,
   [DIGEST, formatContentDigest(sha256)],
 ];
 
-const endFields = (sha256: string, length: number): Fields => [
+const endFields = (sha256: Sha256Base64, length: number): Fields => [
   [DIGEST, formatContentDigest(sha256)],
   [END, formatEnd(length)],
 ];
