@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { hasControls, isAscii, isPlain } from './plain-text.ts';
+import { hasControls, inOnePiece, isAscii, isPlain } from './plain-text.ts';
 
 /** Around the lengths where another way is taken. */
 const LENGTHS = [0, 1, 63, 64, 65, 500, 32 * 1024 - 1, 32 * 1024];
@@ -32,6 +32,14 @@ void t.test(
     t.pass('as one character after the other');
   },
 );
+
+void t.test('a text in one piece is the same text', async () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', maxLength: 200 }), (whole) =>
+      forms(whole).every((text) => inOnePiece(text) === whole),
+    ),
+  );
+});
 
 void t.test('long texts of long characters, around what there is room for', async (t) => {
   for (const bad of ['\xe9', '\u3042', '\u{1f600}', '\ud800']) {

@@ -21,6 +21,12 @@ export function isPlain(text: string): text is PlainText {
   return !hasControls(text) && !text.includes('\n') && !text.includes('\r') && isAscii(text);
 }
 
+/**
+ * The same text in one piece of its own. The engine keeps a text that was put together as its pieces, and goes through all
+ * of them whenever it is put into another one; of a text that was cut out it keeps what it was cut from.
+ */
+export const inOnePiece = (text: string): string => Buffer.from(text).toString();
+
 export const pieceOf = (text: PlainText, from: number, to: number): PlainText =>
   text.slice(from, to) as PlainText; // no character that was not there
 

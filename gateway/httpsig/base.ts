@@ -1,6 +1,6 @@
 import { MalformedBytes, quoted } from '../core/errors.ts';
 import { fieldValue, NO_FIELDS } from '../core/fields.ts';
-import { hasControls, isAscii, isPlain } from '../core/plain-text.ts';
+import { hasControls, inOnePiece, isAscii, isPlain } from '../core/plain-text.ts';
 import { formatComponent, type Component } from './component.ts';
 import { queryParam } from './query-param.ts';
 import { formatParams, parseSignatureInput, type SignatureParams } from './signature-input.ts';
@@ -38,12 +38,12 @@ export class Coverage {
       identifiers.add(identifier);
       return {
         component: { ...component },
-        opening: `${identifiers.size === 1 ? '' : '\n'}${identifier}: `,
+        opening: inOnePiece(`${identifiers.size === 1 ? '' : '\n'}${identifier}: `),
         derived: component.name.charCodeAt(0) === 0x40, // @
       };
     });
-    this.list = `(${[...identifiers].join(' ')})`;
-    this.#closing = `${identifiers.size === 0 ? '' : '\n'}"@signature-params": ${this.list}`;
+    this.list = inOnePiece(`(${[...identifiers].join(' ')})`);
+    this.#closing = inOnePiece(`${identifiers.size === 0 ? '' : '\n'}"@signature-params": ${this.list}`);
   }
 
   /**

@@ -1,5 +1,6 @@
 import { base64 } from '../core/bytes.ts';
 import type { KeyObject } from 'node:crypto';
+import { inOnePiece } from '../core/plain-text.ts';
 import { signBase, type AlgorithmName } from '../httpsig/algorithm.ts';
 import { formatParams } from '../httpsig/signature-input.ts';
 import { BATCH_ALG, BatchTree, MAX_BATCH } from './batch.ts';
@@ -123,6 +124,6 @@ function composedBy(message: Unsigned, form: Form): string | undefined {
 }
 
 const endingsOf = (keyid: string, tag: string): Readonly<Record<Form, string>> => ({
-  alone: formatParams({ keyid, tag }),
-  batch: formatParams({ alg: BATCH_ALG, keyid, tag }),
+  alone: inOnePiece(formatParams({ keyid, tag })),
+  batch: inOnePiece(formatParams({ alg: BATCH_ALG, keyid, tag })),
 });
