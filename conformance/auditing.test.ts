@@ -28,6 +28,7 @@ function commandsIn(text: string, begin: string): string {
   return text.slice(from, text.indexOf('\n\n', from)).replaceAll(/^ {4}/gm, '');
 }
 
+t.setTimeout(120_000); // forty shells, on a machine that may be busy
 const dir = t.testdir({ 'trust.json': JSON.stringify(trustDocument()) });
 
 /** Runs commands in the folder as a person at a shell would. */

@@ -1,4 +1,5 @@
 import {
+  constants,
   createPublicKey,
   createSecretKey,
   generateKeyPairSync,
@@ -181,6 +182,18 @@ void t.test('exported, an ECDSA signature is in DER and any other as it is', asy
     for (const bad of [signature.subarray(1), exported, Buffer.alloc(signature.length, 0xff)])
       t.throws(() => exportSignature(algorithm, bad), { name: 'MalformedBytes' }, `${bad.length} bytes`);
   }
+});
+
+void t.test('M16: an RSA signature without its leading zero is refused', async (t) => {
+  const { privateKey, publicKey } = pairs['rsa-pss-sha512'];
+  const form = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 64 };
+  let signature: Buffer; // one in 256 begins with a zero
+  do signature = Buffer.from(signBase('rsa-pss-sha512', privateKey, BASE));
+  while (signature[0] !== 0);
+  const short = signature.subarray(1);
+  t.ok(verifyBase('rsa-pss-sha512', publicKey, BASE, signature));
+  t.ok(verify('sha512', Buffer.from(BASE), { key: publicKey, ...form }, short), 'the runtime takes both');
+  t.notOk(verifyBase('rsa-pss-sha512', publicKey, BASE, short), 'we do not');
 });
 
 void t.test('M16: Ed25519 with S + L is refused', async (t) => {

@@ -62,7 +62,10 @@ const rsaPss: Row = {
     }
   },
   sign: (base, key) => sign('sha512', base, { key, ...PSS }),
-  verify: (base, key, signature) => verify('sha512', base, { key, ...PSS }, signature),
+  // RFC 8017 §8.1.2: as long as the modulus. The runtime also takes one whose leading zeros are missing, a second spelling.
+  verify: (base, key, signature) =>
+    signature.length === Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8) &&
+    verify('sha512', base, { key, ...PSS }, signature),
   exported: (signature) => signature,
 };
 
@@ -110,7 +113,8 @@ export function signBase(algorithm: AlgorithmName, privateKey: KeyObject, base: 
 
 /**
  * True when the signature is the key's over the base. One message has one signature: the second spelling that ECDSA
- * allows anybody to make is refused, as the runtime refuses S ≥ L and keys of small order in Ed25519.
+ * allows anybody to make is refused, so is RSA's without its leading zeros, as the
+ * runtime refuses S ≥ L and keys of small order in Ed25519.
  * @param algorithm what the registry says about the key, never what the message says
  * @throws MalformedBytes when the key is not for this algorithm; never because of the signature
  */
