@@ -2,7 +2,7 @@
  * What the messages of one exchange cost in all: both fields and both signatures written and read, at both gateways,
  * without link, log and policy.
  *
- *     node conformance/bench/messages.ts [together [rounds [exchanges [p256 or ed25519]]]]
+ *     node conformance/bench/messages.ts [together [rounds [exchanges [ed25519 or p256]]]]
  */
 import { sha256Base64 } from '../../gateway/core/bytes.ts';
 import type { Field, Fields } from '../../gateway/core/fields.ts';
@@ -21,9 +21,9 @@ import { median } from './stats.ts';
 const TOGETHER = Number(process.argv[2] ?? 16);
 const ROUNDS = Number(process.argv[3] ?? 9);
 const EXCHANGES = Number(process.argv[4] ?? 4000);
-const KEYS = (['p256', 'ed25519'] as const).find((kind) => kind === (process.argv[5] ?? 'p256'));
+const KEYS = (['p256', 'ed25519'] as const).find((kind) => kind === (process.argv[5] ?? 'ed25519'));
 if (KEYS === undefined)
-  throw new Error(`${process.argv[5]}: no kind of message keys; there are p256 and ed25519`);
+  throw new Error(`${process.argv[5]}: no kind of message keys; there are ed25519 and p256`);
 const algorithm = KEYS === 'p256' ? 'ecdsa-p256-sha256' : 'ed25519';
 
 const A = 'gw.a11.tw.troad.example';
