@@ -169,7 +169,8 @@ export class FrameOutput {
       for (const slab of slabs) slab.done();
       for (const who of told) who.written();
       this.#writing = false;
-      if (this.waiting > 0 || this.#feeders.length > 0) this.flush();
+      // Behind everything else of this turn: what that brings goes along in place of waiting for another write.
+      if (this.waiting > 0 || this.#feeders.length > 0) this.#schedule();
       else this.#rest();
     });
     if (first.length > 0) socket.uncork();

@@ -7,10 +7,10 @@ import type { Feeder, Written } from './frame-output.ts';
 import { DATA_BYTES, KIND } from './frames.ts';
 
 /** What `write` takes before it says "wait", and when it says "go on". */
-const HIGH_WATER = 128 * 1024;
-const LOW_WATER = 64 * 1024;
+const HIGH_WATER = 256 * 1024;
+const LOW_WATER = 128 * 1024;
 /** What a piece costs us however small it is: a client may send its content in chunks of one byte. */
-const PIECE_BYTES = 256;
+const PIECE_BYTES = 512;
 
 interface Pending {
   bytes: Buffer;

@@ -55,8 +55,10 @@ function late(inflow: Inflow, most: number, early = false): Promise<Seen> {
     inflow.start({
       data: (chunk, loan) => {
         held.push({ chunk, loan, size: chunk.length });
-        buffers.add(chunk.buffer);
-        if (loan !== undefined) lent += 1;
+        if (loan !== undefined) {
+          lent += 1;
+          buffers.add(chunk.buffer); // a copy has memory of its own, which nobody gives back
+        }
         if (early) loan?.done();
         read(most);
         if (held.length < most || most === 0) return;
