@@ -169,8 +169,9 @@ export class FrameOutput {
       for (const slab of slabs) slab.done();
       for (const who of told) who.written();
       this.#writing = false;
-      // Behind everything else of this turn: what that brings goes along in place of waiting for another write.
-      if (this.waiting > 0 || this.#feeders.length > 0) this.#schedule();
+      // Bodies go behind everything else of this turn: what that brings goes along, in place of waiting for another write.
+      if (this.#feeders.length > 0) this.#schedule();
+      else if (this.waiting > 0) this.flush();
       else this.#rest();
     });
     if (first.length > 0) socket.uncork();
