@@ -251,4 +251,8 @@ void t.test('which exchanges run', async (t) => {
   for (let n = 10; n < 70_000; n += 1)
     running.note({ ...draft('deny', 0), k: 'open', x: `${n}` as ReturnType<typeof exchangeId> }); // any text will do here
   t.equal(running.list().length, 65_536, 'callers that never end their exchanges do not fill the memory');
+  running.note(draft('open', 6, { role: 'p' }));
+  for (const n of [1, 6])
+    t.ok(running.covers(draft('abort', n, { role: 'p' })), 'nor push out what runs at the other end');
+  t.equal(running.list().length, 65_536);
 });

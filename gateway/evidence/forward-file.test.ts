@@ -114,13 +114,16 @@ function fakeFile(errors: readonly string[]) {
     },
     read: async (into, position) => content.copy(into, 0, position),
     sync: async () => undefined,
-    truncate: async () => undefined,
+    truncate: async (bytes) => {
+      content.fill(0, bytes);
+    },
     size: async () => content.length,
     close: async () => {
+      if (closed) throw new Error('closed twice: the descriptor may be of another file by now');
       closed = true;
     },
   };
-  return { file, content, isClosed: () => closed };
+  return { file, content, left, isClosed: () => closed };
 }
 
 void t.test('a file system that opens a file for direct writes, and takes none', async (t) => {
@@ -141,4 +144,37 @@ void t.test('an error of the disk is told, and not tried again', async (t) => {
   t.notOk(direct.isClosed());
   const twice = new ForwardFile(fakeFile(['EINVAL']).file, async () => fakeFile(['EINVAL']).file);
   await t.rejects(twice.write(bytesOf(100, 1), 0), { code: 'EINVAL' });
+});
+
+void t.test(
+  'a file that was written to is not looked for by its name: that may be of another file',
+  async (t) => {
+    const direct = fakeFile([]);
+    const nextSpare = fakeFile([]);
+    const file = new ForwardFile(direct.file, async () => nextSpare.file);
+    await file.write(bytesOf(100, 1), 0); // the head of a segment, which gets its own name then
+    direct.left.push('EINVAL');
+    await t.rejects(file.write(bytesOf(100, 2), 100), { code: 'EINVAL' });
+    t.ok(nextSpare.content.every((byte) => byte === 0));
+    await file.close();
+    t.ok(direct.isClosed());
+  },
+);
+
+void t.test('a file that cannot be opened again is closed once, by its owner', async (t) => {
+  const direct = fakeFile(['EINVAL']);
+  const file = new ForwardFile(direct.file, () => Promise.reject(new Error('too many open files')));
+  await t.rejects(file.write(bytesOf(100, 1), 0), { message: 'too many open files' });
+  t.notOk(direct.isClosed());
+  await file.close();
+  t.ok(direct.isClosed());
+});
+
+void t.test('what was cut off does not come back with the next write', async (t) => {
+  const { file, content } = fakeFile([]);
+  const forward = new ForwardFile(file, async () => file);
+  await forward.write(bytesOf(200, 1), 0);
+  await forward.truncate(100);
+  await forward.write(bytesOf(10, 2), 150);
+  t.same(content.subarray(0, 160), Buffer.concat([bytesOf(100, 1), Buffer.alloc(50), bytesOf(10, 2)]));
 });

@@ -21,14 +21,15 @@ function pages(): Buffer {
  */
 export class ForwardFile implements StorageFile {
   #file: StorageFile;
-  readonly #cached: () => Promise<StorageFile>;
+  /** Until the first write: behind it the file may have another name, and its old name another file. */
+  #cached: (() => Promise<StorageFile>) | undefined;
   /** The page in which the last write ended, and where it stands. */
   readonly #page = Buffer.alloc(PAGE_BYTES);
   #pageAt = -1;
 
   /**
    * @param direct whose writes are of pages
-   * @param cached opens the file again, for a file system that knows no direct writes
+   * @param cached opens the file again by its name, for a file system that takes no direct writes, as the first one tells
    */
   constructor(direct: StorageFile, cached: () => Promise<StorageFile>) {
     this.#file = direct;
@@ -63,12 +64,15 @@ export class ForwardFile implements StorageFile {
 
   async #writePages(bytes: Buffer, at: number): Promise<void> {
     this.#pageAt = -1; // until it is written, nobody knows what stands there
+    const cached = this.#cached;
+    this.#cached = undefined;
+    const direct = this.#file;
     try {
-      await this.#file.write(bytes, at);
+      await direct.write(bytes, at);
     } catch (cause) {
-      if (!isErrno(cause, 'EINVAL')) throw cause;
-      await this.#file.close();
-      this.#file = await this.#cached();
+      if (cached === undefined || !isErrno(cause, 'EINVAL')) throw cause;
+      this.#file = await cached(); // if that fails, the owner has `direct` to close, once
+      await direct.close();
       await this.#file.write(bytes, at);
     }
   }
@@ -82,6 +86,7 @@ export class ForwardFile implements StorageFile {
   }
 
   truncate(bytes: number): Promise<void> {
+    this.#pageAt = -1; // what was cut off does not come back
     return this.#file.truncate(bytes);
   }
 

@@ -29,7 +29,7 @@ export class RunningExchanges {
         if (out !== 'ok') running.delete(x);
         else if (!running.has(x))
           running.set(x, peer === undefined ? { x, role, me } : { x, role, me, peer });
-        if (this.#atConsumer.size + this.#atProvider.size > MAX_RUNNING) dropOldest(running);
+        if (this.#atConsumer.size + this.#atProvider.size > MAX_RUNNING) this.#dropOldest();
         return;
       }
       case 'res.final':
@@ -56,9 +56,11 @@ export class RunningExchanges {
   #at(role: RunningExchange['role']): PassingMap<string, RunningExchange> {
     return role === 'p' ? this.#atProvider : this.#atConsumer;
   }
-}
 
-function dropOldest(running: PassingMap<string, RunningExchange>): void {
-  const { oldest } = running;
-  if (oldest !== undefined) running.delete(oldest);
+  /** Of the end that fills the memory: the other one's few still run. */
+  #dropOldest(): void {
+    const fuller = this.#atConsumer.size > this.#atProvider.size ? this.#atConsumer : this.#atProvider;
+    const { oldest } = fuller;
+    if (oldest !== undefined) fuller.delete(oldest);
+  }
 }
