@@ -2,10 +2,12 @@ import type { EpochMs } from '../core/clock.ts';
 import type { Step } from './report.ts';
 import type { ExchangeRecord } from './records.ts';
 
-/** One record of an exchange, with where it stands. */
-export interface Entry {
+/** What is judged of one record of an exchange, with where it stands: of a million held at a time, nothing else is kept. */
+interface Entry {
   readonly index: bigint;
-  readonly record: ExchangeRecord;
+  readonly record: Pick<ExchangeRecord, 'k' | 'at' | 'out'> & {
+    readonly [K in (typeof COMPARED)[number]]: ExchangeRecord[K] | undefined;
+  };
 }
 
 /** What is known of each gateway's log: only then "it has no record of it" means something. */
@@ -33,7 +35,8 @@ export class ExchangeBook {
   readonly #exchanges = new Map<string, Exchange>();
 
   add(index: bigint, record: ExchangeRecord): void {
-    const { x, role, me, peer } = record;
+    const { x, role, me, peer, k, at, out } = record;
+    const { dg, len, sig, kid, status, client, svc, op, mode, xid } = record;
     const [consumer, provider] = role === 'c' ? [me, peer] : [peer, me];
     // The two gateways are part of the key: whoever invents an id that others use makes an exchange of its own.
     const key = `${x} ${consumer ?? ''} ${provider ?? ''}`;
@@ -42,7 +45,8 @@ export class ExchangeBook {
       exchange = { x, consumer, provider, c: [], p: [] };
       this.#exchanges.set(key, exchange);
     }
-    exchange[role].push({ index, record });
+    const kept = { k, at, out, dg, len, sig, kid, status, client, svc, op, mode, xid };
+    exchange[role].push({ index, record: kept });
   }
 
   judge(step: Step, coverage: Coverage): void {

@@ -26,12 +26,14 @@ export class PolicyTrail {
 
   read(core: CoreRecord, index: bigint): void {
     // Whoever wrote the log chose these, types included.
-    const { bundle, act, version, pol }: Readonly<Record<string, unknown>> = { ...core };
     if (core.k === 'policy') {
+      const { bundle, act, version }: Readonly<Record<string, unknown>> = { ...core };
       this.#activate(String(bundle), act, version, index);
       this.#requireRelease(core, index);
-    } else if (DECIDED.has(core.k) && typeof pol === 'object' && pol !== null && 'b' in pol)
-      this.#cite(String(pol.b), index);
+    } else if (DECIDED.has(core.k) && 'pol' in core) {
+      const pol: unknown = core.pol;
+      if (typeof pol === 'object' && pol !== null && 'b' in pol) this.#cite(String(pol.b), index);
+    }
   }
 
   #activate(bundle: string, act: unknown, version: unknown, index: bigint): void {

@@ -1,9 +1,16 @@
-import { equalBytes } from '../core/bytes.ts';
+import type { KeyObject } from 'node:crypto';
+import { view } from '../core/bytes.ts';
 import { MalformedBytes } from '../core/errors.ts';
 import { parseExchangeId, type ExchangeId } from '../core/ids.ts';
 import { coreOf, forEachFrame, readBlock, type Block } from '../evidence/block.ts';
 import { keyFileName, parseKeyFile } from '../evidence/class-keys.ts';
-import { commitmentOf, decodeCore, PART_CLASSES, SALT_BYTES, type SaltedPart } from '../evidence/codec.ts';
+import {
+  commitmentOf,
+  decodeCoreText,
+  PART_CLASSES,
+  SALT_BYTES,
+  type SaltedPart,
+} from '../evidence/codec.ts';
 import { openSection, readSections } from '../evidence/parts.ts';
 import type { CoreRecord, ExchangeFacts, PartClass } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
@@ -58,10 +65,10 @@ export async function forEachRecord(
  * @throws MalformedBytes
  */
 export function readCore(bytes: Buffer): CoreRecord {
-  const core = decodeCore(bytes);
-  if (!isShallow(core)) throw new MalformedBytes(`record is nested deeper than ${MAX_DEPTH} levels`);
-  if (!equalBytes(Buffer.from(JSON.stringify(core)), bytes))
-    throw new MalformedBytes('record has another spelling');
+  const { core, text } = decodeCoreText(bytes);
+  if (hasManyBrackets(text) && !isShallow(core))
+    throw new MalformedBytes(`record is nested deeper than ${MAX_DEPTH} levels`);
+  if (JSON.stringify(core) !== text) throw new MalformedBytes('record has another spelling');
   return core;
 }
 
@@ -72,6 +79,18 @@ const isShallow = (value: unknown, depth = MAX_DEPTH): boolean =>
   typeof value !== 'object' ||
   value === null ||
   (depth > 0 && Object.values(value).every((member) => isShallow(member, depth - 1)));
+
+/** Each level takes a bracket, and ours have less than {@link MAX_DEPTH} in all: then nobody has to look where they stand. */
+function hasManyBrackets(text: string): boolean {
+  let count = 0;
+  for (const bracket of ['{', '[']) {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      count += 1;
+      if (count > MAX_DEPTH) return true;
+    }
+  }
+  return false;
+}
 
 export type ExchangeRecord = Extract<CoreRecord, ExchangeFacts>;
 
@@ -91,12 +110,11 @@ const NUMBERS = ['status', 'len'] as const;
 /** The record if it is of an exchange, with the members that are compared checked for their types. @throws MalformedBytes */
 export function exchangeRecord(core: CoreRecord): ExchangeRecord | undefined {
   if (!isOfExchange(core)) return undefined;
-  const members: Readonly<Record<string, unknown>> = { ...core };
-  const bad = [
-    ...TEXTS.filter((name) => members[name] !== undefined && typeof members[name] !== 'string'),
-    ...NUMBERS.filter((name) => members[name] !== undefined && !Number.isSafeInteger(members[name])),
-  ];
-  if (typeof core.x !== 'string' || parseExchangeId(core.x) === undefined) bad.push('dg');
+  const bad: string[] = [];
+  for (const name of TEXTS) if (core[name] !== undefined && typeof core[name] !== 'string') bad.push(name);
+  for (const name of NUMBERS)
+    if (core[name] !== undefined && !Number.isSafeInteger(core[name])) bad.push(name);
+  if (typeof core.x !== 'string' || parseExchangeId(core.x) === undefined) bad.push('x');
   if (bad.length > 0 || (core.role !== 'c' && core.role !== 'p') || typeof core.me !== 'string') {
     throw new MalformedBytes(`record of an exchange with a bad ${bad.join(', ') || 'role or name'}`);
   }
@@ -117,10 +135,10 @@ export function exchangeIdOf(text: string): ExchangeId | undefined {
   return parseExchangeId(text);
 }
 
-type KeyTexts = ReadonlyMap<string, Buffer | undefined>;
+type Keys = ReadonlyMap<string, KeyObject | undefined>;
 
-async function readKeys(storage: ReadStorage, dir: string): Promise<KeyTexts> {
-  const keys = new Map<string, Buffer | undefined>();
+async function readKeys(storage: ReadStorage, dir: string): Promise<Keys> {
+  const keys = new Map<string, KeyObject | undefined>();
   const names = await storage.list(dir).catch(() => []); // a copy without keys
   for (const name of names.filter((each) => each.endsWith('.key'))) {
     keys.set(name, parseKeyFile((await storage.readFile(`${dir}/${name}`))?.toString('latin1') ?? ''));
@@ -129,14 +147,14 @@ async function readKeys(storage: ReadStorage, dir: string): Promise<KeyTexts> {
 }
 
 class PartKeys {
-  readonly #keys: KeyTexts;
+  readonly #keys: Keys;
 
-  constructor(keys: KeyTexts) {
+  constructor(keys: Keys) {
     this.#keys = keys;
   }
 
   /** Undefined when it is not here. @throws MalformedBytes it is here and is no key */
-  find(partClass: PartClass, day: string): Buffer | undefined {
+  find(partClass: PartClass, day: string): KeyObject | undefined {
     const name = keyFileName(partClass, day);
     if (!this.#keys.has(name)) return undefined;
     const key = this.#keys.get(name);
@@ -170,7 +188,7 @@ class BlockParts {
       const part = section.get(commitment.c);
       if (part?.length !== SALT_BYTES + commitment.n)
         throw new MalformedBytes(`${partClass} part is missing, or another one`);
-      return Buffer.from(part.subarray(SALT_BYTES));
+      return view(part).subarray(SALT_BYTES);
     },
   };
 

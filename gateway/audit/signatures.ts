@@ -1,5 +1,5 @@
 // The deep pass: each message signature again, from the text that was signed and the registered key.
-import { base64, equalBytes, fromBase64, utf8 } from '../core/bytes.ts';
+import { base64, fromBase64, utf8 } from '../core/bytes.ts';
 import { describe, MalformedBytes, quoted } from '../core/errors.ts';
 import { readMeta, withSubject } from '../evidence/meta-part.ts';
 import { exportSignature } from '../httpsig/algorithm.ts';
@@ -175,8 +175,10 @@ export function readBase(base: string): ReadonlyMap<string, string> {
   return lines;
 }
 
-function requireParam(params: string, name: string, value: string): void {
-  const found = new RegExp(`;${name}="([^"]*)"`).exec(params)?.[1]; // the name is one of ours, never from a log
+const PARAM = { nonce: /;nonce="([^"]*)"/, keyid: /;keyid="([^"]*)"/, tag: /;tag="([^"]*)"/ } as const;
+
+function requireParam(params: string, name: keyof typeof PARAM, value: string): void {
+  const found = PARAM[name].exec(params)?.[1];
   if (found !== value) throw new MalformedBytes(`${name} is ${quoted(found ?? 'absent')} in the signed text`);
 }
 
@@ -186,9 +188,7 @@ function requireLine(lines: ReadonlyMap<string, string>, name: string, value: st
   if (lines.get(name) !== value) throw new MalformedBytes(`${name} is not the one in the record`);
 }
 
-/** `sha-256=:…:` as signed (RFC 9530), `sha-256:…` as recorded. */
-function sameDigest(signed: string, recorded: string): boolean {
-  const a = fromBase64(/^sha-256=:([^:]+):$/.exec(signed)?.[1] ?? '');
-  const b = fromBase64(/^sha-256:(.+)$/.exec(recorded)?.[1] ?? '');
-  return a !== undefined && b !== undefined && a.length === 32 && equalBytes(a, b);
-}
+/** `sha-256=:…:` as signed (RFC 9530), `sha-256:…` as recorded, both with 32 bytes of base64 in its one spelling. */
+const sameDigest = (signed: string, recorded: string): boolean =>
+  /^sha-256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(recorded) &&
+  signed === `sha-256=:${recorded.slice('sha-256:'.length)}:`;

@@ -10,10 +10,9 @@ import { commitmentOf, decodeCore, membersOf, PART_CLASSES, SALT_BYTES } from '.
 import { openSection, readSections } from './parts.ts';
 import { RandomPool } from './random-pool.ts';
 
-const key = randomBytes(32);
+const key = createSecretKey(randomBytes(32));
 const place = { origin: originOf(CONSUMER), day: '2026-11-22' };
-const keyObject = createSecretKey(key);
-const keyOf = () => keyObject;
+const keyOf = () => key;
 
 const part = fc.oneof(
   fc.string({ unit: 'grapheme' }),

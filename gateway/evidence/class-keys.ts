@@ -20,9 +20,9 @@ export function dayOf(at: EpochMs): string {
 export const keyFileName = (partClass: PartClass, day: string): string => `${partClass}-${day}.key`;
 
 /** @returns the key, or undefined when the text is not one */
-export function parseKeyFile(text: string): Buffer | undefined {
+export function parseKeyFile(text: string): KeyObject | undefined {
   const key = fromBase64(text.trimEnd());
-  return key?.length === PART_KEY_BYTES ? key : undefined;
+  return key?.length === PART_KEY_BYTES ? createSecretKey(key) : undefined;
 }
 
 /** One key per class and day, each in a small file of its own: deleting the file erases those parts for good. */
@@ -49,16 +49,16 @@ export class ClassKeys {
   async load(partClass: PartClass, day: string): Promise<KeyObject> {
     const path = `${this.#dir}/${keyFileName(partClass, day)}`;
     const text = await this.#storage.readFile(path);
-    let bytes: Buffer | undefined;
+    let key: KeyObject | undefined;
     if (text === undefined) {
-      bytes = this.#random(PART_KEY_BYTES);
+      const bytes = this.#random(PART_KEY_BYTES);
+      key = createSecretKey(bytes);
       // On disk before the first block uses it: a block whose key is lost is as good as erased.
       await replaceFile(this.#storage, path, `${base64(bytes)}\n`);
     } else {
-      bytes = parseKeyFile(text.toString('latin1'));
-      if (bytes === undefined) throw new Fatal(`${path} is not a key`);
+      key = parseKeyFile(text.toString('latin1'));
+      if (key === undefined) throw new Fatal(`${path} is not a key`);
     }
-    const key = createSecretKey(bytes);
     this.#today.set(partClass, { day, key });
     return key;
   }

@@ -44,16 +44,24 @@ export function commitmentText(name: PartClass, salted: SaltedPart): string {
  * Reads a leaf. Only what every record has is checked here; a reader of other members checks those.
  * @throws MalformedBytes
  */
-export function decodeCore(bytes: Uint8Array): CoreRecord {
+export const decodeCore = (bytes: Uint8Array): CoreRecord => decodeCoreText(bytes).core;
+
+/** The same, with the text that was read. @throws MalformedBytes */
+export function decodeCoreText(bytes: Uint8Array): { readonly core: CoreRecord; readonly text: string } {
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    text = STRICT.decode(bytes);
+    value = JSON.parse(text);
   } catch (cause) {
     throw new MalformedBytes(`record is not JSON: ${String(cause)}`);
   }
   if (!isRecord(value)) throw new MalformedBytes('record lacks v, k or at');
-  return value;
+  return { core: value, text };
 }
+
+/** Different bytes are different texts: what is not UTF-8 is refused, and a byte order mark stays. */
+const STRICT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function isRecord(value: unknown): value is CoreRecord {
   if (typeof value !== 'object' || value === null) return false;

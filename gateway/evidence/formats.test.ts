@@ -96,7 +96,7 @@ void t.test('frames that do not fill their block are refused even under a good c
 });
 
 void t.test('sealed parts open at their own place, with their own key, whole', async (t) => {
-  const key = randomBytes(32);
+  const key = createSecretKey(randomBytes(32));
   const place = { origin: originOf(CONSUMER), first: 7n, partClass: 'meta', day: '2026-11-22' } as const;
   const plain = new PlainSection('meta');
   const salts = new RandomPool(randomBytes);
@@ -105,7 +105,7 @@ void t.test('sealed parts open at their own place, with their own key, whole', a
     plain.put(salts, part);
     plain.keep();
   }
-  const sealed = Buffer.concat(plain.seal(place, createSecretKey(key), randomBytes(12)));
+  const sealed = Buffer.concat(plain.seal(place, key, randomBytes(12)));
   const [section, ...more] = readSections(Buffer.concat([sealed, sealed]));
   t.equal(more.length, 1);
   t.match(section, { partClass: 'meta', day: '2026-11-22' });
@@ -115,7 +115,7 @@ void t.test('sealed parts open at their own place, with their own key, whole', a
     ['part 0', 'part 3'],
   );
   for (const [what, open] of [
-    ['another key', () => openSection(place, bytes, randomBytes(32))],
+    ['another key', () => openSection(place, bytes, createSecretKey(randomBytes(32)))],
     ['another block', () => openSection({ ...place, first: 8n }, bytes, key)],
     ['another log', () => openSection({ ...place, origin: originOf(PROVIDER) }, bytes, key)],
     ['another class', () => openSection({ ...place, partClass: 'input' }, bytes, key)],
@@ -147,7 +147,7 @@ void t.test('sealed parts open at their own place, with their own key, whole', a
 void t.test(
   'the same attestation result in a row is written once; of people nothing tells that two parts are alike',
   async (t) => {
-    const key = randomBytes(32);
+    const key = createSecretKey(randomBytes(32));
     const place = { origin: originOf(CONSUMER), first: 7n, day: '2026-11-22' } as const;
     for (const [partClass, written] of [
       ['device', ['one', 'two', 'one']],
@@ -164,7 +164,7 @@ void t.test(
         return commitment;
       });
       t.equal(new Set(commitments).size, written.length, partClass);
-      const sealed = Buffer.concat(plain.seal(place, createSecretKey(key), randomBytes(12)));
+      const sealed = Buffer.concat(plain.seal(place, key, randomBytes(12)));
       const [section] = readSections(sealed);
       const opened = openSection({ ...place, partClass }, section?.sealed ?? Buffer.alloc(0), key);
       t.same(

@@ -141,8 +141,12 @@ export function readSections(parts: Buffer): Section[] {
   return sections;
 }
 
-/** The parts of a section, each behind its salt. @throws MalformedBytes the key is another one, or a bit differs */
-export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): SaltedPart[] {
+/**
+ * The parts of a section, each behind its salt.
+ * @param key an object, made once: see `PlainSection.seal`
+ * @throws MalformedBytes the key is another one, or a bit differs
+ */
+export function openSection(place: SectionPlace, sealed: Buffer, key: KeyObject): SaltedPart[] {
   const plain = unseal(place, sealed, key);
   const parts: SaltedPart[] = [];
   for (let at = 0; at < plain.length;) {
@@ -156,14 +160,16 @@ export function openSection(place: SectionPlace, sealed: Buffer, key: Buffer): S
   return parts;
 }
 
-function unseal(place: SectionPlace, sealed: Buffer, key: Buffer): Buffer {
+function unseal(place: SectionPlace, sealed: Buffer, key: KeyObject): Buffer {
   if (sealed.length < NONCE_BYTES + TAG_BYTES) throw new MalformedBytes('sealed part is cut off');
   const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), {
     authTagLength: TAG_BYTES,
   });
   decipher.setAAD(associated(place)).setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
   try {
-    return Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+    const plain = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
+    decipher.final(); // adds nothing in this mode, and throws unless the tag fits
+    return plain;
   } catch (cause) {
     throw new MalformedBytes(`sealed parts do not open: ${String(cause)}`);
   }
