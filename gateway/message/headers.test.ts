@@ -88,6 +88,17 @@ void t.test('header lines that could be read two ways are refused', async (t) =>
   refused(t, ['x-long', 'a'.repeat(16 * 1024)], 'framing.headers_too_large');
 });
 
+void t.test('white space that is none in a field is refused, not trimmed away', async (t) => {
+  const malformed = { code: 'header.malformed' };
+  for (const value of ['\xa0a', 'a\xa0', '\xa0', 'a\x0b', '\x0ca', '\ufeffa', 'a\n', '\r\na']) {
+    const shown = JSON.stringify(value);
+    t.throws(() => clientFields(['x-a', value]), malformed, shown);
+    t.throws(() => serviceFields(['x-a', value]), malformed, shown);
+    t.throws(() => linkFields([['x-a', value]]), malformed, shown);
+  }
+  t.same(clientFields(['x-a', ' \ta b\t']), [['x-a', 'a b']]);
+});
+
 void t.test('names of object machinery are data', async (t) => {
   t.same(clientFields(['__proto__', 'x', 'constructor', 'y']), [
     ['__proto__', 'x'],

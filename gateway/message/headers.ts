@@ -26,14 +26,14 @@ class Collected {
     else this.#dropped.push(name);
   }
 
-  /** @param value without white space around it */
-  add({ name, singleton }: NameFacts, written: string, value: string, lenient: boolean): void {
+  add({ name, singleton }: NameFacts, written: string, line: string, lenient: boolean): void {
+    const value = line.trim();
     this.#bytes += written.length + value.length;
     const before = this.#find(name);
     if (before !== undefined && singleton) throw new Denied('header.duplicate', quoted(name));
+    // obs-text is refused: policies would see lossy text. The whole line is: `trim` takes more away than spaces and tabs.
+    if (!this.#plain && !isPlain(line)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
     if (value === '' && lenient) return;
-    // obs-text is refused: policies would see lossy text.
-    if (!this.#plain && !isPlain(value)) throw new Denied('header.malformed', `value of ${quoted(name)}`);
     if (before === undefined) this.fields.push([name, value]);
     else before[1] = `${before[1]}, ${value}`; // RFC 9110 §5.3: one list, in order
   }
@@ -65,7 +65,7 @@ export function clientFields(raw: readonly string[]): Fields {
   let remade = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const written = raw[i] ?? '';
-    const value = (raw[i + 1] ?? '').trim();
+    const value = raw[i + 1] ?? '';
     const facts = nameFacts(written);
     if (facts.name === 'connection') requireHopByHop(value);
     if (facts.reserved) reserved ??= facts.name;
@@ -96,7 +96,7 @@ function collectLines(lines: readonly Field[], collected: Collected): Fields {
     const facts = nameFacts(written);
     if (facts.dropped) throw new Denied('header.malformed', `${quoted(written)} on the link`);
     if (facts.twin) throw new Denied('header.reserved', `${quoted(written)} on the link`);
-    collected.add(facts, written, value.trim(), false);
+    collected.add(facts, written, value, false);
   }
   return collected.finish();
 }
@@ -108,7 +108,7 @@ export function serviceFields(raw: readonly string[]): Fields {
   let ours = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const written = raw[i] ?? '';
-    const value = (raw[i + 1] ?? '').trim();
+    const value = raw[i + 1] ?? '';
     const facts = nameFacts(written);
     if (facts.ours) ours = true;
     if (facts.dropped) collected.drop(facts, written, value);

@@ -217,7 +217,7 @@ function observeThread(page: MetricsPage, { thread }: { readonly thread: () => T
   page.observed(
     'gauge',
     'nodejs_eventloop_lag_p99_seconds',
-    '99th percentile of event loop delay since the last reading, of the slowest thread.',
+    '99th percentile of event loop delay since the last reading, looked at five times a second, of the slowest thread.',
     () => (facts ?? thread()).loopDelaySeconds,
     'greatest',
   );
