@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import t from 'tap';
 import { twinOf } from '../../conformance/builders/ecdsa-twin.ts';
-import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
+import { ExchangePair, messageKey, trustDocument } from '../../conformance/builders/exchanges.ts';
 import {
   exchangeId,
   HandClock,
@@ -12,8 +12,11 @@ import {
   CONSUMER,
   PROVIDER,
 } from '../../conformance/builders/log.ts';
+import { base64, sha256Base64 } from '../core/bytes.ts';
 import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
+import { signBase } from '../httpsig/algorithm.ts';
+import { parseContentDigest } from '../httpsig/digest.ts';
 import { findingsOf } from './report.ts';
 import { parseTrustFile } from './trust-file.ts';
 import { auditLogs } from './verify.ts';
@@ -99,6 +102,37 @@ const twin = (signature: string): string => twinOf(Buffer.from(signature, 'base6
 
 const cut = (signature: string): string =>
   Buffer.from(signature, 'base64').subarray(0, 36).toString('base64');
+
+void t.test(
+  'a digest of another kind beside ours, which gateways accept, makes no log a bad one',
+  async (t) => {
+    const { algorithm, privateKey } = messageKey(CONSUMER);
+    const pair = await ExchangePair.sign(4, clock);
+    const auditOf = async (fields: string) => {
+      const meta = pair
+        .parts('req.final')
+        .meta.toString()
+        .replace(/^("content-digest": ).*$/m, `$1${fields}`);
+      const base = meta.slice(meta.indexOf('\n') + 1);
+      const dir = mkdtempSync(`${root}/digest-`);
+      const log = await openLog(logOptions(dir, { clock }));
+      const sig = base64(signBase(algorithm, privateKey, base));
+      await log.append({ ...pair.record('req.final', 'c'), sig }, { meta: Buffer.from(meta) });
+      await log.close();
+      return verify([dir]);
+    };
+    const own = `sha-256=:${sha256Base64('question 4')}:`;
+    const other = `sha-512=:${'A'.repeat(86)}==:`;
+    for (const fields of [own, `${other}, ${own}`, `${own}, ${other}`]) {
+      t.equal(parseContentDigest(fields), sha256Base64('question 4'), 'as the gateway reads it');
+      const { result, logs } = await auditOf(fields);
+      t.equal(result, 'good', fields);
+      t.match(logs[0]?.steps.at(-1), { status: 'pass', checked: 1 });
+    }
+    for (const fields of [other, `sha-256=:${sha256Base64('x')}:`, `${other}, sha-256=:AAAA:`])
+      t.match(findingsOf(await auditOf(fields)), [{ kind: 'signature', detail: /digest/ }], fields);
+  },
+);
 
 let copies = 0;
 void t.test('message signatures: one thing wrong, each told', async (t) => {
