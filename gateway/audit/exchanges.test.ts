@@ -17,15 +17,16 @@ import { openLog, type EvidenceLog } from '../evidence/log.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
 import { signBase } from '../httpsig/algorithm.ts';
 import { parseContentDigest } from '../httpsig/digest.ts';
+import { LIFETIME_S, SKEW_S } from '../message/profile.ts';
 import { findingsOf } from './report.ts';
 import { parseTrustFile } from './trust-file.ts';
-import { auditLogs } from './verify.ts';
+import { auditLogs, type AuditOptions } from './verify.ts';
 
 const root = mkdtempSync(`${tmpdir()}/troad-exchanges-`);
 t.teardown(() => rm(root, { recursive: true, force: true }));
 const clock = new HandClock();
 const trust = parseTrustFile(JSON.stringify(trustDocument()));
-const verify = (logs: string[], more: { deep?: boolean } = {}) =>
+const verify = (logs: string[], more: Partial<AuditOptions> = {}) =>
   auditLogs({ storage: nodeStorage(), logs, trust, deep: true, ...more });
 
 void t.test('two halves that contradict each other', async (t) => {
@@ -133,6 +134,27 @@ void t.test(
       t.match(findingsOf(await auditOf(fields)), [{ kind: 'signature', detail: /digest/ }], fields);
   },
 );
+
+void t.test('a key is good for what gateways took while it was in force, to the second', async (t) => {
+  const pair = await ExchangePair.sign(3, clock);
+  const dir = mkdtempSync(`${root}/validity-`);
+  const log = await openLog(logOptions(dir, { clock }));
+  await log.append(pair.record('req.final', 'c'), pair.parts('req.final'));
+  await log.close();
+  const [from, to] = [clock.at - 1e9, clock.at + 1e9];
+  for (const [notBefore, notAfter, result] of [
+    [clock.at + (LIFETIME_S + SKEW_S) * 1000, to, 'good'], // it came in the last second in which it was good
+    [clock.at + (LIFETIME_S + SKEW_S) * 1000 + 1, to, 'bad'],
+    [from, clock.at - SKEW_S * 1000, 'good'], // the sender's clock was fast
+    [from, clock.at - SKEW_S * 1000 - 1, 'bad'],
+  ] as const) {
+    const document = trustDocument();
+    for (const { messageKeys } of document.gateways)
+      for (const key of messageKeys) Object.assign(key, { notBefore, notAfter });
+    const report = await verify([dir], { trust: parseTrustFile(JSON.stringify(document)) });
+    t.equal(report.result, result, `${notBefore - clock.at}, ${notAfter - clock.at}`);
+  }
+});
 
 let copies = 0;
 void t.test('message signatures: one thing wrong, each told', async (t) => {

@@ -7,7 +7,7 @@ import { parseContentDigest } from '../httpsig/digest.ts';
 import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
 import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
-import { DIGEST, TAG } from '../message/profile.ts';
+import { DIGEST, LIFETIME_S, SKEW_S, TAG } from '../message/profile.ts';
 import { hashBytes, leafTextOf } from '../tlog/hash.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
@@ -94,7 +94,10 @@ export function verifyMessage(
   requireParam(params, 'keyid', kid);
   requireParam(params, 'tag', k === 'open' ? TAG.open : TAG.final);
   const created = Number(/;created=(\d{1,12})(?:;|$)/.exec(params)?.[1]) * 1000;
-  if (!(created >= key.notBefore && created <= key.notAfter)) {
+  // Gateways ask for a key that is in force when the message comes: signed within its lifetime before, by a clock as far off
+  // as they allow.
+  const [from, to] = [key.notBefore - (LIFETIME_S + SKEW_S) * 1000, key.notAfter + SKEW_S * 1000];
+  if (!(created >= from && created <= to)) {
     throw new MalformedBytes(
       `signed at ${created}, the key is valid from ${key.notBefore} to ${key.notAfter}`,
     );
