@@ -64,7 +64,7 @@ void t.test('what names a user is in the subject part alone, and goes with its k
       if (core.parts?.subject !== undefined) t.equal(parts.open(core, 'subject'), 'sealed');
       const texts = [bytes, ...(core.parts?.meta === undefined ? [] : [parts.open(core, 'meta')])];
       opened += texts.length - 1;
-      for (const text of texts) t.notMatch(text.toString(), /eeee|yyyy|JJJJ|AAAA/);
+      for (const text of texts) t.notMatch(text.toString(), /([eyJA])\1{19}/);
     });
     t.equal(opened, 8);
   }
