@@ -2,7 +2,7 @@ import type { EpochMs } from '../core/clock.ts';
 import type { Step } from './report.ts';
 import type { ExchangeRecord } from './records.ts';
 
-/** What is judged of one record of an exchange, with where it stands: of a million held at a time, nothing else is kept. */
+/** What is judged of one record of an exchange, with where it stands: of the many held at a time, nothing else is kept. */
 interface Entry {
   readonly index: bigint;
   readonly record: Pick<ExchangeRecord, 'k' | 'at' | 'out'> & {

@@ -15,6 +15,7 @@ import { openSection, readSections } from '../evidence/parts.ts';
 import type { CoreRecord, ExchangeFacts, PartClass } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
+import { SegmentReader } from './segment-reader.ts';
 
 /** A record as the log holds it. Its members are what its author wrote: only v, k and at were looked at. */
 export interface LoggedRecord {
@@ -32,15 +33,18 @@ export interface RecordParts {
 /**
  * Visits the records of an epoch in order, as far as its blocks are whole: what is wrong behind is the hash pass's to
  * say.
+ * @param segments unless it says otherwise one segment is read over the other: nothing of a record lasts longer than its
+ * visit
  */
 export async function forEachRecord(
   storage: ReadStorage,
   epoch: EpochFolder,
   visit: (record: LoggedRecord) => void,
+  segments: Pick<SegmentReader, 'read'> = new SegmentReader(storage),
 ): Promise<void> {
   const keys = new PartKeys(await readKeys(storage, epoch.keys));
   for (const path of epoch.segments) {
-    const bytes = await storage.readFile(path);
+    const bytes = await segments.read(path);
     if (bytes === undefined) return;
     try {
       const { head, end } = readSegmentHead(bytes);

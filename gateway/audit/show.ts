@@ -131,16 +131,17 @@ async function recordsOf(ids: readonly ExchangeId[], logs: readonly ShownLog[]):
 /** Looks for the text in the bytes first: reading JSON is for the few records that have it. */
 async function search(text: string, logs: readonly ShownLog[], visit: (found: Found) => void): Promise<void> {
   for (const log of logs) {
-    await forEachRecord(log.storage, log.epoch, (logged) => {
+    const find = (logged: LoggedRecord): void => {
       if (!logged.bytes.includes(text)) return;
       try {
         const record = exchangeRecord(readCore(logged.bytes));
-        if (record !== undefined)
-          visit({ log, logged: { ...logged, bytes: Buffer.from(logged.bytes) }, record });
+        if (record !== undefined) visit({ log, logged, record });
       } catch (cause) {
         if (!(cause instanceof MalformedBytes)) throw cause; // `audit verify` tells of it
       }
-    });
+    };
+    // What is found is opened later: each segment in memory of its own, which lasts while something in it was found.
+    await forEachRecord(log.storage, log.epoch, find, { read: (path) => log.storage.readFile(path) });
   }
 }
 
