@@ -35,7 +35,7 @@ const MAX_CALLERS = 10_000;
 const MAX_KEY = 160;
 
 /**
- * What callers usually do, in bounded memory: the one unseen for longest, or nearly so, is forgotten, and is then as unknown as any
+ * What callers usually do, in bounded memory: one of those unseen for longest is forgotten, and is then as unknown as any
  * newcomer. Fed only with callers that were proved, so that nobody fills it with inventions. Each worker has its own and
  * compares with what it has seen itself. Windows: `habits.ts`.
  */
