@@ -2,6 +2,7 @@ import type { CoreRecord } from '../evidence/record.ts';
 import { describe, MalformedBytes } from '../core/errors.ts';
 import { BundleRefused } from '../trust/bundle-refused.ts';
 import { formatRelease, parseRelease, requireSignatures, type Release } from '../trust/release.ts';
+import { textOf } from './records.ts';
 import { Step } from './report.ts';
 import type { TrustedSigners } from './trust-file.ts';
 
@@ -28,11 +29,11 @@ export class PolicyTrail {
     // Whoever wrote the log chose these, types included.
     if (core.k === 'policy') {
       const { bundle, act, version }: Readonly<Record<string, unknown>> = { ...core };
-      this.#activate(String(bundle), act, version, index);
+      this.#activate(textOf(bundle), act, version, index);
       this.#requireRelease(core, index);
     } else if (DECIDED.has(core.k) && 'pol' in core) {
       const pol: unknown = core.pol;
-      if (typeof pol === 'object' && pol !== null && 'b' in pol) this.#cite(String(pol.b), index);
+      if (typeof pol === 'object' && pol !== null && 'b' in pol) this.#cite(textOf(pol.b), index);
     }
   }
 
@@ -64,7 +65,7 @@ export class PolicyTrail {
     } catch (cause) {
       if (!(cause instanceof MalformedBytes)) throw cause;
       const { bundle }: Readonly<Record<string, unknown>> = { ...core };
-      this.releases.find('fail', 'release', `${String(bundle)}: ${cause.message}`, { index: String(index) });
+      this.releases.find('fail', 'release', `${textOf(bundle)}: ${cause.message}`, { index: String(index) });
     }
   }
 

@@ -14,6 +14,7 @@ import {
 import { openSection, readSections } from '../evidence/parts.ts';
 import type { CoreRecord, ExchangeFacts, PartClass } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
+import { isObject } from '../trust/canonical.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
 import { SegmentReader } from './segment-reader.ts';
 
@@ -73,8 +74,27 @@ export function readCore(bytes: Buffer): CoreRecord {
   if (hasManyBrackets(text) && !isShallow(core))
     throw new MalformedBytes(`record is nested deeper than ${MAX_DEPTH} levels`);
   if (JSON.stringify(core) !== text) throw new MalformedBytes('record has another spelling');
+  requireCommitments(core.parts);
   return core;
 }
+
+/** Whoever wrote the log chose these, types included. @throws MalformedBytes */
+function requireCommitments(parts: unknown): void {
+  if (parts === undefined) return;
+  if (!isObject(parts)) throw new MalformedBytes('record with malformed parts');
+  for (const name of PART_CLASSES) {
+    const part = parts[name];
+    if (part === undefined) continue;
+    if (!isObject(part) || typeof part['c'] !== 'string' || !isCount(part['n']))
+      throw new MalformedBytes(`record with a malformed ${name} part`);
+  }
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
+
+/** A member of any type in words: `String` would run into what its author put in place of `toString`. */
+export const textOf = (value: unknown): string =>
+  typeof value === 'string' ? value : (JSON.stringify(value) ?? 'absent');
 
 /** Levels of a record's nesting. Ours have five. JSON.parse takes any number; what follows it would exhaust the stack. */
 const MAX_DEPTH = 32;

@@ -1,6 +1,7 @@
 import { quoted } from '../core/errors.ts';
 import type { DeviceFacts, PolicyFacts, TlsFacts, UserFacts } from '../evidence/record.ts';
 import { renderExtra } from './extra.ts';
+import { timeText, textOf } from './records.ts';
 import { renderSteps } from './report.ts';
 import type { SharedSignature } from './signatures.ts';
 import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
@@ -74,18 +75,14 @@ function decisionOf(pol: PolicyFacts): string {
 
 /** A gateway can sign nonsense of any type into its own log; telling it must not stop the auditor. */
 const wordsOf = (facts: unknown): Readonly<Record<string, string | undefined>> =>
-  Object.fromEntries(
-    Object.entries(Object(facts) as object).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value : JSON.stringify(value),
-    ]),
-  );
+  Object.fromEntries(Object.entries(Object(facts) as object).map(([name, value]) => [name, textOf(value)]));
 
 /** How the user was shown to be who it is. Who that is, is sealed: the part of class `subject` holds the assertion. */
-function userOf({ iss, ial, aal, fal, acr, amr, at, by }: UserFacts): string {
-  const when = new Date(at * 1000).toISOString();
+function userOf(usr: UserFacts): string {
+  const { iss, ial, aal, fal, acr, amr, at, by } = wordsOf(usr);
+  const when = timeText(Number(at) * 1000);
   const proof = by === 'none' ? 'good once' : `bound by ${by}`;
-  return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${amr.join(' ')}), signed in ${when}, ${proof}; name sealed`;
+  return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${amr}), signed in ${when}, ${proof}; name sealed`;
 }
 
 /** The result itself is sealed: the part of class `device`. */

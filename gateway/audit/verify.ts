@@ -13,7 +13,7 @@ import { epochsAt, listSegments, type EpochFolder, type ReadStorage } from './fo
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
 import { PolicyTrail } from './policies.ts';
-import { exchangeRecord, forEachRecord, readCore, type ExchangeRecord } from './records.ts';
+import { exchangeRecord, forEachRecord, readCore, textOf, type ExchangeRecord } from './records.ts';
 import { Step, type AuditReport, type LogReport } from './report.ts';
 import type { Trust, TrustedLog } from './trust-file.ts';
 
@@ -154,16 +154,16 @@ class EpochAudit {
     // Whoever wrote the log chose these, types included.
     const { peer, why, note, notes, size, root }: Readonly<Record<string, unknown>> = { ...core };
     if (core.k === 'dispute') {
-      this.#peers.find('note', 'dispute', `${String(peer)}: ${String(why)}`, at(index));
+      this.#peers.find('note', 'dispute', `${textOf(peer)}: ${textOf(why)}`, at(index));
     }
     for (const text of core.k === 'dispute' && Array.isArray(notes) ? notes : [note]) {
       try {
         const head = openCheckpoint(
-          String(text),
+          textOf(text),
           [...this.#options.trust.logs.values()].map((log) => log.verifier),
         );
         const owner = this.#options.trust.logs.get(head.origin)?.gateway.name;
-        if (owner !== peer) throw new MalformedBytes(`head of ${owner} kept as one of ${String(peer)}`);
+        if (owner !== peer) throw new MalformedBytes(`head of ${owner} kept as one of ${textOf(peer)}`);
         if (core.k === 'peer.cp' && (size !== String(head.size) || root !== base64(head.root))) {
           throw new MalformedBytes('the record and the note in it differ');
         }
