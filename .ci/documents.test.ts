@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { EVENT_LEVELS } from '../gateway/telemetry/events.ts';
 import { REFUSALS } from '../gateway/core/refusals.ts';
-import { settings, staleDocuments } from './documents.ts';
+import { inputSentences, settings, staleDocuments } from './documents.ts';
+import { POLICY_INPUT_ZH } from './policy-input-zh.ts';
 import { SETTINGS_ZH } from './settings-zh.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -42,12 +43,34 @@ void t.test('refusals have texts of both languages', async (t) => {
   }
 });
 
-void t.test('every member of the policy’s input is explained', async (t) => {
-  const rows = read('docs/policy-input.md')
-    .split('\n')
-    .filter((line) => line.startsWith('| `'));
-  t.ok(rows.length > 60);
-  for (const row of rows) t.notMatch(row, /\| {2}\|$/, row.slice(0, 60));
+void t.test('every member of the policy’s input is explained in both languages', async (t) => {
+  const rows = (file: string): string[] =>
+    read(file)
+      .split('\n')
+      .filter((line) => line.startsWith('| `'));
+  const [english, chinese] = [rows('docs/policy-input.md'), rows('docs/policy-input.zh-TW.md')];
+  t.ok(english.length > 60);
+  for (const row of [...english, ...chinese]) t.notMatch(row, /\| {2}\|$/, row.slice(0, 60));
+  t.strictSame(Object.keys(POLICY_INPUT_ZH).toSorted(), inputSentences().toSorted());
+});
+
+/** What stands as code in running text: codes, settings, commands, files. Blocks of code are left out. */
+const codeIn = (file: string): string[] => {
+  const running = read(file)
+    .replaceAll(/^```[^]*?^```/gm, '')
+    .replaceAll(/^ {4}.*$/gm, '')
+    .replaceAll('.zh-TW.md', '.md');
+  return [...new Set(Array.from(running.matchAll(/`([^`]+)`/g), ([, text = '']) => text))].toSorted();
+};
+const headingsIn = (file: string): string[] =>
+  Array.from(read(file).matchAll(/^(#+) /gm), ([, marks = '']) => marks);
+
+void t.test('what both languages say of policies is about the same things, in the same order', async (t) => {
+  for (const name of ['policies', 'policy-input', 'policy-tools', 'policy-tutorial']) {
+    const [english, chinese] = [`docs/${name}.md`, `docs/${name}.zh-TW.md`];
+    t.strictSame(headingsIn(chinese), headingsIn(english), `${name}: headings`);
+    t.strictSame(codeIn(chinese), codeIn(english), `${name}: codes, settings, commands`);
+  }
 });
 
 /** Links of the documents lead to files and headings that are there. */
@@ -65,7 +88,11 @@ void t.test('links lead somewhere', async (t) => {
     'docs/auditing.zh-TW.md',
     'docs/protocol.md',
     'docs/policies.md',
+    'docs/policies.zh-TW.md',
+    'docs/policy-input.md',
+    'docs/policy-input.zh-TW.md',
     'docs/policy-tools.md',
+    'docs/policy-tools.zh-TW.md',
     'docs/policy-tutorial.md',
     'docs/policy-tutorial.zh-TW.md',
     'docs/refusals.md',

@@ -9,6 +9,7 @@ import { EVENT_LEVELS } from '../gateway/telemetry/events.ts';
 import { processMetrics, workerMetrics } from '../gateway/telemetry/gateway-metrics.ts';
 import { mergeSnapshots } from '../gateway/telemetry/merged-metrics.ts';
 import { renderPage } from '../gateway/telemetry/metrics.ts';
+import { POLICY_INPUT_ZH } from './policy-input-zh.ts';
 import { SETTINGS_ZH } from './settings-zh.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -145,27 +146,70 @@ interface InputSchema {
   readonly properties?: Readonly<Record<string, InputSchema>>;
 }
 
+/** The words of a language that a table of the policy's input is made of. */
+interface InputWords {
+  readonly head: Row;
+  readonly range: (least: number, most: number) => string;
+  readonly listOf: (type: string) => string;
+  readonly or: string;
+  readonly sentence: (text: string) => string;
+  /** Between two sentences. */
+  readonly gap: string;
+}
+
+const INPUT_ENGLISH: InputWords = {
+  head: ['member', 'value', 'meaning'],
+  range: (least, most) => ` ${least} to ${most}`,
+  listOf: (type) => `list of ${type}`,
+  or: ' or ',
+  sentence: (text) => text,
+  gap: ' ',
+};
+
+const INPUT_CHINESE: InputWords = {
+  head: ['成員', '值', '說明'],
+  range: (least, most) => `，${least} 至 ${most}`,
+  listOf: (type) => `${type} 的清單`,
+  or: ' 或 ',
+  sentence: (text) => POLICY_INPUT_ZH[text] ?? 'MISSING',
+  gap: '',
+};
+
 /** Every member of the policy's input, each before what is inside it. */
-function inputRows(schema: InputSchema, path = ''): Row[] {
+function inputRows(schema: InputSchema, words: InputWords, path = ''): Row[] {
   const choices = schema.anyOf ?? [schema];
-  const words = choices.map(({ type = '', enum: values, items, minimum, maximum }) => {
-    const range = maximum === undefined ? '' : ` ${minimum ?? 0} to ${maximum}`;
-    if (values !== undefined) return values.map(code).join(', ');
-    return type === 'array' ? `list of ${items?.type ?? 'value'}` : type + range;
+  const values = choices.map(({ type = '', enum: constants, items, minimum, maximum }) => {
+    if (constants !== undefined) return constants.map(code).join(', ');
+    if (type === 'array') return words.listOf(items?.type ?? 'value');
+    return maximum === undefined ? type : type + words.range(minimum ?? 0, maximum);
   });
-  const said = [schema, ...choices].flatMap(({ description }) => description ?? []);
-  const own = path === '' ? [] : [[code(path), words.join(' or '), [...new Set(said)].join(' ')]];
+  const said = new Set([schema, ...choices].flatMap(({ description }) => description ?? []));
+  const meaning = (): string => [...said].map(words.sentence).join(words.gap);
+  const own = path === '' ? [] : [[code(path), values.join(words.or), meaning()]];
   const inner = choices.flatMap(({ properties = {} }) => Object.entries(properties));
   const sorted = inner.toSorted(([a], [b]) => (a < b ? -1 : 1));
   return [
     ...own,
-    ...sorted.flatMap(([name, child]) => inputRows(child, path === '' ? name : `${path}.${name}`)),
+    ...sorted.flatMap(([name, child]) => inputRows(child, words, path === '' ? name : `${path}.${name}`)),
   ];
 }
 
-function policyInput(): string {
+function policyInput(words: InputWords): string {
   const text = readFileSync(join(root, 'policies/schemas/input.json'), 'utf8');
-  return table(['member', 'value', 'meaning'], inputRows(JSON.parse(text) as InputSchema)); // the repository's own
+  return table(words.head, inputRows(JSON.parse(text) as InputSchema, words)); // the repository's own
+}
+
+/** Every sentence that {@link POLICY_INPUT_ZH} has to have. */
+export function inputSentences(): string[] {
+  const sentences = new Set<string>();
+  policyInput({
+    ...INPUT_ENGLISH,
+    sentence: (text) => {
+      sentences.add(text);
+      return text;
+    },
+  });
+  return [...sentences];
 }
 
 /** Document, and what stands generated in it. */
@@ -173,7 +217,8 @@ const DOCUMENTS: Readonly<Record<string, Readonly<Record<string, () => string>>>
   'docs/refusals.md': { refusals },
   'docs/operating.md': { settings: english, metrics, events },
   'docs/operating.zh-TW.md': { settings: chinese },
-  'docs/policy-input.md': { input: policyInput },
+  'docs/policy-input.md': { input: () => policyInput(INPUT_ENGLISH) },
+  'docs/policy-input.zh-TW.md': { input: () => policyInput(INPUT_CHINESE) },
 };
 
 /** A document with its generated parts made anew. @throws Error when a part's marks are missing */
