@@ -248,11 +248,36 @@ void t.test('which exchanges run', async (t) => {
     running.note(draft(k, 5));
     t.notOk(running.covers(draft('abort', 5)), k);
   }
-  for (let n = 10; n < 70_000; n += 1)
-    running.note({ ...draft('deny', 0), k: 'open', x: `${n}` as ReturnType<typeof exchangeId> }); // any text will do here
+  const another = draft('open', 0);
+  for (let n = 10; n < 70_000; n += 1) running.note({ ...another, x: exchangeId(n) });
   t.equal(running.list().length, 65_536, 'callers that never end their exchanges do not fill the memory');
   running.note(draft('open', 6, { role: 'p' }));
   for (const n of [1, 6])
     t.ok(running.covers(draft('abort', n, { role: 'p' })), 'nor push out what runs at the other end');
   t.equal(running.list().length, 65_536);
+});
+
+void t.test('an exchange of a role or a name that no segment head can list does not run', async (t) => {
+  const good = draft('open', 1, { role: 'p' });
+  for (const nonsense of [
+    { role: 'z' },
+    { role: undefined },
+    { x: 'x' },
+    { x: undefined },
+    { me: 7 },
+    { peer: null },
+    { peer: ['a'] },
+  ]) {
+    const running = new RunningExchanges();
+    const record = decodeCore(utf8(JSON.stringify({ v: 1, ...good, ...nonsense })));
+    running.note(record);
+    t.same(running.list(), [], JSON.stringify(nonsense));
+    t.notOk(running.covers(record));
+    running.note(good);
+    const head = formatSegmentHead({
+      ...{ origin: originOf(CONSUMER), frontier: new Frontier() },
+      running: running.list(),
+    });
+    t.equal(readSegmentHead(head).head.running.length, 1);
+  }
 });

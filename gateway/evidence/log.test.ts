@@ -84,6 +84,23 @@ void t.test('proofs of a running log lead to its checkpoints, across segments an
   await log.close();
 });
 
+void t.test(
+  'a request of no known role is kept, and the log opens again behind the next segment',
+  async (t) => {
+    const options = logOptions(t.testdir());
+    let log = await openLog(options);
+    await log.append(draft('open', 1, { role: 'z' as 'c' })); // what a gateway that signs nonsense does
+    await log.append(draft('open', 2));
+    const more = Array.from({ length: 200 }, (_, n) => draft('deny', 10 + n));
+    await Promise.all(more.map((record) => log.append(record, { input: Buffer.alloc(300) })));
+    await log.close();
+    t.ok((await readdir(`${options.dir}/epoch-1`)).filter((name) => name.endsWith('.seg')).length > 1);
+    log = await openLog(options);
+    t.equal(log.size, 206n, 'a boot, 202, a seal; a boot, and an end for the one that ran');
+    await log.close();
+  },
+);
+
 void t.test('a leaf is the exact JSON text of its record', async (t) => {
   const log = await openLog(logOptions(t.testdir()));
   const record = draft('deny', 7, { out: 'policy.denied', xid: 'naïve \u202e\u001b[31m "\n' });

@@ -1,7 +1,7 @@
 import { PassingMap } from '../core/passing.ts';
 import type { ExchangeRecord } from './exchange-facts.ts';
 import type { RecordDraft } from './record.ts';
-import type { RunningExchange } from './segment.ts';
+import { fitsHead, type RunningExchange } from './segment.ts';
 
 /** More than any gateway carries at once: a caller that never ends its exchanges must not fill the memory. */
 const MAX_RUNNING = 65_536;
@@ -27,8 +27,11 @@ export class RunningExchanges {
         const { x, role, me, peer, out } = record;
         const running = this.#at(role);
         if (out !== 'ok') running.delete(x);
-        else if (!running.has(x))
-          running.set(x, peer === undefined ? { x, role, me } : { x, role, me, peer });
+        else if (!running.has(x)) {
+          const exchange = peer === undefined ? { x, role, me } : { x, role, me, peer };
+          // What was read back is typed by promise only.
+          if (fitsHead(exchange)) running.set(x, exchange);
+        }
         if (this.#atConsumer.size + this.#atProvider.size > MAX_RUNNING) this.#dropOldest();
         return;
       }
@@ -52,7 +55,7 @@ export class RunningExchanges {
     return [...this.#atConsumer.values(), ...this.#atProvider.values()];
   }
 
-  /** A log may hold any role: what a gateway wrote that signs nonsense is read back, and is for the auditor to tell. */
+  /** A log may hold any role: what a gateway that signs nonsense wrote is read back, and is for the auditor to tell. */
   #at(role: RunningExchange['role']): PassingMap<string, RunningExchange> {
     return role === 'p' ? this.#atProvider : this.#atConsumer;
   }

@@ -97,10 +97,22 @@ function parseObject(text: string): Partial<Record<'origin' | 'first' | 'frontie
 }
 
 function parseRunning(value: unknown): RunningExchange {
-  const [id, role, me, peer] = Array.isArray(value) ? (value as unknown[]) : []; // an array of anything
-  const x = typeof id === 'string' ? parseExchangeId(id) : undefined;
-  if (x === undefined || (role !== 'c' && role !== 'p') || typeof me !== 'string') {
-    throw new MalformedBytes('segment head has a bad running exchange');
-  }
-  return typeof peer === 'string' ? { x, role, me, peer } : { x, role, me };
+  const [x, role, me, peer] = Array.isArray(value) ? (value as unknown[]) : []; // an array of anything
+  const exchange = peer === undefined ? { x, role, me } : { x, role, me, peer };
+  if (!fitsHead(exchange)) throw new MalformedBytes('segment head has a bad running exchange');
+  return exchange;
+}
+
+/** True for what the head of a segment may list: any other member would make a head that no restart can read. */
+export function fitsHead(
+  exchange: Readonly<Partial<Record<keyof RunningExchange, unknown>>>,
+): exchange is RunningExchange {
+  const { x, role, me, peer } = exchange;
+  return (
+    typeof x === 'string' &&
+    parseExchangeId(x) !== undefined &&
+    (role === 'c' || role === 'p') &&
+    typeof me === 'string' &&
+    (peer === undefined || typeof peer === 'string')
+  );
 }
