@@ -87,6 +87,44 @@ void t.test('reads what is spelled plainly', async (t) => {
   }
 });
 
+void t.test(
+  'a name that says something says it in any spelling, and one of its length does not',
+  async (t) => {
+    const head = (...fields: readonly string[]): object | undefined => {
+      const reader = new RequestReader(LIMITS);
+      reader.feed(bytes(`POST /r1 HTTP/1.1\r\n${fields.map((field) => `${field}\r\n`).join('')}\r\n`));
+      const event = reader.next();
+      return event?.kind === 'head' ? { ...event.head, ...reader.wishes } : undefined;
+    };
+    const says: readonly (readonly [name: string, value: string, said: object | RefusalCode])[] = [
+      ['accept', 'text/plain', { accept: 'text/plain' }],
+      ['accept-language', 'zh-TW', { acceptLanguage: 'zh-TW' }],
+      ['connection', 'close', { closes: true }],
+      ['expect', '100-continue', { expectsContinue: true }],
+      ['content-length', '3', { length: 3 }],
+      ['transfer-encoding', 'chunked', { length: 'chunked' }],
+      ['upgrade', 'h2c', 'framing.upgrade'],
+    ];
+    const silent = head('Host: gw');
+    for (const [name, value, said] of says) {
+      for (const spelled of [
+        name,
+        name.toUpperCase(),
+        `${name.slice(0, -1)}${name.slice(-1).toUpperCase()}`,
+      ]) {
+        const ask = () => head('hOST: gw', `${spelled}: ${value}`);
+        if (typeof said === 'string') t.throws(ask, { code: said }, spelled);
+        else {
+          t.notMatch(silent, said);
+          t.match(ask(), said, spelled);
+        }
+      }
+      t.match(head('Host: gw', `${'x'.repeat(name.length)}: ${value}`), { ...silent, rawHeaders: [] }, name);
+    }
+    t.throws(() => head('hosts: gw'), { code: 'framing.malformed' });
+  },
+);
+
 // One row, one change to something good, one code.
 const refused: readonly (readonly [what: string, text: string, code: RefusalCode])[] = [
   [
