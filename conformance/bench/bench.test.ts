@@ -184,6 +184,29 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
   t.end();
 });
 
+void t.test('a run without nginx is compared with nothing, and no empty table says so', async (t) => {
+  const ours = sample('post1k.c8', 'troad', 0, { cpuUs: 9 });
+  const published = async (samples: readonly Sample[]): Promise<string> => {
+    const result = { samples, gates: [], subjects: {}, normalMs: 1, repeated: 0 };
+    return formatResults(conclude(SMOKE, result, await describe(result)));
+  };
+  const single = await published([ours]);
+  t.notMatch(single, 'against');
+  t.match(single, '| post1k.c8 | troad | 9 |');
+  const pair = await published([ours, { ...ours, subject: 'nginx', figures: { cpuUs: 3 } }]);
+  t.match(pair, /^\*\*troad against nginx\*\*\n\n.*\n.*\n\| cpu\.post1k\.c8 \| 3 \|/);
+});
+
+void t.test('the surroundings tell whether the kernel takes large pages unasked', async (t) => {
+  const samples = [sample('post1k.c8', 'troad', 0, {})];
+  const { hugePages } = await describe({ samples, gates: [], subjects: {}, normalMs: 1, repeated: 0 });
+  const file = '/sys/kernel/mm/transparent_hugepage/enabled';
+  const chosen = ['always', 'madvise', 'never'].filter(
+    (word) => existsSync(file) && readFileSync(file, 'utf8').includes(`[${word}]`),
+  );
+  t.equal(hugePages, chosen[0] ?? 'unknown');
+});
+
 const PAGE = `# HELP troad_signature_messages Messages of ours that one signature serves.
 troad_signature_messages_bucket{le="+Inf"} 4
 troad_signature_messages_sum 10

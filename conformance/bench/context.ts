@@ -13,6 +13,8 @@ export interface Context {
   readonly memoryGiB: number;
   readonly kernel: string;
   readonly system: string;
+  /** For which memory the kernel takes large pages unasked: `always`, `madvise` (where a program asks) or `never`. */
+  readonly hugePages: string;
   readonly node: string;
   readonly openssl: string;
   readonly programs: Readonly<Record<string, string>>;
@@ -52,9 +54,10 @@ function range(values: readonly number[], digits: number): Context['calibrationK
   };
 }
 
-function systemName(): string {
+/** What the pattern captures of a file; `unknown` where there is no such file or nothing like it in it. */
+function captured(file: string, pattern: RegExp): string {
   try {
-    return /^PRETTY_NAME="(.+)"$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'unknown';
+    return pattern.exec(readFileSync(file, 'utf8'))?.[1] ?? 'unknown';
   } catch {
     return 'unknown';
   }
@@ -74,7 +77,8 @@ export async function describe(result: Run): Promise<Context> {
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
-    system: systemName(),
+    system: captured('/etc/os-release', /^PRETTY_NAME="(.+)"$/m),
+    hugePages: captured('/sys/kernel/mm/transparent_hugepage/enabled', /\[(\w+)\]/), // "always [madvise] never"
     node: process.versions.node,
     openssl: process.versions.openssl,
     programs: Object.fromEntries(await Promise.all(versions)),

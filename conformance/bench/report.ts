@@ -183,7 +183,9 @@ export function formatResults(results: Results): string {
       return [cell, subject, ...figures];
     }),
   );
-  const others = subjects.filter((subject) => subject !== YARDSTICK && subject !== 'direct');
+  const others = subjects.includes(YARDSTICK)
+    ? subjects.filter((subject) => subject !== YARDSTICK && subject !== 'direct')
+    : [];
   const compared = others.map((other) => {
     const rows = Object.entries(compareSubjects(samples, other, YARDSTICK)).map(
       ([name, { median, min, max, n }]) => [
