@@ -108,9 +108,12 @@ export class GroupCommit {
 
   async #run(): Promise<void> {
     while (this.#queuedRecords > 0 || this.#callers.length > 0) {
+      // What arrived on the heels of the first, or while the loop itself waited for the last write, is still in the sockets. And
+      // what that write has released leaves before the loop waits for the next.
+      await turn();
       for (const caller of this.#callers.splice(0)) setImmediate(caller);
-      // Lets this turn of the event loop finish: everything that arrives in it, or that a caller adds, shares the sync.
-      await new Promise(setImmediate);
+      // Everything that arrives until this turn ends, or that a caller adds, shares the sync.
+      await turn();
       if (this.#queuedRecords === 0) continue;
       const batch = this.#take();
       try {
@@ -200,6 +203,9 @@ export class GroupCommit {
     for (const { waiting } of lost) for (const { reject } of waiting) reject(refusal);
   }
 }
+
+/** All sockets looked at once more. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** The batch was refused for want of space, before anything of it was hashed or written. */
 class NoRoom extends Error {

@@ -84,8 +84,8 @@ export interface EvidenceLog {
    */
   append(record: RecordDraft | ExchangeRecord, parts?: RecordParts): Promise<Receipt>;
   /**
-   * Calls once, at the end of this turn of the event loop when nothing is being written or about to be, and else just before the next
-   * batch is: a record that is made then goes to disk as soon as one that waits already. For work that is better done for
+   * Calls once, at the end of the next turn of the event loop when nothing is being written or about to be, and else just before the
+   * next batch is: a record that is made then goes to disk as soon as one that waits already. For work that is better done for
    * many records at a time. Calls also when the log can take no more.
    */
   whenFree(caller: () => void): void;

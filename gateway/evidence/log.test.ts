@@ -269,8 +269,14 @@ void t.test('whenFree: records made at its call share the write with those that 
   t.same(writes, [2], 'nothing is being written: this turn’s');
 
   writes.length = 0;
+  const early = log.append(draft('deny', 3));
+  await new Promise(setImmediate);
+  await Promise.all([early, log.append(draft('deny', 3))]);
+  t.same(writes, [2], 'and what comes a turn behind');
+
+  writes.length = 0;
   const first = log.append(draft('deny', 3));
-  await new Promise(setImmediate); // on its way to the disk
+  for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate); // on its way to the disk
   let size = -1n;
   const after = free().then(async () => {
     size = log.size;
