@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
 import type { PolicyOutcome, PolicyRequest } from '../../node/policy-store.ts';
+import { exitOf, printReport } from './report.ts';
 
 interface ActivateFlags {
   readonly config: string;
@@ -10,6 +11,14 @@ interface ActivateFlags {
   readonly unshadow?: string;
   readonly lift?: string;
   readonly wait: string;
+  readonly json?: true;
+}
+
+interface Report {
+  readonly result: 'good' | 'bad' | 'unanswered';
+  readonly action: PolicyRequest['action'];
+  /** What the gateway says; null when it has not answered. */
+  readonly outcome: PolicyOutcome | null;
 }
 
 const ACTIONS = ['shadow', 'unshadow', 'lift'];
@@ -28,6 +37,7 @@ export function registerActivate(policy: Command): void {
     .addOption(other('--unshadow <digest>', 'no longer evaluate this one', 'unshadow'))
     .addOption(other('--lift <digest>', 'take this one out of quarantine', 'lift'))
     .option('--wait <seconds>', 'for the answer of the gateway', '15')
+    .option('--json', 'the whole report for programs')
     .action(async (dir: string | undefined, flags: ActivateFlags) => {
       const [{ loadConfig }, { readBundle }, store] = await Promise.all([
         import('../../config/load.ts'),
@@ -42,13 +52,14 @@ export function registerActivate(policy: Command): void {
         ]);
       store.submitRequest(folder, request, dir === undefined ? undefined : readBundle(dir));
       const until = performance.now() + Number(flags.wait) * 1000;
-      while (performance.now() < until) {
+      let outcome: PolicyOutcome | null | undefined;
+      while (outcome?.id !== request.id && performance.now() < until) {
         await delay(LOOK_MS);
-        const outcome = store.readState(folder)?.outcome;
-        if (outcome?.id === request.id) return tell(request, outcome);
+        outcome = store.readState(folder)?.outcome;
       }
-      process.stdout.write('The gateway has not answered; it sees to it at its next start.\n');
-      process.exitCode = 1;
+      const report = reportOf(request, outcome);
+      printReport(report, flags.json, render);
+      process.exitCode = exitOf(report.result === 'good');
     });
 }
 
@@ -64,13 +75,16 @@ function requestOf(dir: string | undefined, { shadow, unshadow, lift }: Activate
   return { id, action: shadow === true ? 'shadow' : 'activate', bundle: null };
 }
 
-function tell({ action }: PolicyRequest, { code, detail, pauseMs }: PolicyOutcome): void {
-  if (code === null) {
-    const pause =
-      action === 'activate' ? `; a worker's event loop stood still for ${pauseMs.toFixed(1)} ms` : '';
-    process.stdout.write(`done  完成: ${action}${pause}\n`);
-  } else {
-    process.stdout.write(`refused  拒絕: ${code}\n${detail}\n`);
-    process.exitCode = 1;
-  }
+function reportOf({ id, action }: PolicyRequest, outcome: PolicyOutcome | null | undefined): Report {
+  if (outcome?.id !== id) return { result: 'unanswered', action, outcome: null };
+  return { result: outcome.code === null ? 'good' : 'bad', action, outcome };
+}
+
+function render({ action, outcome }: Report): string {
+  if (outcome === null) return 'The gateway has not answered; it sees to it at its next start.\n';
+  const { code, detail, pauseMs } = outcome;
+  if (code !== null) return `refused  拒絕: ${code}\n${detail}\n`;
+  const pause =
+    action === 'activate' ? `; a worker's event loop stood still for ${pauseMs.toFixed(1)} ms` : '';
+  return `done  完成: ${action}${pause}\n`;
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { PLAIN_NODE } from '../../../conformance/harness/plain-node.ts';
 import { OpaFailed, POLICIES, findOpa } from '../../../policies/opa.ts';
+import { OPA_VERSION } from './opa.ts';
 
 const CLI = fileURLToPath(new URL('../../cli.ts', import.meta.url));
 const [program, ...first] = PLAIN_NODE;
@@ -31,13 +32,20 @@ void t.test('builds the very bytes of the bundle that is shipped', withOpa, asyn
   for (const file of readdirSync(join(POLICIES, 'bundle')))
     t.ok(readFileSync(join(out, file)).equals(readFileSync(join(POLICIES, 'bundle', file))), file);
   t.match(build(out), { status: 2, stderr: /is there already/ });
+  const told = build(join(t.testdir(), 'again'), '--no-check', '--json');
+  const [digest = '', revision = ''] = stdout.split(/: |, revision |\n/).slice(1);
+  t.match(JSON.parse(told.stdout), { result: 'good', folder: /again$/, digest, revision, opa: OPA_VERSION });
 });
 
 void t.test('says what is wrong in the words of the compiler', withOpa, async (t) => {
   const out = join(t.testdir(), 'bundle');
   const { status, stderr } = build(out, '--no-check', '--entrypoint', 'troad/nothing');
   t.equal(status, 1);
-  t.match(stderr, /undefined entrypoint|troad\/nothing|troad\.nothing/);
+  const complaint = /undefined entrypoint|troad\/nothing|troad\.nothing/;
+  t.match(stderr, complaint);
+  const told = build(out, '--no-check', '--entrypoint', 'troad/nothing', '--json');
+  t.match(JSON.parse(told.stdout), { result: 'bad', problems: [complaint] });
+  t.match(told, { status: 1, stderr: '' });
   t.notOk(existsSync(out));
 });
 

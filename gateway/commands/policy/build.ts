@@ -2,11 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
+import { exitOf, printReport } from './report.ts';
 
 interface BuildFlags {
   readonly out: string;
   readonly entrypoint?: string;
   readonly check: boolean;
+  readonly json?: true;
 }
 
 /** `troad policy build DIR`: from Rego sources to a bundle that can be signed. */
@@ -18,7 +20,8 @@ export function registerBuild(policy: Command): void {
     .requiredOption('--out <folder>', 'new folder for the bundle')
     .option('--entrypoint <path>', 'package and rule that decides (default: troad/exchange/decision)')
     .option('--no-check', 'compile only: no style, no types, no tests and their coverage')
-    .action(async (sources: string, { out, entrypoint, check }: BuildFlags) => {
+    .option('--json', 'the whole report for programs')
+    .action(async (sources: string, { out, entrypoint, check, json }: BuildFlags) => {
       const [
         { checkSources, compileBundle },
         { OPA_VERSION, Opa, OpaFailed },
@@ -43,16 +46,17 @@ export function registerBuild(policy: Command): void {
           const opa = Opa.find(dir, { version: OPA_VERSION });
           if (check) checkSources(opa, dir, own);
           const { capabilities: _, ...files } = compileBundle(opa, dir, entrypoint);
-          const { digest, revision } = Bundle.parse(files);
+          const { digest, revision, entrypoint: asked, opa: version } = Bundle.parse(files);
           await probeBundle({ files, signers: { pems: [], threshold: 0 } }); // what no gateway loads is not written
           writeBundle(out, files);
-          process.stdout.write(`${out}: ${digest}, revision ${revision}\n`);
+          const report = { result: 'good', folder: out, digest, revision, entrypoint: asked, opa: version };
+          printReport(report, json, () => `${out}: ${digest}, revision ${revision}\n`);
         } catch (thrown) {
           if (!(thrown instanceof OpaFailed)) throw thrown;
-          process.stderr.write(
-            `${withRules(thrown.message, (file) => readFileSync(join(dir, file), 'utf8'))}\n`,
-          );
-          process.exitCode = 1;
+          const problem = withRules(thrown.message, (file) => readFileSync(join(dir, file), 'utf8'));
+          if (json === undefined) process.stderr.write(`${problem}\n`);
+          else printReport({ result: 'bad', problems: [problem] }, json, String);
+          process.exitCode = exitOf(false);
         }
       });
     });

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { ConfigError, MalformedBytes } from '../../core/errors.ts';
 import { parsePrivateKey } from '../../x509/key-file.ts';
 import { readInput } from '../input.ts';
+import { printReport } from './report.ts';
 
 interface SignFlags {
   readonly key: string;
@@ -11,6 +12,7 @@ interface SignFlags {
   readonly notBefore?: string;
   readonly expires?: string;
   readonly fresh?: true;
+  readonly json?: true;
 }
 
 /** `troad policy sign DIR`: one signer's word for a bundle, beside those who signed before. */
@@ -24,6 +26,7 @@ export function registerSign(policy: Command): void {
     .option('--not-before <time>', '2026-01-31T00:00:00Z; default: now')
     .option('--expires <time>', '2026-01-31T00:00:00Z; the first signer says it')
     .option('--fresh', 'forget a release that is there already')
+    .option('--json', 'the whole report for programs')
     .action(async (dir: string, flags: SignFlags) => {
       const [{ readBundle }, { writeDurably }, { Bundle }, release] = await Promise.all([
         import('../../node/bundle-folder.ts'),
@@ -54,8 +57,12 @@ export function registerSign(policy: Command): void {
       const text = release.formatRelease(signed);
       release.parseRelease(Buffer.from(text)); // what a gateway would not read is not written
       writeDurably(dir, 'release.json', text);
-      process.stdout.write(
-        `${path}: version ${signed.version}, ${signed.signatures.length} signature(s), bundle ${digest}\n`,
+      const report = { result: 'good', file: path, digest, release: signed };
+      printReport(
+        report,
+        flags.json,
+        () =>
+          `${path}: version ${signed.version}, ${signed.signatures.length} signature(s), bundle ${digest}\n`,
       );
     });
 }
