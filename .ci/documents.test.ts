@@ -4,6 +4,7 @@ import t from 'tap';
 import { EVENT_LEVELS } from '../gateway/telemetry/events.ts';
 import { REFUSALS } from '../gateway/core/refusals.ts';
 import { inputSentences, settings, staleDocuments } from './documents.ts';
+import { treeFiles } from './layers.ts';
 import { POLICY_INPUT_ZH } from './policy-input-zh.ts';
 import { SETTINGS_ZH } from './settings-zh.ts';
 
@@ -73,6 +74,33 @@ void t.test('what both languages say of policies is about the same things, in th
   }
 });
 
+/** Words that were once used for the same things, and the ones that are. */
+const ONE_WORD: Readonly<Record<string, string>> = {
+  政策套件: '政策包',
+  簽署人: '簽署者',
+  決策: '決定',
+  判定: '決定',
+  消費方: '介接方',
+  登錄檔: '名冊',
+  裝置: '設備',
+  註銷: '撤銷',
+  工作執行緒: 'worker',
+  工作程序: 'worker',
+  維運: '營運',
+  弱點情資: '威脅情資',
+  提升驗證: '加強驗證',
+};
+
+void t.test('one thing has one name in Chinese', async (t) => {
+  const documents = treeFiles(root, '.').filter((file) => file.endsWith('.zh-TW.md'));
+  t.ok(documents.length > 10);
+  for (const file of [...documents, 'docs/refusals.md', 'policies/data/reasons.json']) {
+    const text = read(file);
+    for (const [other, word] of Object.entries(ONE_WORD))
+      t.notOk(text.includes(other), `${file}: ${word}, not ${other}`);
+  }
+});
+
 /** Links of the documents lead to files and headings that are there. */
 void t.test('links lead somewhere', async (t) => {
   const documents = [
@@ -86,6 +114,9 @@ void t.test('links lead somewhere', async (t) => {
     'docs/operating.zh-TW.md',
     'docs/auditing.md',
     'docs/auditing.zh-TW.md',
+    'docs/devices.md',
+    'docs/devices.zh-TW.md',
+    'docs/identity.md',
     'docs/protocol.md',
     'docs/policies.md',
     'docs/policies.zh-TW.md',
