@@ -76,7 +76,12 @@ export class ExchangePair {
       authority: PROVIDER,
       path: `/r1/TW/GOV/B07/housing/echo/${n}`,
       query: '',
-      fields: [exchange(CONSUMER, PROVIDER), ...(user === undefined ? [] : [[USER, user] as const])],
+      fields: [
+        ['x-road-client', 'TW/GOV/A11/welfare'] as const,
+        ['x-road-id', `client-${n}`] as const,
+        exchange(CONSUMER, PROVIDER),
+        ...(user === undefined ? [] : [[USER, user] as const]),
+      ],
     };
     const asked = await new MessageSigner(CONSUMER_QUEUE, id, clock).requestWhole(
       head,

@@ -79,10 +79,12 @@ const wordsOf = (facts: unknown): Readonly<Record<string, string | undefined>> =
 
 /** How the user was shown to be who it is. Who that is, is sealed: the part of class `subject` holds the assertion. */
 function userOf(usr: UserFacts): string {
-  const { iss, ial, aal, fal, acr, amr, at, by } = wordsOf(usr);
+  const { iss, ial, aal, fal, acr, at, by } = wordsOf(usr);
+  const { amr }: { readonly amr?: unknown } = { ...usr };
+  const ways: readonly unknown[] = Array.isArray(amr) ? amr : [amr];
   const when = timeText(Number(at) * 1000);
   const proof = by === 'none' ? 'good once' : `bound by ${by}`;
-  return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${amr}), signed in ${when}, ${proof}; name sealed`;
+  return `of ${iss}, IAL${ial} AAL${aal} FAL${fal} (${acr}; ${ways.map(textOf).join(' ')}), signed in ${when}, ${proof}; name sealed`;
 }
 
 /** The result itself is sealed: the part of class `device`. */

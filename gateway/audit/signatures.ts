@@ -5,9 +5,10 @@ import { readMeta, withSubject } from '../evidence/meta-part.ts';
 import { exportSignature } from '../httpsig/algorithm.ts';
 import { parseContentDigest } from '../httpsig/digest.ts';
 import { BATCH_ALG, BatchSignature, rootText } from '../message/batch.ts';
-import { EXCHANGE, parseExchange } from '../message/exchange-field.ts';
+import { END, EXCHANGE, parseEnd, parseExchange } from '../message/exchange-field.ts';
 import { isMessageSigned, type VerifiedBatches } from '../message/message-signature.ts';
 import { DIGEST, LIFETIME_S, SKEW_S, TAG } from '../message/profile.ts';
+import { parseRoute } from '../message/target.ts';
 import { hashBytes, leafTextOf } from '../tlog/hash.ts';
 import type { ExchangeRecord } from './records.ts';
 import type { Trust, TrustedKey } from './trust-file.ts';
@@ -60,6 +61,9 @@ const completed = (base: string, name: unknown, part: Buffer | 'sealed'): string
 export const senderOf = ({ k, role, me, peer }: ExchangeRecord): string | undefined =>
   (k === 'res.final') === (role === 'p') ? me : peer;
 
+const receiverOf = (record: ExchangeRecord): string | undefined =>
+  senderOf(record) === record.me ? record.peer : record.me;
+
 /**
  * Checks one message signature, that the sender's registered key made it, and that the signed text says what the record
  * says.
@@ -71,7 +75,7 @@ export function verifyMessage(
   trust: Trust,
   batches: VerifiedBatches,
 ): TrustedKey {
-  const { k, x, op, status, dg, sig = '', kid = '' } = record;
+  const { k, x, op, client, xid, status, dg, sig = '', kid = '' } = record;
   const key = trust.messageKeys.get(kid);
   if (key === undefined) throw new MalformedBytes(`key ${quoted(kid)} is not in the trust file`);
   if (key.gateway.name !== senderOf(record)) {
@@ -102,15 +106,17 @@ export function verifyMessage(
       `signed at ${created}, the key is valid from ${key.notBefore} to ${key.notAfter}`,
     );
   }
-  const exchange = parseExchange(lines.get(`"${EXCHANGE}"`));
-  if (exchange.id !== x || exchange.from !== key.gateway.name) {
-    throw new MalformedBytes('the signed text is of another exchange or sender');
-  }
+  requireExchange(record, lines, key.gateway.name);
   const request = k === 'res.final' ? ';req' : '';
   requireLine(lines, `"@method"${request}`, op);
   requireLine(lines, `"@path"${request}`, path);
   requireLine(lines, `"@query"${request}`, query === '' ? '?' : query);
+  requireService(lines.get(`"@path"${request}`), record.svc);
   if (k === 'res.final') requireLine(lines, '"@status"', status === undefined ? undefined : String(status));
+  else {
+    requireLine(lines, '"x-road-client"', client);
+    requireLine(lines, '"x-road-id"', xid);
+  }
   if (k !== 'open') {
     const digest = lines.get(`"${DIGEST}"`) ?? lines.get(`"${DIGEST}";tr`);
     // As the gateway reads it, which lets other digests stand beside ours: whom it believes must not make its log a bad one.
@@ -119,6 +125,27 @@ export function verifyMessage(
     }
   }
   return key;
+}
+
+/** Between whom, in which mode and how long. @throws MalformedBytes, Denied */
+function requireExchange(record: ExchangeRecord, lines: ReadonlyMap<string, string>, sender: string): void {
+  const { x, mode, len } = record;
+  const exchange = parseExchange(lines.get(`"${EXCHANGE}"`));
+  const receiver = receiverOf(record) ?? exchange.to;
+  if (exchange.id !== x || exchange.from !== sender || exchange.to !== receiver)
+    throw new MalformedBytes('the signed text is of another exchange, sender or receiver');
+  if ((mode ?? exchange.mode) !== exchange.mode)
+    throw new MalformedBytes('mode is not the one in the record');
+  const end = lines.get(`"${END}";tr`);
+  const length = end === undefined ? exchange.length : parseEnd(end);
+  if (len !== undefined && (length ?? len) !== len)
+    throw new MalformedBytes('length is not the one in the record');
+}
+
+/** @throws MalformedBytes, Denied */
+function requireService(path: string | undefined, service: string | undefined): void {
+  if (service !== undefined && parseRoute(path ?? '').service !== service)
+    throw new MalformedBytes('the path is not of the service in the record');
 }
 
 /** The form of the signature, as the text states it. Whoever wrote the text, only one form of signature fits it. */
