@@ -11,6 +11,7 @@ import { RegistryFolder } from '../gateway/commands/registry/folder.ts';
 import { ask, type Answer } from '../gateway/sandbox/client/http.ts';
 import { PortBlock } from '../gateway/sandbox/ports.ts';
 import { ServiceProcess } from '../gateway/sandbox/service-process.ts';
+import { LogTail } from './harness/log-tail.ts';
 import { PLAIN_NODE } from './harness/plain-node.ts';
 
 const cli = join(import.meta.dirname, '..', 'gateway', 'cli.ts');
@@ -71,6 +72,17 @@ function distribute(registry: RegistryFolder): void {
 let service: Server | undefined;
 const processes: ServiceProcess[] = [];
 
+function start({ name, dir: folder }: Side): ServiceProcess {
+  const started = new ServiceProcess({
+    name,
+    run: [...PLAIN_NODE, cli, 'run', '--config', join(folder, 'gateway.yaml')],
+    isStarted: (line) => line.includes('"gateway.started"'),
+    onLine: () => undefined,
+  });
+  processes.push(started);
+  return started;
+}
+
 void t.test(
   'made by its operators: an exchange is carried, until the registry revokes a gateway',
   async (t) => {
@@ -100,16 +112,7 @@ void t.test(
     distribute(registry);
     configure(a, '[]');
     configure(b, `[{ id: ${b.member}/welfare/v1, url: 'http://127.0.0.1:${port}' }]`);
-    for (const { name, dir: folder } of [b, a]) {
-      const started = new ServiceProcess({
-        name,
-        run: [...PLAIN_NODE, cli, 'run', '--config', join(folder, 'gateway.yaml')],
-        isStarted: (line) => line.includes('"gateway.started"'),
-        onLine: () => undefined,
-      });
-      processes.push(started);
-      await started.ready;
-    }
+    for (const each of [b, a]) await start(each).ready;
     t.not((await until('an answer', () => true, 'x')).status, 200, 'nobody agreed to anything yet');
 
     const agreement = {
@@ -140,6 +143,15 @@ void t.test(
     t.equal(refused.status, 502);
   },
 );
+
+void t.test('a gateway that is ended as soon as it says that it started seals its log', async (t) => {
+  await Promise.all(processes.map((each) => each.stop()));
+  const again = start(a);
+  await again.ready;
+  await t.resolves(again.stop(), 'exit status 0');
+  const records = await new LogTail(join(a.dir, 'log')).records();
+  t.equal(records.at(-1)?.k, 'seal');
+});
 
 void t.test('stop', async (t) => {
   await Promise.all(processes.map((each) => each.stop()));

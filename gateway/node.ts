@@ -1,5 +1,4 @@
 import { createPublicKey, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type { GatewayConfig } from './config/config.ts';
@@ -38,18 +37,14 @@ export async function runGateway(configFile: string): Promise<number> {
   // it once or twice a second, to find nothing. Four times what is live may lie about first.
   setFlagsFromString('--heap-growing-percent=300');
   const node = await startNode(loadConfig(configFile));
-  const reason = await Promise.race([
-    once(process, 'SIGTERM').then(() => 'SIGTERM'),
-    once(process, 'SIGINT').then(() => 'SIGINT'),
-    node.fatal,
-  ]);
+  const reason = await node.ending;
   const orderly = await node.stop(reason);
   return orderly && reason.startsWith('SIG') ? 0 : 1;
 }
 
 interface Node {
-  /** Resolves when the gateway cannot go on. */
-  readonly fatal: Promise<string>;
+  /** Resolves with the signal that asks for the end, or with why the gateway cannot go on. */
+  readonly ending: Promise<string>;
   /** @returns false when something had to be broken off */
   stop(reason: string): Promise<boolean>;
 }
@@ -118,7 +113,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   };
 
   giveBack();
-  const fatal = Promise.withResolvers<string>();
+  const ending = Promise.withResolvers<string>();
   const { workers, linkPort } = await Workers.start({
     config,
     logs,
@@ -145,13 +140,15 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     onPolicyTrouble: (bundle, detail) => policy.quarantine(bundle, detail),
     onFatal: (detail) => {
       emit('gateway.fatal', { detail });
-      fatal.resolve(detail);
+      ending.resolve(detail);
     },
   }).catch(async (thrown: unknown) => {
     await relay?.close(); // what is open would keep the process alive
     throw thrown;
   });
   made.workers = workers;
+  // Whoever reads that we have started may end us at once, and finds somebody who hears it. Before, the system ends us.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => ending.resolve(signal));
   relay?.follow();
   const state = { stopping: false };
   const reasons = async (): Promise<string[]> => [
@@ -193,7 +190,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   operatorLog.flush();
 
   return {
-    fatal: fatal.promise,
+    ending: ending.promise,
     async stop(reason) {
       const began = clock.monotonic();
       state.stopping = true;
