@@ -11,7 +11,7 @@ import { bundleDir } from '../../gateway/sandbox/bundle.ts';
 import { Sandbox } from '../../gateway/sandbox/sandbox.ts';
 import { startStore, storeMissing } from '../builders/store.ts';
 import { openLab } from './lab.ts';
-import { ON_DISK, temporaryFolder } from './leftovers.ts';
+import { interruption, ON_DISK, temporaryFolder } from './leftovers.ts';
 import { closedLoop } from './load-closed.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median, spread } from './stats.ts';
@@ -22,6 +22,7 @@ const SECONDS = Number(process.argv[3] ?? 2);
 const CONNECTIONS = [8, 64, 256];
 const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 
+const interrupt = interruption();
 const lab = await openLab(8 << 20);
 const dir = temporaryFolder(ON_DISK);
 const store = storeMissing === false ? await startStore({ dir: join(dir, 'store') }) : undefined;
@@ -40,6 +41,7 @@ interface Figures {
 }
 
 async function load({ ready }: Sandbox, connections: number, seconds: number): Promise<Figures> {
+  interrupt.throwIfAborted();
   const target = { url: `${ready.consumer.url}/r1/TW/GOV/B07/housing/bench/echo`, headers: CLIENT_FIELD };
   const used = (): number => cpuMs(treeCpu([ready.consumer.pid, ready.provider.pid]));
   const asked = (): number => (store === undefined ? 0 : cpuMs(treeCpu([store.pid])));
@@ -52,7 +54,8 @@ async function load({ ready }: Sandbox, connections: number, seconds: number): P
 
 const pairs: Sandbox[] = [];
 try {
-  for (const { more } of layouts)
+  for (const { more } of layouts) {
+    interrupt.throwIfAborted();
     pairs.push(
       await Sandbox.start({
         dir: join(dir, String(pairs.length)),
@@ -63,6 +66,7 @@ try {
         ...more,
       }),
     );
+  }
   for (const pair of pairs) await load(pair, 64, 8); // compiled code
   for (const connections of CONNECTIONS) {
     const rounds: Figures[][] = [];
@@ -82,7 +86,11 @@ try {
     }
   }
 } finally {
-  for (const pair of pairs) await pair.stop();
-  await store?.stop();
-  await lab.close();
+  // One that does not end well is told when all were asked to end.
+  try {
+    await Promise.all(pairs.map((pair) => pair.stop()));
+  } finally {
+    await store?.stop();
+    await lab.close();
+  }
 }

@@ -56,6 +56,19 @@ export async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(insist);
 }
 
+/**
+ * For a measurement that ends what it started itself, in order: SIGINT and SIGTERM abort the signal, the first of each, and
+ * end nothing. To be asked before anything is started.
+ */
+export function interruption(): AbortSignal {
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      interrupt.abort(new Error(`ended by ${signal}`));
+    });
+  return interrupt.signal;
+}
+
 function watch(): void {
   if (watched) return;
   watched = true;

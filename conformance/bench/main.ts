@@ -11,6 +11,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describe } from './context.ts';
 import { drawFlames } from './flame-run.ts';
+import { interruption } from './leftovers.ts';
 import { FULL, QUICK } from './plan.ts';
 import { conclude, formatResults, insertResults, OURS, YARDSTICK } from './report.ts';
 import { runPlan, Void } from './rounds.ts';
@@ -70,15 +71,7 @@ async function main(): Promise<void> {
   const plan = { ...base, rounds };
   const kinds = chosen(values.subjects?.split(','));
 
-  // The first Ctrl-C ends the run in order, so that no server and no file of ours stays behind.
-  const interrupt = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      interrupt.abort(new Error(`ended by ${signal}`));
-    });
-  }
-
-  const run = await runPlan(plan, kinds, say, interrupt.signal);
+  const run = await runPlan(plan, kinds, say, interruption());
   const results = conclude(plan, run, await describe(run));
   const tables = formatResults(results);
   process.stdout.write(`${tables}\n`);

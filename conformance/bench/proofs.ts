@@ -17,8 +17,8 @@ import { ScriptedPerson } from '../../gateway/sandbox/client/scripted-person.ts'
 import { ACR } from '../../gateway/sandbox/idp/levels.ts';
 import { Sandbox, type SandboxReady } from '../../gateway/sandbox/sandbox.ts';
 import { openLab } from './lab.ts';
-import { ON_DISK, temporaryFolder } from './leftovers.ts';
-import { closedLoop } from './load-closed.ts';
+import { interruption, ON_DISK, temporaryFolder } from './leftovers.ts';
+import { closedLoop, type ClosedLoad } from './load-closed.ts';
 import { cpuMs, treeCpu } from './procfs.ts';
 import { median } from './stats.ts';
 import type { Target } from './subjects/subject.ts';
@@ -48,6 +48,7 @@ async function signIn({ dir: folder, identity, device }: SandboxReady): Promise<
   return person.signIn(party, { acr: ACR.aal3, resource });
 }
 
+const interrupt = interruption();
 const lab = await openLab(8 << 20);
 const dir = temporaryFolder(ON_DISK);
 const sandbox = await Sandbox.start({
@@ -91,17 +92,21 @@ try {
     ],
   ] as const;
   const used = (): number => cpuMs(treeCpu([consumer.pid, provider.pid]));
+  const load = (target: Target, seconds: number): Promise<ClosedLoad> => {
+    interrupt.throwIfAborted();
+    return closedLoop(target, CONNECTIONS, seconds);
+  };
   /** Microseconds of CPU a request. On an overloaded machine a TPM's result may be renewed too late: then once more. */
   const cost = async (target: () => Target | Promise<Target>, attempts = 3): Promise<number> => {
     const asked = await target();
     const before = used();
-    const { requests, errors } = await closedLoop(asked, CONNECTIONS, SECONDS);
+    const { requests, errors } = await load(asked, SECONDS);
     if (errors === 0) return ((used() - before) * 1000) / requests;
     if (attempts === 1) throw new Error(`${errors} of ${requests} failed`);
     return cost(target, attempts - 1);
   };
   const rounds: number[][] = [];
-  for (const [, target] of ways) await closedLoop(await target(), CONNECTIONS, 3 * SECONDS); // compiled code, connections
+  for (const [, target] of ways) await load(await target(), 3 * SECONDS); // compiled code, connections
   for (let round = 0; round < ROUNDS; round += 1) {
     const figures: number[] = [];
     for (const [, target] of ways) figures.push(await cost(target));
