@@ -91,6 +91,9 @@ const ONE_WORD: Readonly<Record<string, string>> = {
   維運: '營運',
   弱點情資: '威脅情資',
   提升驗證: '加強驗證',
+  鑑別證明: '證明結果',
+  鑑別結果: '證明結果',
+  對方主機: '對方閘道主機',
 };
 
 void t.test('one thing has one name in Chinese', async (t) => {
