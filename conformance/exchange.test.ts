@@ -5,6 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { LogTail } from './harness/log-tail.ts';
+import { requireGoodLogs } from './harness/road.ts';
 import { startSandbox } from './harness/sandbox.ts';
 
 // What an unmodified X-Road client relies on, with curl and Node's own client, through two real gateways.
@@ -309,4 +310,5 @@ await t.test('SIGTERM drains and exits 0; a second start continues the same logs
   const records = await new LogTail(consumer.log).records();
   t.ok(records.length > before);
   t.equal(records.filter(({ k }) => k === 'boot').length, 2);
+  t.match(requireGoodLogs(t, subject.ready), /message signatures verify \(\d{2,} checked\)/);
 });
