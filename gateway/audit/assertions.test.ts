@@ -91,12 +91,16 @@ void t.test(
       await log.close();
       return verify([dir]);
     };
+    // The rest of the text in the subject part: with its key all that was signed would go, which stands in `meta` to stay.
+    const behind = meta.toString().indexOf('-user": \n') + '-user": '.length;
+    const hidden = { meta: meta.subarray(0, behind), subject: mine + meta.toString().slice(behind) };
     const old = await auditOf('old-form', pair.oldParts('req.final'));
     t.equal(old.result, 'good');
     t.match(old.logs[0]?.steps.at(-1), { name: 'message signatures verify', status: 'pass', checked: 1 });
     for (const [name, parts, why] of [
       ['other-subject', { meta, subject: other }, /signature is wrong/],
       ['no-subject', { meta }, /no subject part/],
+      ['many-lines', hidden, /more than one line/],
       [
         'other-line',
         { meta: meta.toString().replace('"subject":"t', '"subject":"x'), subject: mine },

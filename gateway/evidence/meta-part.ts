@@ -40,11 +40,13 @@ export function readMeta(part: Buffer): MetaPart {
 /**
  * Puts back what was left out of a signed text.
  * @param name what `subject` in the JSON says
- * @throws MalformedBytes there is no such line, or it has a value
+ * @throws MalformedBytes there is no such line, it has a value, or the subject is more than one
  */
 export function withSubject(base: string, name: unknown, subject: string): string {
   const end = base.indexOf(OPENING) + OPENING.length;
   if (name !== USER || end < OPENING.length || (end < base.length && base[end] !== '\n'))
     throw new MalformedBytes('no line of the signed text was left to the subject part');
+  // With its key the user's assertion is to go, and nothing else of what was signed.
+  if (subject.includes('\n')) throw new MalformedBytes('the subject part holds more than one line');
   return base.slice(0, end) + subject + base.slice(end);
 }
