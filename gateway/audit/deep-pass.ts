@@ -3,7 +3,7 @@ import type { CoreRecord } from '../evidence/record.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import { partClassesOf, type ExchangeRecord, type LoggedRecord } from './records.ts';
 import { Step } from './report.ts';
-import { isSigned, readSignedText, SEALED, verifyMessage } from './signatures.ts';
+import { isMessage, readSignedText, requireSigned, SEALED, verifyMessage } from './signatures.ts';
 import type { Trust } from './trust-file.ts';
 
 /** Sealed parts and message signatures of one log: what takes its part keys, and a signature verification a message. */
@@ -24,24 +24,25 @@ export class DeepPass {
 
   /** @param exchange the same record, when it is of an exchange */
   read(core: CoreRecord, exchange: ExchangeRecord | undefined, logged: LoggedRecord): void {
-    const signed = exchange !== undefined && isSigned(exchange) ? exchange : undefined;
+    const message = exchange !== undefined && isMessage(exchange) ? exchange : undefined;
     for (const partClass of partClassesOf(core)) {
       try {
         const part = logged.parts.open(core, partClass);
         if (part === 'sealed') this.#parts.leave();
         else this.#parts.checked += 1;
-        if (partClass === 'meta' && signed !== undefined) this.#verify(signed, part, logged);
+        if (partClass === 'meta' && message !== undefined) this.#verify(message, part, logged);
       } catch (cause) {
         if (!(cause instanceof MalformedBytes)) throw cause;
         this.#parts.find('fail', 'part', cause.message, { index: String(logged.index) });
       }
     }
-    if (signed !== undefined && core.parts?.meta === undefined) this.#messages.leave();
+    if (message !== undefined && core.parts?.meta === undefined) this.#verify(message, 'sealed', logged);
   }
 
   #verify(record: ExchangeRecord, meta: Buffer | 'sealed', { index, parts }: LoggedRecord): void {
-    if (meta === 'sealed') return this.#messages.leave(SEALED.meta);
     try {
+      requireSigned(record);
+      if (meta === 'sealed') return this.#messages.leave(SEALED.meta);
       const text = readSignedText(meta, () => parts.open(record, 'subject'));
       const { base } = text;
       if (base === undefined) return this.#messages.leave(SEALED.subject);

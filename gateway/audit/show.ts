@@ -17,8 +17,9 @@ import {
 } from './records.ts';
 import { Step, type StepReport } from './report.ts';
 import {
-  isSigned,
+  isMessage,
   readSignedText,
+  requireSigned,
   SEALED,
   shownSignature,
   verifyMessage,
@@ -168,9 +169,9 @@ async function tell(
     } catch (cause) {
       tree.find('fail', 'not proved', `${log.origin}: ${describe(cause)}`, at);
     }
-    const { text, extra, sealed } = openMeta(record, logged, parts);
-    if (isSigned(record) && text?.base === undefined) messages.leave(sealed);
-    const signedBy = text === undefined ? undefined : signerOf(record, text, trust, messages, at);
+    const opened = openMeta(record, logged, parts);
+    const { text, extra } = opened;
+    const signedBy = signerOf(record, opened, trust, messages, at);
     book.add(logged.index, record);
     records.push({
       at: timeText(record.at),
@@ -217,7 +218,7 @@ function openMeta(record: ExchangeRecord, logged: LoggedRecord, parts: Step): Op
   try {
     const meta = open('meta');
     if (meta === 'sealed') return { sealed: SEALED.meta };
-    const text = isSigned(record) ? readSignedText(meta, () => open('subject')) : undefined;
+    const text = isMessage(record) ? readSignedText(meta, () => open('subject')) : undefined;
     return { text, extra: readExtra(meta), sealed: SEALED.subject };
   } catch (cause) {
     parts.find('fail', 'part', describe(cause), { index: String(logged.index), exchange: record.x });
@@ -227,14 +228,19 @@ function openMeta(record: ExchangeRecord, logged: LoggedRecord, parts: Step): Op
 
 function signerOf(
   record: ExchangeRecord,
-  text: SignedText,
+  { text, sealed }: Opened,
   trust: Trust,
   messages: Step,
   at: { readonly index: string; readonly exchange: string },
 ): ShownRecord['signedBy'] {
-  const { base } = text;
-  if (base === undefined) return undefined;
+  if (!isMessage(record)) return undefined;
   try {
+    requireSigned(record);
+    if (text?.base === undefined) {
+      messages.leave(sealed);
+      return undefined;
+    }
+    const { base } = text;
     const { gateway, kid, alg } = verifyMessage(record, { ...text, base }, trust, new VerifiedBatches());
     messages.checked += 1;
     const { name, member } = gateway;

@@ -1,14 +1,26 @@
 import t from 'tap';
 import { ExchangePair, messageKey, trustDocument } from '../../conformance/builders/exchanges.ts';
-import { CONSUMER, draft, exchangeId, HandClock, PROVIDER } from '../../conformance/builders/log.ts';
+import {
+  CONSUMER,
+  draft,
+  exchangeId,
+  HandClock,
+  logOptions,
+  PROVIDER,
+} from '../../conformance/builders/log.ts';
 import { sha256Base64 } from '../core/bytes.ts';
+import { openLog, type RecordParts } from '../evidence/log.ts';
+import { nodeStorage } from '../evidence/node-storage.ts';
 import { formatExchange } from '../message/exchange-field.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import { MessageSigner, type Signed } from '../message/signer.ts';
 import { SigningQueue } from '../message/signing-queue.ts';
 import type { ExchangeRecord } from './records.ts';
+import type { AuditReport } from './report.ts';
+import { showExchange } from './show.ts';
 import { readSignedText, verifyMessage } from './signatures.ts';
 import { parseTrustFile } from './trust-file.ts';
+import { auditLogs } from './verify.ts';
 
 const clock = new HandClock();
 const trust = parseTrustFile(JSON.stringify(trustDocument()));
@@ -115,4 +127,34 @@ void t.test('and of the length of a stream, announced or not', async (t) => {
     const head = { ...signed, k: 'open', sig: opened.evidence.value, len: undefined, dg: undefined };
     t.equal(verify([head, opened.evidence.base]), CONSUMER);
   }
+});
+
+void t.test('a message without its signature, or without what was signed, is no message', async (t) => {
+  const dir = t.testdir();
+  const audited = async (
+    name: string,
+    record: object,
+    parts: RecordParts,
+  ): Promise<readonly AuditReport['result'][]> => {
+    const log = await openLog(logOptions(`${dir}/${name}`, { clock }));
+    await log.append({ ...pair.record('req.final', 'c'), ...record }, parts);
+    await log.close();
+    const ask = { storage: nodeStorage(), logs: [`${dir}/${name}`], trust };
+    const { result } = await auditLogs({ ...ask, deep: true });
+    const { result: shown } = await showExchange({ ...ask, id: exchangeId(1) });
+    return [result, shown === 'not found' ? 'bad' : shown];
+  };
+  const parts = pair.parts('req.final');
+  t.same(await audited('whole', {}, parts), ['good', 'good']);
+  t.same(await audited('no-sig', { sig: undefined }, parts), ['bad', 'bad']);
+  t.same(await audited('no-kid', { kid: undefined }, parts), ['bad', 'bad']);
+  t.same(await audited('neither', { sig: undefined, kid: undefined, dg: undefined, len: undefined }, {}), [
+    'bad',
+    'bad',
+  ]);
+  t.same(await audited('no-text', {}, {}), ['bad', 'bad']);
+  t.same(await audited('no-message', { k: 'deny', out: 'policy.denied', sig: undefined }, {}), [
+    'good',
+    'good',
+  ]);
 });

@@ -21,9 +21,15 @@ export interface SignedText {
   readonly query: string | undefined;
 }
 
-/** Kinds whose record says that a message was signed, and by whom. */
-export const isSigned = ({ k, sig }: ExchangeRecord): boolean =>
-  (k === 'open' || k === 'req.final' || k === 'res.final') && sig !== undefined;
+/** Kinds whose record stands for a message, which its sender has signed. */
+export const isMessage = ({ k }: ExchangeRecord): boolean =>
+  k === 'open' || k === 'req.final' || k === 'res.final';
+
+/** Of a message. @throws MalformedBytes its record does not say who signed what: nobody could ever check it */
+export function requireSigned({ sig, kid, parts }: ExchangeRecord): void {
+  if (sig === undefined || kid === undefined || parts?.meta === undefined)
+    throw new MalformedBytes('the record of a message lacks its signature, or what was signed');
+}
 
 /** Why a signature cannot be checked: what it is over is sealed under a key that is not here. */
 export const SEALED = {
