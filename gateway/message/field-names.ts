@@ -60,13 +60,6 @@ const DROPPED = new Set([
   // What a client says about addresses and original URLs is never evidence (attack catalogue T10).
   'forwarded',
   'via',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-forwarded-prefix',
-  'x-forwarded-server',
-  'x-forwarded-client-cert',
   'x-real-ip',
   'x-original-url',
   'x-original-host',
@@ -77,6 +70,7 @@ const DROPPED = new Set([
   'x-http-method',
   'x-method-override',
 ]);
+const isDropped = (name: string): boolean => DROPPED.has(name) || name.startsWith('x-forwarded-');
 
 /** Zero-trust extras that a client may send; every other `T-Road-*` name is for gateways. */
 const CLIENT_TROAD = new Set(['t-road-assertion', 't-road-device', 't-road-agreement', 't-road-purpose']);
@@ -106,7 +100,7 @@ export interface NameFacts {
 }
 
 function factsOf(name: string): NameFacts {
-  // `T_Road_X` becomes the same CGI variable as `T-Road-X` in many services.
+  // `T_Road_X` becomes the same CGI variable as `T-Road-X` in many services, `X_Forwarded_For` as the field that stays behind.
   const spelled = name.includes('_') ? name.replaceAll('_', '-') : name;
   const isOurs = (field: string): boolean =>
     field.startsWith('t-road-') || field.startsWith('x-road-') || GATEWAY_MADE.has(field);
@@ -114,7 +108,7 @@ function factsOf(name: string): NameFacts {
   return {
     name,
     singleton: isSingleton(name),
-    dropped: DROPPED.has(name),
+    dropped: isDropped(spelled),
     twin,
     reserved: twin || GATEWAY_MADE.has(name) || (name.startsWith('t-road-') && !CLIENT_TROAD.has(name)),
     remade: REMADE.has(name),
@@ -151,6 +145,9 @@ const USUAL: ReadonlyMap<string, NameFacts> = new Map(
     't-road-policy',
     't-road-user',
     'vary',
+    'x-forwarded-for',
+    'x-forwarded-host',
+    'x-forwarded-proto',
     'x-road-client',
     'x-road-id',
     'x-road-issue',

@@ -139,6 +139,22 @@ void t.test('a peer cannot smuggle a twin of a field that its receiver trusts', 
   t.same(linkFields([['x_own', '1']]), [['x_own', '1']], 'a service may have names of its own');
 });
 
+void t.test('a field that is left behind has no twin that goes on', async (t) => {
+  for (const name of [
+    'X_Forwarded_For',
+    'x-forwarded_host',
+    'X_Real-IP',
+    'X_HTTP_Method_Override',
+    'Transfer_Encoding',
+    'X-Forwarded-User',
+    'X_Forwarded-Ssl',
+  ]) {
+    t.same(clientFields([name, 'x', 'X-A', '1']), [['x-a', '1']], name);
+    t.same(serviceFields([name, 'x', 'X-A', '1']), [['x-a', '1']], name);
+    t.throws(() => linkFields([[name.toLowerCase(), 'x']]), { code: 'header.malformed' }, name);
+  }
+});
+
 void t.test('a client cannot name the service and the request again', async (t) => {
   t.same(
     clientFields(['X-Road-Service', 'TW/GOV/B07/housing/other', 'X-Road-Request-Id', 'mine', 'X-A', '1']),
