@@ -15,13 +15,16 @@ export class AttestorRefused extends Error {
   }
 }
 
-const TIMEOUT_MS = 40_000;
+/** More than a service waits with the answer to {@link AttestorClient.revocations}. */
+const PATIENCE_MS = 40_000;
 const MAX_ANSWER = 8 * 1024 * 1024;
 
 interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly body?: object;
+  /** How long an answer may take. Default 40 s. */
+  readonly patienceMs?: number;
 }
 
 /** The attestation service as devices and gateways see it: one TLS 1.3 connection, kept open between requests. */
@@ -59,8 +62,9 @@ export class AttestorClient {
   }
 
   #exchange(asked: Asked): Promise<Buffer> {
-    const { hostname, port } = this.#url;
+    const { hostname, port, origin } = this.#url;
     return exchange(
+      origin,
       (options) => httpsRequest({ ...options, host: unbracketed(hostname), port, agent: this.#agent }),
       asked,
     );
@@ -69,7 +73,7 @@ export class AttestorClient {
 
 /** The administrator's side: requests over the service's Unix socket. */
 export async function administrate(socketPath: string, asked: Asked): Promise<Json> {
-  const bytes = await exchange((options) => httpRequest({ ...options, socketPath }), asked);
+  const bytes = await exchange(socketPath, (options) => httpRequest({ ...options, socketPath }), asked);
   return parseObject(bytes, asked.path);
 }
 
@@ -82,15 +86,22 @@ type Open = (options: {
   headers: Record<string, string | number>;
 }) => ReturnType<typeof httpRequest>;
 
-function exchange(open: Open, { method, path, body }: Asked): Promise<Buffer> {
+/** @param where for messages */
+function exchange(
+  where: string,
+  open: Open,
+  { method, path, body, patienceMs = PATIENCE_MS }: Asked,
+): Promise<Buffer> {
   const text = body === undefined ? '' : JSON.stringify(body);
   const headers =
     method === 'POST'
       ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
       : {};
   return new Promise((resolve, reject) => {
-    const request = open({ method, path, headers, timeout: TIMEOUT_MS });
-    request.on('timeout', () => request.destroy(new Error(`no answer in ${TIMEOUT_MS} ms`)));
+    const request = open({ method, path, headers, timeout: patienceMs });
+    request.on('timeout', () =>
+      request.destroy(new Error(`${where}: no answer in ${patienceMs / 1000} s: is this the right program?`)),
+    );
     request.on('error', reject);
     request.on('response', (response) => {
       const chunks: Buffer[] = [];

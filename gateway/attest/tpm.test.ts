@@ -22,6 +22,7 @@ import { requireSignature } from '../tpm/signature.ts';
 import { pcrExtend } from '../tpm/storage-commands.ts';
 import { AK_P256, BINDING_P256, EK_P256, EK_RSA } from '../tpm/templates.ts';
 import { type EndorsementKey, Tpm } from './tpm.ts';
+import { openTransport } from './transport.ts';
 
 const skip = swtpmMissing;
 const extraData = Buffer.alloc(32, 0xda);
@@ -246,12 +247,31 @@ void t.test('a TPM that misbehaves on the wire', async (t) => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
     const port = typeof address === 'object' ? address?.port : 0;
-    await t.rejects(Tpm.open(`tcp:127.0.0.1:${port}`), { name: 'MalformedBytes' }, what);
+    await t.rejects(
+      Tpm.open(`tcp:127.0.0.1:${port}`),
+      {
+        message: `tcp:127.0.0.1:${port}: no TPM could be started there: `,
+        cause: { name: 'MalformedBytes' },
+      },
+      what,
+    );
     server.close();
   }
+  await t.rejects(Tpm.open('device:/dev/null'), {
+    message: /^device:\/dev\/null: no TPM could be started there: /,
+  });
   await t.rejects(Tpm.open('swtpm'), TypeError);
   await t.rejects(Tpm.open(`unix:${dir}/nothing`), { code: 'ENOENT' });
   await t.rejects(Tpm.open('device:/dev/tpm-that-is-not-there'), { code: 'ENOENT' });
+});
+
+void t.test('something that listens and does not answer is given up', async (t) => {
+  const server = createServer(() => undefined);
+  await new Promise<void>((resolve) => server.listen(join(dir, 'silent.sock'), resolve));
+  t.teardown(() => server.close());
+  const transport = await openTransport(`unix:${join(dir, 'silent.sock')}`, 100);
+  await t.rejects(transport.transmit(random(4).bytes), /no answer in 0\.1 s: is this a TPM/);
+  await transport.close();
 });
 
 void t.test(

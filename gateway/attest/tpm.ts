@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { sha256 } from '../core/bytes.ts';
+import { describe } from '../core/errors.ts';
 import { type Authorization, type Command, RC, TpmRefused } from '../tpm/command.ts';
 import {
   activateCredential,
@@ -87,7 +88,7 @@ export class Tpm {
     } catch (thrown) {
       if (!(thrown instanceof TpmRefused && thrown.rc === RC.initialize)) {
         await tpm.#transport.close();
-        throw thrown;
+        throw new Error(`${address}: no TPM could be started there: ${describe(thrown)}`, { cause: thrown });
       }
     }
     // Through a resource manager we see only our own handles. Straight to the TPM these are leaks of a program that

@@ -12,23 +12,30 @@ export interface TpmTransport {
 /** Creating an RSA key on a discrete TPM can take a minute; nothing takes five. */
 const RESPONSE_MS = 300_000;
 const CONNECT_MS = 10_000;
+/**
+ * The first command is to wake up, which takes no time. But swtpm serves one connection at a time: a second one is accepted and
+ * waits for the first to close, and other programs that listen somewhere answer never.
+ */
+const FIRST_MS = 30_000;
 
 /**
  * Opens the TPM at an address: `device:/dev/tpmrm0` (the kernel's resource manager), `unix:/path` or
  * `tcp:host:port` (the data channel of swtpm). The bytes are the same on all three.
+ * @param firstMs how long the first response may take
  * @throws TypeError it is no such address; the operating system's error when it cannot be opened
  */
-export async function openTransport(address: string): Promise<TpmTransport> {
+export async function openTransport(address: string, firstMs = FIRST_MS): Promise<TpmTransport> {
   const [, kind, rest = ''] = /^(device|unix|tcp):(.+)$/.exec(address) ?? [];
   switch (kind) {
     case 'device':
       return new DeviceTransport(await open(rest, 'r+'));
     case 'unix':
-      return new SocketTransport(await connected({ path: rest }));
+      return new SocketTransport(await connected({ path: rest }), firstMs);
     case 'tcp': {
       const at = rest.lastIndexOf(':');
       return new SocketTransport(
         await connected({ host: rest.slice(0, at), port: Number(rest.slice(at + 1)) }),
+        firstMs,
       );
     }
     default:
@@ -83,18 +90,17 @@ interface Waiting {
   readonly reject: (cause: Error) => void;
 }
 
-/**
- * The data channel of swtpm. It serves one connection at a time: a second one is accepted and gets no answer until the
- * first closes, so every wait here has an end.
- */
+/** The data channel of swtpm. */
 class SocketTransport implements TpmTransport {
   readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
   #waiting: Waiting | undefined;
   #broken: Error | undefined;
+  #patienceMs: number;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, firstMs: number) {
     this.#socket = socket;
+    this.#patienceMs = firstMs;
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
     socket.on('error', (cause) => this.#break(cause));
     socket.on('close', () => this.#break(new Error('the TPM closed the connection')));
@@ -107,9 +113,12 @@ class SocketTransport implements TpmTransport {
         reject(this.#broken);
         return;
       }
+      const patienceMs = this.#patienceMs;
       const late = setTimeout(() => {
-        this.#socket.destroy(new Error(`no response of the TPM in ${RESPONSE_MS} ms`));
-      }, RESPONSE_MS);
+        this.#socket.destroy(
+          new Error(`no answer in ${patienceMs / 1000} s: is this a TPM, and does no other program use it?`),
+        );
+      }, patienceMs);
       const settled = <A>(settle: (value: A) => void) => {
         return (value: A): void => {
           clearTimeout(late);
@@ -145,6 +154,7 @@ class SocketTransport implements TpmTransport {
     if (this.#received.length < size) return;
     const response = this.#received;
     this.#received = Buffer.alloc(0);
+    this.#patienceMs = RESPONSE_MS;
     this.#waiting?.resolve(response);
   }
 
