@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { readFileSync, statSync } from 'node:fs';
-import { naming } from '../gateway/core/file-errors.ts';
+import { naming, requireFile } from '../gateway/core/file-errors.ts';
 import { parsePrivateKey } from '../gateway/x509/key-file.ts';
 
 export interface KeyPair {
@@ -42,9 +42,12 @@ export async function writePrivateKey(path: string, key: KeyObject): Promise<voi
  * @throws Error when the file is readable for others than its owner; ConfigError when it holds no such key
  */
 export function readPrivateKey(path: string): KeyObject {
-  const mode = statSync(path).mode & 0o777;
-  if ((mode & 0o077) !== 0) {
-    throw new Error(`${path}: private key has mode ${mode.toString(8)}, expected 600`);
-  }
-  return naming(path, () => parsePrivateKey(readFileSync(path)));
+  const found = statSync(path);
+  return naming(path, () => {
+    requireFile(path, found);
+    const mode = found.mode & 0o777;
+    if (found.isFile() && (mode & 0o077) !== 0)
+      throw new Error(`${path}: private key has mode ${mode.toString(8)}, expected 600`);
+    return parsePrivateKey(readFileSync(path));
+  });
 }

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import type { AttestorConfig } from '../attest/attestor-config.ts';
 import type { AdminAction } from '../attest/administration.ts';
 import type { AttestorEvents } from '../attest/attestor.ts';
 import { makeFolder } from '../evidence/make-folder.ts';
+import { contentOf } from '../node/named-file.ts';
+import { askLocal } from './ask-local.ts';
 import { readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
@@ -30,8 +31,7 @@ export function registerAttestor(program: Command): void {
     .description('list the devices')
     .addOption(admin)
     .action(async ({ socket }: { socket: string }) => {
-      const { administrate } = await import('../attest/attestor-client.ts');
-      const { devices } = await administrate(socket, { method: 'GET', path: '/devices' });
+      const { devices } = await askLocal(socket, { method: 'GET', path: '/devices' });
       for (const device of Array.isArray(devices) ? (devices as readonly unknown[]) : []) print(device);
     });
   attestor
@@ -39,8 +39,7 @@ export function registerAttestor(program: Command): void {
     .description('print the draft policy of what a device showed (the service runs with --learn)')
     .addOption(admin)
     .action(async (device: string, { socket }: { socket: string }) => {
-      const { administrate } = await import('../attest/attestor-client.ts');
-      const draft = await administrate(socket, {
+      const draft = await askLocal(socket, {
         method: 'GET',
         path: `/devices/${encodeURI(device)}/draft`,
       });
@@ -59,11 +58,10 @@ export function registerAttestor(program: Command): void {
       command.option('--gateway <name>', 'it is the host of this gateway (otherwise: an endpoint)');
     }
     command.action(async (device: string, options: { socket: string; gateway?: string }) => {
-      const { administrate } = await import('../attest/attestor-client.ts');
       const { socket, gateway } = options;
       const body = gateway === undefined ? {} : { class: 'node', gateway };
       print(
-        await administrate(socket, { method: 'POST', path: `/devices/${encodeURI(device)}/${action}`, body }),
+        await askLocal(socket, { method: 'POST', path: `/devices/${encodeURI(device)}/${action}`, body }),
       );
     });
   }
@@ -86,7 +84,7 @@ async function runAttestor({ config: path, learn, json }: RunOptions): Promise<n
   ]);
   const base = dirname(resolve(path));
   const config = readInput('--config', path, (text) =>
-    parseAttestorConfig(text, (name) => readFileSync(resolve(base, name))),
+    parseAttestorConfig(text, (name) => contentOf(resolve(base, name))),
   );
   const stateDir = resolve(base, config.stateDir);
   const events = logged();

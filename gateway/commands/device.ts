@@ -7,6 +7,7 @@ import type { AgentOptions } from '../attest/agent.ts';
 import type { Host } from '../attest/collectors.ts';
 import type { HostClaims } from '../attest/health.ts';
 import { describe } from '../core/errors.ts';
+import { askLocal } from './ask-local.ts';
 import { bytes, readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
@@ -99,8 +100,7 @@ export function registerDevice(program: Command): void {
     .description('what the running agent has')
     .addOption(new Option('--dir <dir>', 'folder of the agent').makeOptionMandatory())
     .action(async ({ dir }: { dir: string }) => {
-      const { administrate } = await import('../attest/attestor-client.ts');
-      const status = await administrate(join(dir, 'agent.sock'), { method: 'GET', path: '/status' });
+      const status = await askLocal(join(dir, 'agent.sock'), { method: 'GET', path: '/status' });
       print(status);
       process.exitCode = status['result'] === 'current' ? 0 : 1;
     });

@@ -1,10 +1,16 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { PLAIN_NODE } from '../../conformance/harness/plain-node.ts';
 import { Authority } from '../../pki/authority.ts';
 import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
 import { bundleDir } from '../sandbox/bundle.ts';
 import { main } from './program.ts';
+import { RegistryFolder } from './registry/folder.ts';
 
 const dir = t.testdir({
   'broken.json': '{',
@@ -43,6 +49,14 @@ function attestor(name: string, changes: object): string {
   return at(name);
 }
 
+// Nobody ever writes there.
+execFileSync('mkfifo', ['-m', '600', at('pipe')]);
+const pipe = at('pipe');
+await RegistryFolder.create(at('registry'), 'TW', Date.now);
+await RegistryFolder.create(at('piped'), 'TW', Date.now);
+rmSync(at('piped/draft.json'));
+execFileSync('mkfifo', [at('piped/draft.json')]);
+
 const init = ['--member', 'TW/GOV/A11', '--name', 'gw.a11.tw.example', '--address', 'gw.a11.tw.example:1'];
 const release = ['--release', '1', '--expires', '2999-01-01T00:00:00Z'];
 const service = ['--dir', folder, '--attestor', 'https://a.example'];
@@ -50,6 +64,7 @@ const proxy = ['device', 'proxy', '--dir', folder, '--gateway', 'https://a.examp
 const NO_FILE = 'there is no such file: check the path  沒有這個檔案';
 const NO_FOLDER = 'there is no such folder: check the path';
 const A_FOLDER = 'is a folder: name a file in it';
+const A_PIPE = 'is a pipe or a device: name a file; what a program prints is read as <(program)';
 
 /** What is typed, and what must be said: which file, what is wrong with it, and what to do. */
 const slips: readonly (readonly [args: readonly string[], says: string])[] = [
@@ -86,6 +101,7 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
       [{ signingKey: 'private.pem' }, 'private.pem: is not an ECDSA key on P-256'],
       [{ signingKey: 'public.pem' }, 'public.pem: expected a private key'],
       [{ extra: 1 }, '/extra'],
+      [{ cert: 'pipe' }, `pipe: ${A_PIPE}`],
       [{}, 'broken.json: '], // its appraisal policy
     ] as const
   ).map(([changes, says], i): readonly [readonly string[], string] => {
@@ -118,6 +134,30 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['policy', 'build', gone, '--out', at('out')], `${gone}: ${NO_FOLDER}`],
   [['device', 'enroll', ...service, '--name', 'x', '--ca', gone], `--ca ${gone}: ${NO_FILE}`],
   [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca ${gone}: ${NO_FILE}`],
+  [['policy', 'build', folder, '--out', at('out')], `${folder}: holds no Rego sources`],
+  [['policy', 'build', broken, '--out', at('out')], `${broken}: is a file: name the folder`],
+  [['policy', 'test', broken], `${broken}: is a file: name the folder`],
+  // What would be waited for without an end.
+  [['run', '--config', pipe], `${pipe}: ${A_PIPE}`],
+  [['config', 'check', pipe], `${pipe}: ${A_PIPE}`],
+  [['config', 'check', '/dev/zero'], `/dev/zero: ${A_PIPE}`],
+  [['policy', 'status', '--config', pipe], `${pipe}: ${A_PIPE}`],
+  [['audit', 'verify', folder, '--trust', pipe], `--trust ${pipe}: ${A_PIPE}`],
+  [['audit', 'show', 'x', '--log', folder, '--trust', pipe], `--trust ${pipe}: ${A_PIPE}`],
+  [['attestor', 'run', '--config', pipe], `--config ${pipe}: ${A_PIPE}`],
+  [['policy', 'sign', at('bundle'), '--key', pipe, ...release], `--key ${pipe}: ${A_PIPE}`],
+  [['policy', 'verify', at('bundle'), '--signer', pipe], `--signer: ${pipe}: ${A_PIPE}`],
+  [['policy', 'eval', pipe], `${pipe}: ${A_PIPE}`],
+  [['policy', 'diff', at('bundle'), at('bundle'), '--vectors', pipe], `--vectors ${pipe}: ${A_PIPE}`],
+  [['registry', 'add', 'members', pipe, '--dir', at('registry')], `${pipe}: ${A_PIPE}`],
+  [['registry', 'certify', 'x', pipe, '--out', at('out'), '--dir', at('registry')], `${pipe}: ${A_PIPE}`],
+  [['registry', 'sign', '--key', pipe, '--dir', at('registry')], `${pipe}: ${A_PIPE}`],
+  [['registry', 'status', '--dir', at('piped')], `${at('piped/draft.json')}: ${A_PIPE}`],
+  [['device', 'enroll', ...service, '--name', 'x', '--ca', pipe], `--ca ${pipe}: ${A_PIPE}`],
+  [
+    [...proxy, '--ca', at('public.pem'), '--certificate', at('public.pem'), '--key', pipe],
+    `--key ${pipe}: ${A_PIPE}`,
+  ],
   [
     [...proxy, '--ca', at('public.pem'), '--certificate', at('public.pem'), '--key', folder],
     `--key ${folder}: ${A_FOLDER}`,
@@ -157,4 +197,38 @@ void t.test('audit verify tells where the log is', async (t) => {
   t.equal(status, 1);
   process.exitCode = 0;
   t.match(text, `holds no log; give ${at('agency/log')}`);
+});
+
+void t.test('what a program prints is read: a pipe that this process was started with', async (t) => {
+  const cli = fileURLToPath(new URL('../cli.ts', import.meta.url));
+  const troad = [...PLAIN_NODE, cli, 'audit', 'verify', folder, '--trust', '/dev/stdin'];
+  const { status, stdout } = spawnSync('sh', ['-c', 'cat "$0" | "$@"', at('trust.json'), ...troad], {
+    encoding: 'utf8',
+  });
+  t.equal(status, 1);
+  t.match(stdout, 'holds no log');
+});
+
+void t.test('programs that listen and do not answer, and what is no socket', async (t) => {
+  const place = mkdtempSync(join(tmpdir(), 'troad-')); // the path of a socket is short
+  const silent = createServer(() => undefined).listen(join(place, 'agent.sock'));
+  t.teardown(() => {
+    silent.close();
+    rmSync(place, { recursive: true });
+  });
+  const socket = join(place, 'agent.sock');
+  const said = t.capture(console, 'error');
+  const tried = await Promise.all(
+    [
+      ['device', 'status', '--dir', place],
+      ['attestor', 'devices', '--socket', socket],
+      ['attestor', 'approve', 'x', '--socket', socket],
+      ['device', 'status', '--dir', broken],
+    ].map((args) => main(['node', 'troad', ...args])),
+  );
+  const lines = said().map((call) => String(call.args[0]));
+  said.restore();
+  t.same(tried, [1, 1, 1, 1]);
+  t.match(lines[0], `${broken}/agent.sock: a part of the path is a file: name the folder`);
+  t.same(lines.slice(1), Array(3).fill(`${socket}: no answer in 10 s: is this the right program?`));
 });

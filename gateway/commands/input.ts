@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { ConfigError } from '../core/errors.ts';
 import { naming } from '../core/file-errors.ts';
+import { contentOf } from '../node/named-file.ts';
 
 /**
  * Content of a file that the command line names.
@@ -9,7 +9,7 @@ import { naming } from '../core/file-errors.ts';
  * @throws ConfigError what is wrong, with which file, and what to do
  */
 export const readInput = <T>(option: string, path: string, parse: (bytes: Buffer) => T): T =>
-  naming(`${option} ${path}`.trim(), () => parse(readFileSync(path)));
+  naming(`${option} ${path}`.trim(), () => parse(contentOf(path)));
 
 /** For {@link readInput}: the bytes as they are. */
 export const bytes = (content: Buffer): Buffer => content;

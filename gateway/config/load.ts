@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { ConfigError } from '../core/errors.ts';
-import { naming } from '../core/file-errors.ts';
+import { naming, requireFile } from '../core/file-errors.ts';
 import type { GatewayConfig } from './config.ts';
 import type { FileDoor } from './files.ts';
 import { parseConfig } from './parse.ts';
@@ -12,7 +12,10 @@ export const disk: FileDoor = {
     const stat = statSync(path);
     return { mode: stat.mode, kind: stat.isFile() ? 'file' : stat.isDirectory() ? 'folder' : 'other' };
   },
-  read: (path) => readFileSync(path),
+  read(path) {
+    requireFile(path, statSync(path));
+    return readFileSync(path);
+  },
 };
 
 /**

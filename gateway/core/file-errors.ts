@@ -15,6 +15,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full  磁碟已滿',
   'connect ENOENT': 'there is no such socket: is the program that listens there running?  沒有程式在此聆聽',
   'connect ECONNREFUSED': 'nobody listens there: is the program running?  沒有程式在此聆聽',
+  'connect ENOTDIR': 'a part of the path is a file: name the folder  路徑中有一段是檔案，請指定資料夾',
   'connect EINVAL': 'is too long for a socket: 107 bytes at most  路徑太長，最多 107 位元組',
   'connect EACCES': 'may not be used by this user  目前使用者無權使用',
   'listen EADDRINUSE': 'another program listens there already  已有其他程式在此聆聽',
@@ -70,6 +71,21 @@ export function named(file: string, thrown: unknown): unknown {
   // What it quotes of the file, it has made safe to show.
   const what = thrown instanceof MalformedBytes ? thrown.message : refusedBySystem(thrown)?.what;
   return what === undefined ? thrown : new ConfigError([`${file}: ${what}`]);
+}
+
+/** What this process was started with: `<(program)` of a shell is one. It ends with whoever writes there. */
+const OWN_STREAM = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/self\/fd\/\d+)$/;
+
+/**
+ * To be asked before a file that somebody named is read: a pipe with nobody at its other end is waited for without end, and
+ * a device may have none. A folder passes: what reads it says so.
+ * @throws ConfigError
+ */
+export function requireFile(path: string, found: { isFile(): boolean; isDirectory(): boolean }): void {
+  if (found.isFile() || found.isDirectory() || OWN_STREAM.test(path)) return;
+  throw new ConfigError([
+    'is a pipe or a device: name a file; what a program prints is read as <(program)  這是管線或裝置，請指定檔案',
+  ]);
 }
 
 /** The English half of a message in both languages, for reports that show nothing but ASCII. */

@@ -1,19 +1,19 @@
 import { X509Certificate, type KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { ConfigError, MalformedBytes } from '../core/errors.ts';
 import { naming } from '../core/file-errors.ts';
 import { parsePrivateKey, parsePublicKey } from '../x509/key-file.ts';
 import { parsePem } from '../x509/pem.ts';
+import { contentOf } from './named-file.ts';
 
 // Keys and certificates that the configuration names. What OpenSSL says of a bad one tells neither file nor setting.
 
 /** @param setting that names the file: `/keys/log`. @throws ConfigError */
 export const readPrivateKey = (setting: string, file: string): KeyObject =>
-  naming(`${setting}: ${file}`, () => parsePrivateKey(readFileSync(file)));
+  naming(`${setting}: ${file}`, () => parsePrivateKey(contentOf(file)));
 
 /** As {@link readPrivateKey}. */
 export const readPublicKey = (setting: string, file: string): KeyObject =>
-  naming(`${setting}: ${file}`, () => parsePublicKey(readFileSync(file)));
+  naming(`${setting}: ${file}`, () => parsePublicKey(contentOf(file)));
 
 /** As {@link readPublicKey}, in PEM: texts go to other threads. */
 export const readPublicPem = (setting: string, file: string): string =>
@@ -25,7 +25,7 @@ export const readPublicPem = (setting: string, file: string): string =>
  */
 export const readAuthorities = (setting: string, file: string): Buffer =>
   naming(`${setting}: ${file}`, () => {
-    const pem = readFileSync(file);
+    const pem = contentOf(file);
     certificatesOf(pem);
     return pem;
   });
@@ -40,7 +40,7 @@ export function readIdentity(
   const [leaf] = certificatesOf(pem);
   if (leaf === undefined || !leaf.checkPrivateKey(privateKey))
     throw new ConfigError([`${setting}/key: ${key}: is not the key of ${cert}  與憑證不符`]);
-  return { cert: pem, key: readFileSync(key) };
+  return { cert: pem, key: contentOf(key) };
 }
 
 function certificatesOf(pem: Buffer): X509Certificate[] {

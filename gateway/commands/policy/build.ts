@@ -23,7 +23,7 @@ export function registerBuild(policy: Command): void {
     .option('--json', 'the whole report for programs')
     .action(async (sources: string, { out, entrypoint, check, json }: BuildFlags) => {
       const [
-        { checkSources, compileBundle },
+        { checkSources, compileBundle, requireRego },
         { OPA_VERSION, Opa, OpaFailed },
         { writeBundle },
         { Bundle },
@@ -42,6 +42,7 @@ export function registerBuild(policy: Command): void {
       if (existsSync(out))
         throw new ConfigError([`--out ${out} is there already: a bundle is never changed`]);
       await withSources(sources, async ({ dir, own }) => {
+        requireRego(dir);
         try {
           const opa = Opa.find(dir, { version: OPA_VERSION });
           if (check) checkSources(opa, dir, own);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { testsIn } from '../../author/rego.ts';
 import { sha256 } from '../../core/bytes.ts';
+import { ConfigError } from '../../core/errors.ts';
 import type { BundleFiles } from '../../trust/bundle.ts';
 import { OpaFailed, type Opa } from './opa.ts';
 
@@ -38,6 +39,14 @@ const inside = (dir: string, folder: string, ending: string): string[] =>
 /** The policy, and what an agency adds to it. */
 const regoFolders = (dir: string): string[] =>
   ['agency', 'troad'].filter((folder) => existsSync(join(dir, folder)));
+
+/** @throws ConfigError there is nothing to compile */
+export function requireRego(dir: string): void {
+  if (regoFolders(dir).length === 0)
+    throw new ConfigError([
+      `${dir}: holds no Rego sources: expected a folder troad or agency in it  沒有政策原始碼`,
+    ]);
+}
 
 const dataNames = (dir: string): string[] =>
   inside(dir, 'data', '.json').map((path) => path.slice('data/'.length, -'.json'.length));

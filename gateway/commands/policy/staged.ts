@@ -11,7 +11,9 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { ConfigError, describe, quoted } from '../../core/errors.ts';
+import { naming } from '../../core/file-errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
+import { contentOf } from '../../node/named-file.ts';
 import { isObject } from '../../trust/canonical.ts';
 
 /** A policy's sources, whole. */
@@ -49,8 +51,7 @@ export async function withSources<T>(
   use: (staged: Staged) => Promise<T> | T,
   defaults = dirname(bundleDir()),
 ): Promise<T> {
-  if (!existsSync(dir))
-    throw new ConfigError([`${dir}: there is no such folder: check the path  沒有這個資料夾`]);
+  naming(dir, () => readdirSync(dir)); // there is no such folder, or it is a file
   if (!existsSync(join(dir, 'policy.json'))) return use({ dir: resolve(dir), own: undefined });
   const stage = mkdtempSync(join(tmpdir(), 'troad-sources-'));
   try {
@@ -84,7 +85,7 @@ function includesOf(dir: string): readonly string[] {
   if (!existsSync(file)) return [];
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
+    value = JSON.parse(contentOf(file).toString('utf8'));
   } catch (cause) {
     throw new ConfigError([`${file}: ${describe(cause)}`]);
   }
