@@ -197,3 +197,27 @@ void t.test(
     await third.close();
   },
 );
+
+void t.test(
+  'of more exchanges than a small segment can list, the newest of each end are ended',
+  async (t) => {
+    const disk = new Disk();
+    const log = await openLog(options(disk));
+    const roles = ['c', 'p'] as const;
+    for (const role of roles)
+      await Promise.all(Array.from({ length: 150 }, (_, n) => log.append(draft('open', n, { role }))));
+    // The records of their begin stand in a segment that a restart does not read any more.
+    for (let n = 0; n < 10; n += 1) await log.append(draft('deny', n), { meta: Buffer.alloc(9000) });
+    const crashed = disk.snapshot();
+    await log.close();
+    const again = await openLog(options(crashed));
+    const records = await readRecords(crashed);
+    await again.close();
+    for (const role of roles) {
+      const ended = records.filter((record) => record.k === 'abort' && record.role === role);
+      t.ok(ended.length > 0 && ended.length < 150, `${ended.length} of ${role}`);
+      const newest = Array.from({ length: ended.length }, (_, n) => draft('open', 150 - ended.length + n).x);
+      t.same(new Set(ended.map((record) => ('x' in record ? record.x : ''))), new Set(newest));
+    }
+  },
+);

@@ -127,16 +127,20 @@ export class SegmentFiles {
   }
 }
 
-/** Half a segment is a batch's, so a head has to be small; with tiny segments, only the newest exchanges are listed. */
+/** Half a segment is a batch's, so a head has to be small; with tiny segments, only the newest exchanges of each end are listed. */
 function fittingHead(head: SegmentHead, maxBytes: number): Buffer {
   let { running } = head;
   let bytes = formatSegmentHead(head);
   while (bytes.length > maxBytes && running.length > 0) {
-    running = running.slice(Math.ceil(running.length / 2));
+    running = ROLES.flatMap((role) => newerHalf(running.filter((exchange) => exchange.role === role)));
     bytes = formatSegmentHead({ ...head, running });
   }
   return bytes;
 }
+
+const ROLES = ['c', 'p'] as const;
+const newerHalf = <T>(oldestFirst: readonly T[]): readonly T[] =>
+  oldestFirst.slice(Math.ceil(oldestFirst.length / 2));
 
 /** Gives back the zeros behind the last block and closes. */
 async function retire(file: StorageFile, used: number): Promise<void> {
