@@ -137,6 +137,9 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['policy', 'build', folder, '--out', at('out')], `${folder}: holds no Rego sources`],
   [['policy', 'build', broken, '--out', at('out')], `${broken}: is a file: name the folder`],
   [['policy', 'test', broken], `${broken}: is a file: name the folder`],
+  [['registry', 'status', '--dir', folder], `--dir ${folder}: holds no registry; troad registry create`],
+  [['registry', 'status', '--dir', gone], `--dir ${gone}: holds no registry; troad registry create`],
+  [['registry', 'status', '--dir', broken], `--dir ${broken}: is a file: name the folder`],
   // What would be waited for without an end.
   [['run', '--config', pipe], `${pipe}: ${A_PIPE}`],
   [['config', 'check', pipe], `${pipe}: ${A_PIPE}`],
@@ -176,16 +179,22 @@ for (const [args, says] of slips) {
   });
 }
 
-void t.test('an address that is none', async (t) => {
-  const said = t.capture(process.stderr, 'write', () => true);
-  const status = await main(['node', 'troad', ...proxy.slice(0, -1), 'a.example', '--ca', gone]);
-  const text = said()
-    .map(({ args }) => String(args[0]))
-    .join('');
-  said.restore();
-  t.equal(status, 2);
-  t.match(text, /--gateway.*Expected an https URL/);
-});
+const misspelled: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
+  ['an address', [...proxy.slice(0, -1), 'a.example', '--ca', gone], /--gateway.*Expected an https URL/],
+  ['a time', ['policy', 'activate', '--config', gone, '--wait', '15s'], /--wait.*Expected a number from 0/],
+];
+for (const [what, args, says] of misspelled) {
+  void t.test(`${what} that is none`, async (t) => {
+    const said = t.capture(process.stderr, 'write', () => true);
+    const status = await main(['node', 'troad', ...args]);
+    const text = said()
+      .map((call) => String(call.args[0]))
+      .join('');
+    said.restore();
+    t.equal(status, 2);
+    t.match(text, says);
+  });
+}
 
 void t.test('audit verify tells where the log is', async (t) => {
   const said = t.capture(process.stdout, 'write', () => true);

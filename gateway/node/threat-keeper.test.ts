@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import t from 'tap';
 import { HandClock } from '../../conformance/builders/log.ts';
@@ -70,6 +71,14 @@ void t.test('a feed appears, is replaced, breaks and grows old', async (t) => {
   await keeper.refresh();
   t.match(facts(keeper), { age_hours: 0, kev: 0 }, 'what is taken back counts no more');
   await keeper.close();
+});
+
+void t.test('a feed that is a pipe stops no start', async (t) => {
+  const { emit, events } = listening();
+  const pipe = `${dir}/pipe`;
+  execFileSync('mkfifo', [pipe]);
+  await ThreatKeeper.open({ ...config, files: { kev: [pipe], epss: [], cvss: [] } }, clock, emit);
+  t.match(events, [['threat.problem', { detail: /pipe: is a pipe or a device: name a file/ }]]);
 });
 
 void t.test('workers are told of a change, and only of a change', async (t) => {

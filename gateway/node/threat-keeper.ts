@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { ThreatIntelConfig } from '../config/threat-intel.ts';
 import type { Clock } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
+import { requireFile } from '../core/file-errors.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { MAX_FEED_BYTES, parseFeed, tablesOf, type Feed, type FeedKind } from '../trust/threat-feed.ts';
 import { NO_FEEDS, type ThreatTables } from '../trust/threat.ts';
@@ -88,7 +89,9 @@ export class ThreatKeeper {
   async #read(source: Source): Promise<boolean> {
     const { kind, file } = source;
     try {
-      const { mtimeMs, size, ino } = await stat(file);
+      const found = await stat(file);
+      requireFile(file, found);
+      const { mtimeMs, size, ino } = found;
       const seen = `${mtimeMs}.${size}.${ino}`;
       if (seen === source.seen) return false;
       if (size > MAX_FEED_BYTES) throw new Error(`is larger than ${MAX_FEED_BYTES} bytes`);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import t from 'tap';
 import { Report } from './finding.ts';
@@ -30,11 +31,13 @@ void t.test('feeds are read as the gateway reads them', async (t) => {
 void t.test('one that is missing, broken or old is told, and is no reason not to start', async (t) => {
   await writeFile(`${dir}/old.json`, kev(49));
   await writeFile(`${dir}/broken.json`, '{"dateReleased":');
-  const findings = await examined('old.json', 'broken.json', 'nowhere.json');
+  execFileSync('mkfifo', [`${dir}/pipe`]);
+  const findings = await examined('old.json', 'broken.json', 'nowhere.json', 'pipe');
   t.match(findings, [
     { level: 'warn', what: /old\.json: 1 weaknesses, 49 hours old/ },
     { level: 'warn', what: /broken\.json: .*not JSON/ },
     { level: 'warn', what: /nowhere\.json/ },
+    { level: 'warn', what: /pipe: is a pipe or a device: name a file/ },
   ]);
   t.ok(findings.every(({ advice }) => advice?.includes('fetched again')));
 });

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import type { GatewayConfig } from '../../config/config.ts';
 import type { EpochMs } from '../../core/clock.ts';
 import { inWordsWithPlace } from '../../core/file-errors.ts';
+import { contentOf } from '../../node/named-file.ts';
 import { parseFeed, type FeedKind } from '../../trust/threat-feed.ts';
 import type { Report } from './finding.ts';
 
@@ -19,7 +19,7 @@ export async function checkThreatFeeds(
   const check = async (kind: FeedKind, file: string): Promise<void> => {
     const subject = `threat feed ${kind}`;
     try {
-      const { publishedAt, entries } = parseFeed(kind, await readFile(file), now);
+      const { publishedAt, entries } = parseFeed(kind, contentOf(file), now);
       const age = now - publishedAt;
       const what = `${file}: ${entries.size} weaknesses, ${Math.max(0, Math.floor(age / HOUR_MS))} hours old`;
       if (age > maxAgeMs) report.warn(subject, what, ADVICE);

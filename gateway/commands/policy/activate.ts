@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
 import type { PolicyOutcome, PolicyRequest } from '../../node/policy-store.ts';
 import { exitOf, printReport } from './report.ts';
@@ -10,7 +10,7 @@ interface ActivateFlags {
   readonly shadow?: true;
   readonly unshadow?: string;
   readonly lift?: string;
-  readonly wait: string;
+  readonly wait: number;
   readonly json?: true;
 }
 
@@ -36,7 +36,7 @@ export function registerActivate(policy: Command): void {
     .addOption(other('--shadow', 'evaluate it beside the one in force, without effect', 'shadow'))
     .addOption(other('--unshadow <digest>', 'no longer evaluate this one', 'unshadow'))
     .addOption(other('--lift <digest>', 'take this one out of quarantine', 'lift'))
-    .option('--wait <seconds>', 'for the answer of the gateway', '15')
+    .option('--wait <seconds>', 'for the answer of the gateway', parseSeconds, 15)
     .option('--json', 'the whole report for programs')
     .action(async (dir: string | undefined, flags: ActivateFlags) => {
       const [{ loadConfig }, { readBundle }, store] = await Promise.all([
@@ -51,7 +51,7 @@ export function registerActivate(policy: Command): void {
           `${folder}: no gateway has run with this store yet; it begins with policy.bundle`,
         ]);
       store.submitRequest(folder, request, dir === undefined ? undefined : readBundle(dir));
-      const until = performance.now() + Number(flags.wait) * 1000;
+      const until = performance.now() + flags.wait * 1000;
       let outcome: PolicyOutcome | null | undefined;
       while (outcome?.id !== request.id && performance.now() < until) {
         await delay(LOOK_MS);
@@ -87,4 +87,9 @@ function render({ action, outcome }: Report): string {
   const pause =
     action === 'activate' ? `; a worker's event loop stood still for ${pauseMs.toFixed(1)} ms` : '';
   return `done  完成: ${action}${pause}\n`;
+}
+
+function parseSeconds(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('Expected a number from 0 to 9999.');
+  return Number(text);
 }

@@ -67,7 +67,9 @@ export class RegistryFolder {
   /** @throws ConfigError */
   static open(dir: string, now: () => EpochMs): RegistryFolder {
     const folder = new RegistryFolder(dir, now);
-    if (existsSync(folder.#at(DRAFT))) return folder;
+    // One that may not be looked into is another matter than one without a registry.
+    const files = existsSync(folder.dir) ? naming(`--dir ${dir}`, () => readdirSync(folder.dir)) : [];
+    if (files.includes(DRAFT)) return folder;
     throw new ConfigError([
       `--dir ${dir}: holds no registry; troad registry create makes one  此資料夾沒有登記名冊`,
     ]);
