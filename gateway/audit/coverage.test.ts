@@ -1,7 +1,11 @@
 import t from 'tap';
+import { CONSUMER, draft, PROVIDER } from '../../conformance/builders/log.ts';
 import type { MemberId } from '../core/ids.ts';
 import type { NoteVerifier } from '../tlog/note.ts';
 import { CoveredUntil } from './coverage.ts';
+import { ExchangeBook } from './exchanges.ts';
+import { exchangeRecord } from './records.ts';
+import { Step } from './report.ts';
 
 const logOf = (origin: string) => ({
   origin,
@@ -9,11 +13,11 @@ const logOf = (origin: string) => ({
   verifier: {} as NoteVerifier, // not asked here
 });
 
-void t.test('one log covers up to its last record, sealed or not', async (t) => {
+void t.test('one log covers up to its seal, or to the millisecond of its last record', async (t) => {
   const covered = new CoveredUntil();
   t.equal(covered.lastAt('gw.a'), undefined);
   covered.note(logOf('gw.a/log/1'), { k: 'boot', at: 5 });
-  t.equal(covered.lastAt('gw.a'), 5);
+  t.equal(covered.lastAt('gw.a'), 4, 'of a log that runs more may have come in the same millisecond');
   covered.note(logOf('gw.a/log/1'), { k: 'seal', at: 9 });
   t.equal(covered.lastAt('gw.a'), 9);
   t.equal(covered.lastAt('gw.b'), undefined);
@@ -24,7 +28,7 @@ void t.test('logs of running workers cover together up to the earliest end', asy
   covered.note(logOf('gw.a/log/w1/1'), { k: 'open', at: 20 });
   covered.note(logOf('gw.a/log/w2/1'), { k: 'open', at: 12 });
   covered.note(logOf('gw.a/log/1'), { k: 'seal', at: 3 });
-  t.equal(covered.lastAt('gw.a'), 12, 'the log from before there were workers is no bound');
+  t.equal(covered.lastAt('gw.a'), 11, 'the log from before there were workers is no bound');
   covered.note(logOf('gw.a/log/w1/1'), { k: 'seal', at: 30 });
   covered.note(logOf('gw.a/log/w2/1'), { k: 'seal', at: 31 });
   t.equal(covered.lastAt('gw.a'), 31);
@@ -34,5 +38,34 @@ void t.test('a new epoch goes on where the old one was given up', async (t) => {
   const covered = new CoveredUntil();
   covered.note(logOf('gw.a/log/1'), { k: 'open', at: 4 });
   covered.note(logOf('gw.a/log/2'), { k: 'open', at: 40 });
-  t.equal(covered.lastAt('gw.a'), 40);
+  t.equal(covered.lastAt('gw.a'), 39);
 });
+
+void t.test(
+  'what another gateway has of the millisecond in which the copy of a log ends is not missing',
+  async (t) => {
+    const read = (role: 'c' | 'p', n: number) =>
+      exchangeRecord({ v: 1, ...draft('req.final', n, endOf(role)) });
+    const covered = new CoveredUntil();
+    const [theirs, ours, later] = [read('p', 7), read('c', 6), read('p', 8)];
+    const step = (seen: typeof theirs, k: 'open' | 'seal', at: number): readonly string[] => {
+      const [book, agree] = [new ExchangeBook(), new Step('agree')];
+      if (seen !== undefined) book.add(1n, seen);
+      covered.note({ ...logOf('log/1'), gateway: { ...logOf('').gateway, name: CONSUMER } }, { k, at });
+      book.judge(agree, covered);
+      return agree
+        .report()
+        .findings.map(({ kind }) => kind)
+        .filter((kind) => kind !== 'unfinished');
+    };
+    const at = theirs?.at ?? 0;
+    t.equal(ours?.at, at - 1);
+    t.same(step(theirs, 'open', at), []);
+    t.same(step(later, 'open', at), []);
+    t.same(step(theirs, 'open', at + 1), ['missing']);
+    t.same(step(theirs, 'seal', at), ['missing'], 'nothing comes behind a seal');
+  },
+);
+
+const endOf = (role: 'c' | 'p') =>
+  role === 'c' ? { role, me: CONSUMER, peer: PROVIDER } : { role, me: PROVIDER, peer: CONSUMER };

@@ -10,7 +10,7 @@ interface End {
 
 /**
  * How far the logs of each gateway reach. Of a gateway that runs, each worker's log was read at a moment of its own: what
- * they say together is complete up to the earliest end only. A sealed log holds nothing back: it may be of a worker
+ * they say together is complete up to the earliest end only, and less the millisecond of its last record, in which more may have come. A sealed log holds nothing back: it may be of a worker
  * that was given up long ago, and counts when nothing else is there.
  */
 export class CoveredUntil implements Coverage {
@@ -29,7 +29,7 @@ export class CoveredUntil implements Coverage {
     if (ends.length === 0) return undefined;
     const running = ends.filter(({ sealed }) => !sealed);
     return running.length > 0
-      ? Math.min(...running.map(({ at }) => at))
+      ? Math.min(...running.map(({ at }) => at)) - 1
       : Math.max(...ends.map(({ at }) => at));
   }
 }
