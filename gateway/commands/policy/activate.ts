@@ -90,6 +90,7 @@ function render({ action, outcome }: Report): string {
 }
 
 function parseSeconds(text: string): number {
-  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('Expected a number from 0 to 9999.');
+  if (!/^\d{1,4}(?:\.\d{1,3})?$/.test(text))
+    throw new InvalidArgumentError('Expected a number from 0 to 9999.');
   return Number(text);
 }
