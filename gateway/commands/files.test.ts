@@ -56,6 +56,10 @@ await RegistryFolder.create(at('registry'), 'TW', Date.now);
 await RegistryFolder.create(at('piped'), 'TW', Date.now);
 rmSync(at('piped/draft.json'));
 execFileSync('mkfifo', [at('piped/draft.json')]);
+await RegistryFolder.create(at('damaged'), 'TW', Date.now);
+writeFileSync(at('damaged/versions/3.json'), '{');
+await RegistryFolder.create(at('rootless'), 'TW', Date.now);
+rmSync(at('rootless/registry-root.pem'));
 
 const init = ['--member', 'TW/GOV/A11', '--name', 'gw.a11.tw.example', '--address', 'gw.a11.tw.example:1'];
 const release = ['--release', '1', '--expires', '2999-01-01T00:00:00Z'];
@@ -140,6 +144,8 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['registry', 'status', '--dir', folder], `--dir ${folder}: holds no registry; troad registry create`],
   [['registry', 'status', '--dir', gone], `--dir ${gone}: holds no registry; troad registry create`],
   [['registry', 'status', '--dir', broken], `--dir ${broken}: is a file: name the folder`],
+  [['registry', 'status', '--dir', at('damaged')], `${at('damaged/versions/3.json')}: `],
+  [['registry', 'sign', '--dir', at('rootless')], `${at('rootless/registry-root.pem')}: ${NO_FILE}`],
   // What would be waited for without an end.
   [['run', '--config', pipe], `${pipe}: ${A_PIPE}`],
   [['config', 'check', pipe], `${pipe}: ${A_PIPE}`],

@@ -1,18 +1,19 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Authority, type Certificate } from '../../../pki/authority.ts';
 import { openAuthority } from '../../../pki/folder.ts';
 import { generateKeyPair, readPrivateKey, writePrivateKey } from '../../../pki/keys.ts';
 import type { EpochMs } from '../../core/clock.ts';
 import { ConfigError } from '../../core/errors.ts';
-import { naming } from '../../core/file-errors.ts';
+import { named, naming } from '../../core/file-errors.ts';
 import { makeFolder } from '../../evidence/make-folder.ts';
 import { writeDurably } from '../../node/policy-store.ts';
-import { readPublicKey } from '../../node/key-files.ts';
+import { contentOf } from '../../node/named-file.ts';
 import { spkiSha256 } from '../../registry/keys.ts';
 import { openRegistry, signRegistry } from '../../registry/load.ts';
 import type { Registry } from '../../registry/registry.ts';
+import { parsePublicKey } from '../../x509/key-file.ts';
 import { json, readInput } from '../input.ts';
 import {
   changesOf,
@@ -101,8 +102,13 @@ export class RegistryFolder {
     );
     const number = Math.max(0, ...numbers);
     if (number === 0) return undefined;
-    const file = readFileSync(this.#version(number));
-    return openRegistry(file, { rootKeys: [this.#rootKey()] });
+    const path = this.#version(number);
+    const rootKeys = [this.#rootKey()];
+    try {
+      return await openRegistry(contentOf(path), { rootKeys });
+    } catch (thrown) {
+      throw named(path, thrown);
+    }
   }
 
   #version(number: number): string {
@@ -110,7 +116,7 @@ export class RegistryFolder {
   }
 
   #rootKey(): KeyObject {
-    return readPublicKey('', this.#at(ROOT));
+    return readInput('', this.#at(ROOT), parsePublicKey);
   }
 
   /** What the draft would change. */
