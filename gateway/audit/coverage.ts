@@ -10,8 +10,8 @@ interface End {
 
 /**
  * How far the logs of each gateway reach. Of a gateway that runs, each worker's log was read at a moment of its own: what
- * they say together is complete up to the earliest end only, and less the millisecond of its last record, in which more may have come. A sealed log holds nothing back: it may be of a worker
- * that was given up long ago, and counts when nothing else is there.
+ * they say together is complete up to the earliest end only, without the millisecond of the last record there, in which more may have
+ * come. A sealed log holds nothing back: it may be of a worker that was given up long ago, and counts when nothing else is there.
  */
 export class CoveredUntil implements Coverage {
   /** By gateway, then by log without its epoch. */

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
 import { describe, Unavailable } from '../core/errors.ts';
 import type { Frontier } from '../tlog/frontier.ts';
@@ -203,9 +204,6 @@ export class GroupCommit {
     for (const { waiting } of lost) for (const { reject } of waiting) reject(refusal);
   }
 }
-
-/** All sockets looked at once more. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** The batch was refused for want of space, before anything of it was hashed or written. */
 class NoRoom extends Error {
