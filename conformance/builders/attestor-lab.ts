@@ -11,11 +11,11 @@ import { Devices, type DeviceRecord } from '../../gateway/attest/devices.ts';
 import { certifyData, enrolmentProof, enrolmentTranscript } from '../../gateway/attest/enrolment.ts';
 import { type Evidence, qualifyingData } from '../../gateway/attest/evidence.ts';
 import { claimsDocument, type HostClaims } from '../../gateway/attest/health.ts';
-import { draftPolicy, parsePolicy } from '../../gateway/attest/policy.ts';
+import { draftPolicy, parsePolicy, type ProvedPcr } from '../../gateway/attest/policy.ts';
 import { base64url, sha256, utf8 } from '../../gateway/core/bytes.ts';
 import type { TokenKey } from '../../gateway/device/token.ts';
 import { HASH } from '../../gateway/tpm/algorithm.ts';
-import { parseEventLog, type ReplayedPcr, replay } from '../../gateway/tpm/event-log.ts';
+import { parseEventLog, replay } from '../../gateway/tpm/event-log.ts';
 import { initialPcr } from '../../gateway/tpm/pcr.ts';
 import { canonicalJson } from '../../gateway/trust/canonical.ts';
 import { EkAuthority } from './ek-ca.ts';
@@ -40,10 +40,13 @@ export const HEALTHY: HostClaims = {
 };
 
 /** PCRs as a log tells them, unlogged ones at their start. */
-export function pcrsOf(events: readonly BuiltEvent[]): ReadonlyMap<number, ReplayedPcr> {
+export function pcrsOf(events: readonly BuiltEvent[]): ReadonlyMap<number, ProvedPcr> {
   const replayed = replay(parseEventLog(agileLog(events)), HASH.sha256);
   return new Map(
-    PCRS.map((pcr) => [pcr, replayed.get(pcr) ?? { digests: [], value: initialPcr(HASH.sha256, pcr) }]),
+    PCRS.map((pcr) => [
+      pcr,
+      { digests: [], value: initialPcr(HASH.sha256, pcr), ...replayed.get(pcr), isLogged: true },
+    ]),
   );
 }
 

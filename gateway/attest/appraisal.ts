@@ -1,10 +1,9 @@
 import type { EpochMs } from '../core/clock.ts';
 import { CLAIM, type HealthItem, type TrustVector, type Weaknesses } from '../device/ear.ts';
-import type { ReplayedPcr } from '../tpm/event-log.ts';
 import type { ClockInfo } from '../tpm/attest.ts';
 import type { DeviceRecord } from './devices.ts';
 import { appraiseHealth, parseClaims, weaknessesOf } from './health.ts';
-import { type AppraisalPolicy, violation } from './policy.ts';
+import { type AppraisalPolicy, type ProvedPcr, violation } from './policy.ts';
 import { provedPcrs, type SignedEvidence } from './quote-check.ts';
 import { Refused, refusing } from './refused.ts';
 
@@ -16,7 +15,7 @@ export interface Appraisal {
   readonly cves: Weaknesses | undefined;
   /** One line for each thing that is not as the policy wants it. */
   readonly findings: readonly string[];
-  readonly pcrs: ReadonlyMap<number, ReplayedPcr>;
+  readonly pcrs: ReadonlyMap<number, ProvedPcr>;
 }
 
 /**
@@ -37,7 +36,7 @@ export function appraise(
   let executables: number = CLAIM.bootTimeOnly;
   let configuration: number = CLAIM.goodConfiguration;
   for (const [pcr, rule] of policy.rules) {
-    const what = violation(rule, pcrs.get(pcr) ?? { digests: [], value: new Uint8Array() });
+    const what = violation(rule, pcrs.get(pcr) ?? { digests: [], value: new Uint8Array(), isLogged: false });
     if (what === undefined) continue;
     findings.push(`PCR ${pcr}: ${what}`);
     if (rule.claim === 'executables') executables = CLAIM.unrecognizedExecutables;

@@ -142,6 +142,22 @@ for (const [what, changes, code] of nearMisses) {
   });
 }
 
+void t.test('45 events left out, and the value they led to sent instead', async (t) => {
+  // What may be there and need not, as optional firmware does: without events it was as good as never extended.
+  for (const sequence of [[], [{ any: ['a'.repeat(64)], min: 0, max: 4 }]]) {
+    const policy = parsePolicy(
+      policyBytes((draft) => (draft.pcrs.rules['14'] = { claim: 'executables', sequence })),
+    );
+    const { lab, tpm, attested } = await enrolled(t, () => ({ policy }));
+    t.match((await attested()).tpm, { executables: 3 }, 'nothing extended');
+    tpm.extend(14, sha256('a loader that nobody knows'));
+    const value = tpm.pcrs.get(14) ?? Buffer.alloc(32);
+    const worse = await attested({ pcrValues: [{ pcr: 14, value: base64url(value) }] });
+    t.match(worse.tpm, { executables: 96 });
+    t.match(lab.appraisals.at(-1)?.findings, [/^PCR 14: .*not in the log/]);
+  }
+});
+
 void t.test('26, 27 no bit of quote or signature may change', async (t) => {
   const { lab, tpm, id, refused } = await enrolled(t);
   const sample = tpm.quoteBytes(Buffer.alloc(32), [SELECTION]);

@@ -152,15 +152,23 @@ const CONTROL = /^[a-z0-9_]{1,64}$/;
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
+/** A PCR whose value the quote holds. */
+export interface ProvedPcr extends ReplayedPcr {
+  /** Its digests lead to the value. Otherwise they were left out, or the firmware writes none for it. */
+  readonly isLogged: boolean;
+}
+
 /**
  * Compares a PCR with its rule. Only digests in their order count: types and data of events can be rewritten by
  * whoever has the machine.
  * @returns undefined when it fits, else what does not, for the operator's log
  */
-export function violation(rule: PcrRule, pcr: ReplayedPcr): string | undefined {
+export function violation(rule: PcrRule, pcr: ProvedPcr): string | undefined {
   if ('value' in rule) {
     return rule.value.has(hexOf(pcr.value)) ? undefined : `value ${hexOf(pcr.value)}`;
   }
+  // A sequence that may be empty would be met by leaving every event out and sending the value they led to.
+  if (!pcr.isLogged) return `value ${hexOf(pcr.value)} by events that are not in the log`;
   let step = 0;
   let taken = 0;
   for (const [i, digest] of pcr.digests.entries()) {

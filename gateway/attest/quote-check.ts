@@ -1,10 +1,11 @@
 import { equalBytes } from '../core/bytes.ts';
 import { type ClockInfo, parseAttest } from '../tpm/attest.ts';
-import { parseEventLog, type ReplayedPcr, replay } from '../tpm/event-log.ts';
+import { parseEventLog, replay } from '../tpm/event-log.ts';
 import { initialPcr, pcrDigest, type PcrSelection, sameSelection } from '../tpm/pcr.ts';
 import type { PublicArea } from '../tpm/public.ts';
 import { requireSignature } from '../tpm/signature.ts';
 import { type Evidence, qualifyingData } from './evidence.ts';
+import type { ProvedPcr } from './policy.ts';
 import { Refused, refusing } from './refused.ts';
 
 const MALFORMED = ['MalformedBytes'];
@@ -64,7 +65,7 @@ export function provedPcrs(
   signed: SignedEvidence,
   wanted: PcrSelection,
   akHash: NonNullable<PublicArea['scheme']>['hash'],
-): ReadonlyMap<number, ReplayedPcr> {
+): ReadonlyMap<number, ProvedPcr> {
   // A TPM quotes a bank it does not have, or nothing at all, without complaint.
   if (!sameSelection(signed.selections, [wanted]))
     throw new Refused('evidence.selection', 'not the PCRs asked for');
@@ -74,10 +75,13 @@ export function provedPcrs(
     throw new Refused('evidence.bank', `no ${wanted.hash.name} in the log`);
   const replayed = replay(log, wanted.hash);
   const pcrs = new Map(
-    wanted.pcrs.map((pcr) => [
-      pcr,
-      replayed.get(pcr) ?? { digests: [], value: pcrValues.get(pcr) ?? initialPcr(wanted.hash, pcr) },
-    ]),
+    wanted.pcrs.map((pcr): [number, ProvedPcr] => {
+      const told = replayed.get(pcr);
+      if (told !== undefined) return [pcr, { ...told, isLogged: true }];
+      const start = initialPcr(wanted.hash, pcr);
+      const value = pcrValues.get(pcr) ?? start;
+      return [pcr, { digests: [], value, isLogged: start.equals(value) }];
+    }),
   );
   const values = [...pcrs.values()].map(({ value }) => value);
   if (!equalBytes(pcrDigest(akHash, values), signed.pcrDigest)) {
