@@ -32,8 +32,9 @@ export interface RecordParts {
 }
 
 /**
- * Visits the records of an epoch in order, as far as its blocks are whole: what is wrong behind is the hash pass's to
- * say.
+ * Visits the records of an epoch in order, as far as its blocks are whole and each begins where the last one ended: what is
+ * wrong behind is the hash pass's to say. A block states its place; were it believed, whoever adds one behind the last signed
+ * head could give it the place of a signed record.
  * @param segments unless it says otherwise one segment is read over the other: nothing of a record lasts longer than its
  * visit
  */
@@ -44,13 +45,18 @@ export async function forEachRecord(
   segments: Pick<SegmentReader, 'read'> = new SegmentReader(storage),
 ): Promise<void> {
   const keys = new PartKeys(await readKeys(storage, epoch.keys));
+  let next: bigint | undefined;
   for (const path of epoch.segments) {
     const bytes = await segments.read(path);
     if (bytes === undefined) return;
     try {
       const { head, end } = readSegmentHead(bytes);
+      next ??= head.frontier.size;
+      if (head.frontier.size !== next) return;
       for (let at = end; at < bytes.length && bytes[at] !== 0;) {
         const block = readBlock(bytes, at);
+        if (block.first !== next) return;
+        next += BigInt(block.records);
         const parts = new BlockParts(block, head.origin, keys);
         forEachFrame(block, (prefixed, number) => {
           visit({ index: block.first + BigInt(number), bytes: coreOf(prefixed), parts: parts.records });

@@ -28,7 +28,8 @@ export class ShownLog {
   #looks = 0;
   #head: Promise<Checkpoint> | undefined;
   #hashes: Promise<Buffer> | undefined;
-  #whole: Promise<void> | undefined;
+  /** What was hashed the long way, up to which head. */
+  #whole: { readonly size: bigint; readonly good: Promise<void> } | undefined;
 
   private constructor(
     storage: ReadStorage,
@@ -66,8 +67,8 @@ export class ShownLog {
       verifyInclusion(leafHash(bytes), index, head.size, path, head.root);
     } catch {
       // The stored hashes are a short cut that nobody vouches for: the long way is to hash the log.
-      this.#whole ??= this.#requireWhole(head);
-      await this.#whole;
+      if (this.#whole?.size !== head.size) this.#whole = { size: head.size, good: this.#requireWhole(head) };
+      await this.#whole.good;
     }
   }
 
