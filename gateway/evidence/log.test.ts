@@ -294,3 +294,18 @@ void t.test('whenFree: records made at its call share the write with those that 
   await free();
   t.pass('and a log that takes no more calls all the same');
 });
+
+void t.test('a log starts whatever number of exchanges a crash has left open', async (t) => {
+  const dir = t.testdir();
+  const options = logOptions(dir, { maxQueued: 50, segmentBytes: 1 << 20 });
+  let log = await openLog(options);
+  for (let n = 0; n < 120; n += 40)
+    await Promise.all(Array.from({ length: 40 }, (_, i) => log.append(draft('req.final', n + i))));
+  await log.close();
+  log = await openLog(options);
+  t.equal(log.size, 1n + 120n + 1n + 1n + 120n, 'an end for each of them behind the boot record');
+  await log.close();
+  log = await openLog(options);
+  t.equal(log.size, 243n + 1n + 1n, 'and none the second time');
+  await log.close();
+});

@@ -14,6 +14,8 @@ export type * from './contract.ts';
 
 /** Ids that fit into one `boot` record; every exchange has an `abort` record of its own besides. */
 const MAX_LISTED = 1000;
+/** Records that wait for the disk together while a log begins. */
+const MAX_AT_ONCE = 1000;
 
 /**
  * Opens the log of a folder, recovering from a crash first: finds what is durable, refuses what was rolled back or
@@ -124,7 +126,7 @@ async function cutHistory(storage: Storage, path: string): Promise<void> {
 /** The first records of a process: what it found, and an end for every exchange that the last one left open. */
 async function begin(
   log: SegmentedLog,
-  { clock, software, pid }: OpenLogOptions,
+  { clock, software, pid, maxQueued = MAX_AT_ONCE }: OpenLogOptions,
   { storage, dir, recovered, lastHead, givenUp }: Start,
   unfinished: readonly RunningExchange[],
 ): Promise<void> {
@@ -146,8 +148,13 @@ async function begin(
       why: `new epoch after ${givenUp}, whose last signed head was: ${lastHead ?? 'lost'}`,
     });
   }
-  await Promise.all(
-    unfinished.map((exchange) => log.append({ k: 'abort', at, ...exchange, out: 'gateway.crashed' })),
-  );
+  // No more at a time than the queue takes: a log that refuses its own first records could never be opened again.
+  const atOnce = Math.min(maxQueued, MAX_AT_ONCE);
+  for (let from = 0; from < unfinished.length; from += atOnce) {
+    const some = unfinished.slice(from, from + atOnce);
+    await Promise.all(
+      some.map((exchange) => log.append({ k: 'abort', at, ...exchange, out: 'gateway.crashed' })),
+    );
+  }
   await log.settle();
 }
