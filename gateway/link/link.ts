@@ -144,6 +144,7 @@ export interface LinkServer {
   /** Sessions open now, for the metrics. */
   readonly sessions: number;
   recheck(): void;
+  /** As the client's; peers are asked to come anew, and what runs on their sessions ends there. @throws when unusable */
   renew(credentials: LinkCredentials): void;
   /** Accepts nothing more, lets running exchanges end, closes. What still runs after `limits.drainMs` is cut. */
   drain(): Promise<void>;

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import net from 'node:net';
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ import {
 import { opensslMissing } from '../../conformance/builders/openssl.ts';
 import { Authority } from '../../pki/authority.ts';
 import { Denied } from '../core/errors.ts';
-import type { LinkArrival, LinkTarget } from './link.ts';
+import { PROTOCOLS, type LinkArrival, type LinkTarget } from './link.ts';
 
 const gateways = await makeGateways();
 const other = await gateways.authority.issueLink('gw.c99.tw.troad.example');
@@ -276,6 +277,59 @@ void t.test('credentials change without a failed exchange', async (t) => {
   running.outflow.end(Buffer.from('x'), [['t-road-end', 'x']]);
   t.equal((await running.answer).head.status, 200, 'what ran before ends in peace');
   await receive((await running.answer).inflow);
+});
+
+for (const protocol of PROTOCOLS)
+  void t.test(`${protocol}: a server that shows another key asks its peers to come anew`, async (t) => {
+    const pair = await pairOf(t, { client: { protocols: [protocol] } });
+    const renewed = await gateways.authority.issueLink(PROVIDER);
+    const target = { ...pair.target, spki: [...pair.target.spki, spkiOfIdentity(renewed)] };
+    const running = await pair.client.call(target, requestHead('/'), { kind: 'stream' });
+    running.outflow.write(Buffer.from('a'));
+    while (pair.server.sessions === 0) await tick();
+    pair.server.renew(credentialsOf(gateways.authority, renewed));
+    // The client has renewed nothing, and its session would live for days.
+    for (let isNew = false; !isNew; await tick()) {
+      const call = await pair.client.call(target, requestHead('/'), WHOLE);
+      isNew = call.session.peerCertificate.equals(renewed.der);
+      t.equal((await call.answer).head.status, 200);
+      await receive((await call.answer).inflow);
+    }
+    running.outflow.end(Buffer.from('x'), [['t-road-end', 'x']]);
+    t.equal((await running.answer).head.status, 200, 'what ran before ends in peace');
+    await receive((await running.answer).inflow);
+    // Idle or done, nothing is left on the key of before.
+    while (pair.server.sessions > 1) await tick();
+  });
+
+void t.test('a handshake that began before credentials changed makes no session that stays', async (t) => {
+  await t.test('at the server', async (t) => {
+    const pair = await pairOf(t);
+    const renewed = await gateways.authority.issueLink(PROVIDER);
+    const early = net.connect(pair.target.port, '127.0.0.1');
+    await new Promise((resolve) => early.once('connect', resolve));
+    t.equal(await ask(pair), 200, 'who came later is in, so that this one has been accepted');
+    pair.server.renew(credentialsOf(gateways.authority, renewed));
+    const { error, socket } = await knock(pair.target.port, { ...consumer, socket: early, host: undefined });
+    t.equal(error, undefined);
+    t.notOk(socket.getPeerX509Certificate()?.raw.equals(renewed.der), 'it shows the key of before');
+    await new Promise((resolve) => socket.once('close', resolve));
+    t.pass('and is asked to go');
+  });
+
+  await t.test('at the client', async (t) => {
+    const seen: Buffer[] = [];
+    const pair = await pairOf(t, { server: { verifyPeer: (leaf) => void seen.push(leaf) } });
+    const again = await gateways.authority.issueLink(CONSUMER);
+    const first = pair.client.call(pair.target, requestHead('/'), WHOLE);
+    pair.client.renew(credentialsOf(gateways.authority, again)); // the connection is being opened
+    const call = await first;
+    t.equal((await call.answer).head.status, 200, 'the call that waited for it is carried');
+    await receive((await call.answer).inflow);
+    t.equal(await ask(pair), 200);
+    t.ok(seen.at(-1)?.equals(again.der), 'with the new key');
+    while (pair.server.sessions > 1) await tick();
+  });
 });
 
 void t.test('key exchange', async (t) => {

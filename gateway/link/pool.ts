@@ -32,6 +32,8 @@ export class PeerPool {
   readonly #sessions = new Set<ClientSession>();
   readonly #waiters: Waiter[] = [];
   #opening = 0;
+  /** Sessions that were begun before the last {@link retireAll} are not used. */
+  #generation = 0;
   #failures = 0;
   #retryAt = -Infinity;
   #retry: NodeJS.Timeout | undefined;
@@ -129,6 +131,7 @@ export class PeerPool {
   #openOne(): void {
     const { clock, limits, connect, random } = this.#options;
     const target = this.#target;
+    const generation = this.#generation;
     this.#opening++;
     const held: { session: ClientSession | undefined } = { session: undefined };
     const failed = (cause: unknown): void => {
@@ -145,7 +148,7 @@ export class PeerPool {
         if (!session.usable) return failed(broken('the session ended as soon as it was open'));
         held.session = session;
         this.#failures = 0;
-        this.#adopt(session, target);
+        this.#adopt(session, target, generation);
       },
       (cause: unknown) => {
         this.#opening--;
@@ -154,7 +157,7 @@ export class PeerPool {
     );
   }
 
-  #adopt(session: ClientSession, target: LinkTarget): void {
+  #adopt(session: ClientSession, target: LinkTarget, generation: number): void {
     this.#sessions.add(session);
     this.#options.onEvent('session.opened', session);
     // The registry may have changed while the handshake ran.
@@ -167,6 +170,7 @@ export class PeerPool {
         session.destroy(connectFailure(cause, quoted(current.name)));
       }
     }
+    if (generation !== this.#generation) session.retire();
     this.#serve();
   }
 
@@ -232,7 +236,9 @@ export class PeerPool {
     }
   }
 
+  /** Sessions, and those that are being opened, end when what they carry has. */
   retireAll(): void {
+    this.#generation++;
     for (const session of this.#sessions) session.retire();
   }
 

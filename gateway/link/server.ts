@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import tls from 'node:tls';
 import type { AddressInfo } from 'node:net';
@@ -29,6 +30,8 @@ class TlsLinkServer implements LinkServer {
   readonly #sessions = new Set<ServerSession>();
   readonly #h1Sessions = new WeakMap<object, H1ServerSession>();
   #nextId = 0;
+  /** What new connections are shown, once it has changed. */
+  #leaf: Buffer | undefined;
   #draining = false;
   #whenEmpty: (() => void) | undefined;
 
@@ -98,7 +101,9 @@ class TlsLinkServer implements LinkServer {
     onEvent?.({ kind: 'session.opened', session: facts });
     const session = this.#sessionOn(facts, options);
     this.#sessions.add(session);
-    if (this.#draining) session.retire(); // its handshake was under way
+    // Its handshake was under way.
+    const isOld = this.#leaf !== undefined && socket.getX509Certificate()?.raw.equals(this.#leaf) === false;
+    if (this.#draining || isOld) session.retire();
   }
 
   #sessionOn(facts: TlsSession, options: ServerSessionOptions): ServerSession {
@@ -143,6 +148,9 @@ class TlsLinkServer implements LinkServer {
     const context = secureContextOptions(credentials, this.#options.requireHybrid ?? false);
     tls.createSecureContext(context); // throws on half-written files while the old ones still serve
     this.#tls.setSecureContext(context);
+    this.#leaf = new X509Certificate(credentials.cert).raw;
+    // Before the registry drops the key that they were opened with, and with it all that they carry.
+    for (const session of this.#sessions) session.retire();
   }
 
   async drain(): Promise<void> {
