@@ -97,9 +97,8 @@ void t.test('a whole line that is none is no power failure', async (t) => {
 
 void t.test('a long journal is written anew', async (t) => {
   const path = join(dir, 'd');
-  const devices = await Devices.open(path);
-  await Promise.all(Array.from({ length: 1000 }, (_, i) => devices.put(record('1', { epoch: i }), false)));
-  await devices.close();
+  const lines = Array.from({ length: 1000 }, (_, i) => `${JSON.stringify(record('1', { epoch: i }))}\n`);
+  writeFileSync(path, lines.join(''));
   const long = statSync(path).size;
   const again = await Devices.open(path);
   t.ok(statSync(path).size < long / 500);
@@ -107,9 +106,43 @@ void t.test('a long journal is written anew', async (t) => {
   await again.close();
 });
 
-void t.test('a disk that fails ends it', async (t) => {
+void t.test('a journal does not grow with the renewals of a service that runs', async (t) => {
+  const path = join(dir, 'f');
+  const devices = await Devices.open(path);
+  await devices.put(record('2', { name: 'other' }));
+  const clock = (i: number) => ({ clock: String(i), resetCount: 1, restartCount: 0, firmware: 'f' });
+  for (let i = 0; i < 10_000; i += 1) await devices.put(record('1', { boot: clock(i) }), false);
+  t.ok(statSync(path).size < 400_000, `${statSync(path).size} bytes`);
+  await devices.put(record('1', { epoch: 2 }));
+  await devices.close();
+  const again = await Devices.open(path);
+  t.match(again.require('1'), { epoch: 2 });
+  t.match(again.require('other'), { id: '2' }, 'and what was put once is still there');
+  await again.close();
+});
+
+void t.test(
+  'whose an attestation key was is known over restarts and in a journal written anew',
+  async (t) => {
+    const path = join(dir, 'g');
+    const devices = await Devices.open(path);
+    await devices.put(record('1', { ak: 'former' }));
+    await devices.put(record('1', { ak: 'present', epoch: 2 }));
+    for (let i = 0; i < 2000; i += 1) await devices.put(record('2', { epoch: i }), false);
+    await devices.close();
+    for (let i = 0; i < 2; i += 1) {
+      const again = await Devices.open(path);
+      t.equal(again.byAk('former'), '1');
+      t.match(again.require('1'), { ak: 'present', epoch: 2 });
+      await again.close();
+    }
+  },
+);
+
+void t.test('a disk that fails ends it, and is told', async (t) => {
   const devices = await Devices.open(join(dir, 'e'));
   await devices.close();
   await t.rejects(devices.put(record('1')), { name: 'Fatal' });
   await t.rejects(devices.put(record('2')), { name: 'Fatal' });
+  t.match(await devices.failure, { name: 'Fatal' });
 });

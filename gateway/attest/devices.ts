@@ -1,4 +1,5 @@
-import { open, readFile, rename, mkdir, type FileHandle } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { open, rename, mkdir, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { EpochMs } from '../core/clock.ts';
 import { Fatal } from '../core/errors.ts';
@@ -42,8 +43,11 @@ export interface DeviceRecord {
   readonly unsafeSince: EpochMs | undefined;
 }
 
-/** A journal longer than this many lines a device is written anew at the next start. */
+/** A journal longer than this many lines a record is written anew: each renewal of a result adds one. */
 const COMPACT_FACTOR = 8;
+const FEW_RECORDS = 100;
+/** So many lines are written at once. */
+const STRIDE = 1000;
 
 /**
  * The devices, in memory and in a journal: one line of JSON for each change, the last one of a device counts. A line
@@ -52,42 +56,77 @@ const COMPACT_FACTOR = 8;
 export class Devices {
   readonly #all = new Map<string, DeviceRecord>();
   readonly #byName = new Map<string, string>();
-  readonly #byAk = new Map<string, string>();
-  readonly #file: FileHandle;
+  /** The last record with each attestation key; of one device, in the order in which it had them. */
+  readonly #byAk = new Map<string, DeviceRecord>();
+  readonly #path: string;
+  /** The journal, open at its end. */
+  #file: FileHandle | undefined;
+  #lines = 0;
   #last: Promise<void> = Promise.resolve();
   #broken: Fatal | undefined;
+  readonly #failure = Promise.withResolvers<Fatal>();
 
-  private constructor(file: FileHandle, records: Iterable<DeviceRecord>) {
-    this.#file = file;
-    for (const record of records) this.#remember(record);
+  private constructor(path: string) {
+    this.#path = path;
   }
 
   /** @throws Fatal when a line that is not the last cannot be read: somebody has changed the file */
   static async open(path: string): Promise<Devices> {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return '';
-      throw cause;
-    });
-    const lines = text.split('\n');
-    const cut = lines.pop() !== '';
-    const records = new Map<string, DeviceRecord>();
-    lines.forEach((line, i) => {
-      const record = parseLine(line, `${path}:${i + 1}`);
-      records.set(record.id, record);
-    });
-    if (cut || lines.length > COMPACT_FACTOR * (records.size + 100)) {
-      const draft = await open(`${path}.new`, 'w', 0o600);
-      await draft.writeFile([...records.values()].map(lineOf).join(''));
-      await draft.sync();
-      await draft.close();
-      await rename(`${path}.new`, path); // before: the old file, still whole up to its last line
+    const devices = new Devices(path);
+    const cut = await devices.#read();
+    if (cut || devices.#isLong()) await devices.#rewrite();
+    else {
+      devices.#file = await open(path, 'a', 0o600);
+      await syncFolder(path);
     }
-    const file = await open(path, 'a', 0o600);
-    const folder = await open(dirname(path), 'r');
-    await folder.sync();
-    await folder.close();
-    return new Devices(file, records.values());
+    return devices;
+  }
+
+  /** In parts: a text holds half a gigabyte at most, and nobody may be locked out by a long journal. @returns is its last line cut short? */
+  async #read(): Promise<boolean> {
+    let rest = '';
+    try {
+      for await (const part of createReadStream(this.#path, 'utf8') as AsyncIterable<string>) {
+        const lines = (rest + part).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) {
+          this.#lines += 1;
+          this.#remember(parseLine(line, `${this.#path}:${this.#lines}`));
+        }
+      }
+    } catch (cause) {
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) throw cause;
+    }
+    return rest !== '';
+  }
+
+  #isLong(): boolean {
+    return this.#lines > COMPACT_FACTOR * (this.#byAk.size + FEW_RECORDS);
+  }
+
+  /** What counts, in a new file. A crash leaves the old one, still whole up to its last line. */
+  async #rewrite(): Promise<void> {
+    const draft = await open(`${this.#path}.new`, 'w', 0o600);
+    try {
+      const records = [...this.#byAk.values()];
+      for (let i = 0; i < records.length; i += STRIDE)
+        await draft.writeFile(
+          records
+            .slice(i, i + STRIDE)
+            .map(lineOf)
+            .join(''),
+        );
+      await draft.sync();
+      await rename(`${this.#path}.new`, this.#path);
+      await syncFolder(this.#path);
+      this.#lines = records.length;
+    } catch (cause) {
+      await draft.close();
+      throw cause;
+    }
+    await this.#file?.close();
+    this.#file = draft;
   }
 
   get(id: string): DeviceRecord | undefined {
@@ -100,7 +139,7 @@ export class Devices {
 
   /** Device that has, or had, this attestation key. @param name of the key, base64url */
   byAk(name: string): string | undefined {
-    return this.#byAk.get(name);
+    return this.#byAk.get(name)?.id;
   }
 
   all(): readonly DeviceRecord[] {
@@ -118,10 +157,14 @@ export class Devices {
     this.#remember(record);
     const turn = this.#last.then(async () => {
       try {
+        if (this.#file === undefined) throw new Error('it is closed');
         await this.#file.appendFile(lineOf(record));
-        if (durable) await this.#file.sync();
+        this.#lines += 1;
+        if (this.#isLong()) await this.#rewrite();
+        else if (durable) await this.#file.sync();
       } catch (cause) {
         this.#broken ??= new Fatal('the journal of devices cannot be written', { cause });
+        this.#failure.resolve(this.#broken);
         throw this.#broken;
       }
     });
@@ -129,9 +172,15 @@ export class Devices {
     await turn;
   }
 
+  /** Resolves when the disk has failed: what is decided from then on would be forgotten, so nothing is any more. */
+  get failure(): Promise<Fatal> {
+    return this.#failure.promise;
+  }
+
   async close(): Promise<void> {
     await this.#last;
-    await this.#file.close();
+    await this.#file?.close();
+    this.#file = undefined;
   }
 
   /** @throws Refused `admin.unknown_device` */
@@ -147,8 +196,15 @@ export class Devices {
     this.#all.set(record.id, record);
     this.#byName.set(record.name, record.id);
     // Never forgotten: a key that once belonged to a device cannot come back as another's.
-    this.#byAk.set(record.ak, record.id);
+    this.#byAk.set(record.ak, record);
   }
+}
+
+/** Names of files are on disk when their folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), 'r');
+  await folder.sync();
+  await folder.close();
 }
 
 const lineOf = (record: DeviceRecord): string => `${JSON.stringify(record)}\n`;

@@ -6,6 +6,7 @@ import type { AttestorConfig } from '../attest/attestor-config.ts';
 import type { AdminAction } from '../attest/administration.ts';
 import type { AttestorEvents } from '../attest/attestor.ts';
 import { makeFolder } from '../evidence/make-folder.ts';
+import { nodeStorage } from '../evidence/node-storage.ts';
 import { contentOf } from '../node/named-file.ts';
 import { askLocal } from './ask-local.ts';
 import { readInput } from './input.ts';
@@ -91,6 +92,8 @@ async function runAttestor({ config: path, learn, json }: RunOptions): Promise<n
   warnOfLab(config, learn === true);
   const stopped = stopSignal();
   makeFolder(stateDir);
+  // First: a second process would write the journal anew under the first, and take its socket away.
+  const release = await nodeStorage().lock(join(stateDir, 'devices.lock'));
   const devices = await Devices.open(join(stateDir, 'devices.journal'));
   const attestor = new Attestor({
     ...config,
@@ -102,15 +105,18 @@ async function runAttestor({ config: path, learn, json }: RunOptions): Promise<n
     events,
   });
   const adminSocket = resolve(base, config.adminSocket ?? join(stateDir, 'admin.sock'));
-  await rm(adminSocket, { force: true }); // of a process that was killed; the journal is what must not be shared
+  await rm(adminSocket, { force: true }); // of a process that was killed
   const { host, port, cert, key } = config;
   const server = await AttestorServer.start(attestor, { host, port, cert, key, adminSocket, events });
   const ready = { port: server.port, adminSocket, kid: config.kid, policy: config.policy.id };
   if (json === true) print(ready);
   else log('attestor.ready', ready);
-  await stopped;
+  const failure = await Promise.race([stopped, devices.failure]);
   await server.stop();
   await devices.close();
+  release();
+  // Nothing can be decided any more; whoever supervises the process starts it again, and there may be room by then.
+  if (failure !== undefined) throw failure;
   return 0;
 }
 

@@ -11,6 +11,7 @@ import { agileLog, eventDigest, healthyBoot } from '../../conformance/builders/e
 import { SwtpmLab, swtpmMissing } from '../../conformance/builders/swtpm.ts';
 import { Authority } from '../../pki/authority.ts';
 import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
+import { administrate } from '../attest/attestor-client.ts';
 import { Tpm } from '../attest/tpm.ts';
 import { HASH } from '../tpm/algorithm.ts';
 import { pcrExtend } from '../tpm/storage-commands.ts';
@@ -31,8 +32,10 @@ const troad = (...args: string[]) =>
   spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', timeout: 600_000 });
 
 /** Starts a command that goes on, and waits for its line of JSON. */
-async function started(...args: string[]): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {
-  const child = spawn(process.execPath, [cli, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+const started = (...args: string[]) => startedAs([process.execPath, cli], ...args);
+
+async function startedAs([program, ...first]: readonly [string, ...string[]], ...args: string[]) {
+  const child = spawn(program, [...first, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
   running.push(child);
   let complaints = '';
   child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
@@ -87,13 +90,16 @@ void t.test('enroll, approve, attest, run, status, revoke', { skip: swtpmMissing
     },
     expected: [],
   };
-  const { ready } = await started(
+  const { ready, child: attestor } = await started(
     'attestor',
     'run',
     '--config',
     file('attestor.json', JSON.stringify(config)),
   );
   const socket = String(ready['adminSocket']);
+  const second = troad('attestor', 'run', '--config', join(dir, 'attestor.json'));
+  t.equal(second.status, 1, 'a second one on the same state does not take it away from the first');
+  t.match(second.stderr, /devices\.lock: another process has this open/);
   const common = [
     ...['--tpm', pc.address, '--dir', join(dir, 'agent'), '--ca', file('ca.pem', authority.rootPem)],
     ...['--attestor', `https://127.0.0.1:${String(ready['port'])}`],
@@ -125,6 +131,21 @@ void t.test('enroll, approve, attest, run, status, revoke', { skip: swtpmMissing
   });
   const after = troad('device', 'attest', ...attesting, ...logged);
   t.match(after.stderr, /evidence\.device_inactive/);
+
+  attestor.kill();
+  await once(attestor, 'exit');
+  t.equal(attestor.exitCode, 0);
+  const limited = ['bash', '-c', 'ulimit -f 16; exec "$@"', 'bash', process.execPath, cli] as const;
+  const full = await startedAs(limited, 'attestor', 'run', '--config', join(dir, 'attestor.json'));
+  let said = '';
+  full.child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const ended = once(full.child, 'exit');
+  const reEnrol = { method: 'POST', path: '/devices/pc/re-enrol', body: {} } as const;
+  for (let asked = 0; asked < 100 && full.child.exitCode === null; asked += 1)
+    await administrate(socket, reEnrol).catch(() => undefined);
+  await ended;
+  t.equal(full.child.exitCode, 1, 'a service whose disk is full ends, for its supervisor to start it again');
+  t.match(said, /the journal of devices cannot be written/);
 
   const noRoots = { ...config, trust: { ...config.trust, lab_softwareTpmRoots: undefined } };
   const refused = troad('attestor', 'run', '--config', file('bad.json', JSON.stringify(noRoots)));

@@ -65,7 +65,7 @@ void t.test('L10: a second process is refused, and the lock dies with its holder
   const child = spawn(process.execPath, [program, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   child.stdout.resume();
-  const refusal = { name: 'Fatal', message: /another process has this log open/ };
+  const refusal = { name: 'Fatal', message: /another process has this open/ };
   await t.rejects(openLog(logOptions(dir)), refusal, 'another process');
   child.kill('SIGKILL');
   await once(child, 'close');

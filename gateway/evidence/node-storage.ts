@@ -183,7 +183,7 @@ function lock(path: string): () => void {
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (cause) {
     database.close();
-    throw new Fatal(`${path}: another process has this log open`, { cause });
+    throw new Fatal(`${path}: another process has this open`, { cause });
   }
   return () => database.close();
 }
