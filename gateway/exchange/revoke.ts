@@ -68,10 +68,14 @@ export class RunningUsers {
     for (const running of candidates) {
       for (const { user, end } of running?.list() ?? []) {
         if (user.issuer !== event.issuer || user.authTime > event.at) continue;
-        if (event.session === undefined || event.session === user.session) ending.push(end);
+        if (isOf(event, user)) ending.push(end);
       }
     }
     for (const end of ending) end(new Denied('assertion.revoked', `${event.type} of ${event.jti}`));
     return ending.length;
   }
 }
+
+/** One without a name is any session of the user that the event names, as for new requests. */
+const isOf = ({ session, subject }: Ending, user: UserAssertion): boolean =>
+  session === undefined || session === user.session || (user.session === undefined && subject !== undefined);

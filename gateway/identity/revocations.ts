@@ -1,5 +1,5 @@
 import type { EpochSeconds } from '../core/clock.ts';
-import { Denied, Unavailable } from '../core/errors.ts';
+import { Denied, quoted, Unavailable } from '../core/errors.ts';
 import { MAX_AUTHENTICATION_AGE_S } from './levels.ts';
 import type { NamedDevice, SecurityEvent } from './security-event.ts';
 import { userKeyOf, type AssertionClaims } from './claims.ts';
@@ -27,12 +27,13 @@ const KEPT_S = MAX_AUTHENTICATION_AGE_S + 60;
  */
 export class Revocations {
   readonly #capacity: number;
-  /** By user or session: the latest moment, and the event that set it. */
+  /** By user or session: the latest moment, and the event that set it. In the order of their coming. */
   readonly #ended = new Map<string, Revocation>();
-  readonly #seen = new Map<string, EpochSeconds>();
+  /** By issuer and `jti`: when it came, and in that order. */
+  readonly #seen = new Map<string, Map<string, EpochSeconds>>();
 
-  /** @param capacity events at one time; only registered identity providers can add any */
-  constructor(capacity = 100_000) {
+  /** @param capacity events at one time, of which one issuer gets half at most; only registered ones can add any */
+  constructor(capacity = 200_000) {
     this.#capacity = capacity;
   }
 
@@ -46,11 +47,14 @@ export class Revocations {
    */
   add(event: SecurityEvent, now: EpochSeconds): boolean {
     this.#forget(now);
-    const id = `${event.issuer}\n${event.jti}`;
-    if (this.#seen.has(id)) return false;
-    if (this.#seen.size >= this.#capacity)
-      throw new Unavailable('gateway.overloaded', 'too many security events');
-    this.#seen.set(id, event.issuedAt);
+    const seen = this.#seenOf(event.issuer);
+    if (seen.has(event.jti)) return false;
+    let free = this.#capacity;
+    for (const { size } of this.#seen.values()) free -= size;
+    // No more than it leaves free: however many issuers pour out events, the sign-outs of another one are heard.
+    if (seen.size >= free)
+      throw new Unavailable('gateway.overloaded', `too many security events of ${quoted(event.issuer)}`);
+    seen.set(event.jti, now);
     if (event.effect === 'ended') this.#put(revocationOf(event));
     return true;
   }
@@ -59,14 +63,14 @@ export class Revocations {
   restore(kept: readonly Revocation[], now?: EpochSeconds): void {
     if (now !== undefined) this.#forget(now);
     for (const revocation of kept) {
-      this.#seen.set(`${revocation.issuer}\n${revocation.jti}`, revocation.at);
+      this.#seenOf(revocation.issuer).set(revocation.jti, now ?? revocation.at);
       this.#put(revocation);
     }
   }
 
   /** For keeping. */
   list(): readonly Revocation[] {
-    return [...this.#ended.values()];
+    return [...new Set(this.#ended.values())];
   }
 
   /** @throws Denied `assertion.revoked` */
@@ -74,34 +78,53 @@ export class Revocations {
     if (this.#ended.size === 0) return;
     const { issuer, subject, session, authTime } = claims;
     const ofUser = this.#ended.get(userKeyOf(issuer, subject));
-    const ofSession = session === undefined ? undefined : this.#ended.get(sessionKey(issuer, session));
+    const ofSession = this.#ended.get(
+      session === undefined ? namelessKey(issuer, subject) : sessionKey(issuer, session),
+    );
     if (Math.max(ofUser?.at ?? 0, ofSession?.at ?? 0) >= authTime)
       throw new Denied('assertion.revoked', `authenticated at ${authTime}`);
   }
 
   #put(revocation: Revocation): void {
     const { issuer, subject, session, device } = revocation;
+    if (device !== undefined) return this.#set(deviceKey(device), revocation);
+    if (session === undefined) return this.#set(userKeyOf(issuer, subject ?? ''), revocation);
     // With both named, the event is about that one session of the user (SSF 1.0 §3.2: a complex subject is their meet).
-    const ofUser = session === undefined ? userKeyOf(issuer, subject ?? '') : sessionKey(issuer, session);
-    const key = device === undefined ? ofUser : deviceKey(device);
+    this.#set(sessionKey(issuer, session), revocation);
+    if (subject !== undefined) this.#set(namelessKey(issuer, subject), revocation);
+  }
+
+  #set(key: string, revocation: Revocation): void {
     const before = this.#ended.get(key);
-    if (before === undefined || before.at < revocation.at) this.#ended.set(key, revocation);
+    if (before !== undefined && before.at >= revocation.at) return;
+    this.#ended.delete(key); // behind all others again: none of them waits for it to be forgotten
+    this.#ended.set(key, revocation);
+  }
+
+  #seenOf(issuer: string): Map<string, EpochSeconds> {
+    let seen = this.#seen.get(issuer);
+    if (seen === undefined) this.#seen.set(issuer, (seen = new Map()));
+    return seen;
   }
 
   #forget(now: EpochSeconds): void {
-    // Events come seldom, and in the order of their times more or less: from the front until one is young enough.
     for (const [key, { at }] of this.#ended) {
       if (now - at <= KEPT_S) break;
       this.#ended.delete(key);
     }
-    for (const [key, at] of this.#seen) {
-      if (now - at <= KEPT_S) break;
-      this.#seen.delete(key);
+    for (const [issuer, seen] of this.#seen) {
+      for (const [jti, at] of seen) {
+        if (now - at <= KEPT_S) break;
+        seen.delete(jti);
+      }
+      if (seen.size === 0) this.#seen.delete(issuer);
     }
   }
 }
 
 const sessionKey = (issuer: string, session: string): string => `s\n${issuer}\n${session}`;
+/** A user's sessions that have no `sid`: which of them ended cannot be told, so each did. */
+const namelessKey = (issuer: string, subject: string): string => `n\n${issuer}\n${subject}`;
 const deviceKey = ({ attestor, name }: NamedDevice): string => `d\n${attestor}\n${name}`;
 
 /** As it is kept, and as other threads hear of it. */

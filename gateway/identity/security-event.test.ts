@@ -106,6 +106,19 @@ void t.test('what happened did not happen in the future', async (t) => {
   t.equal(verify(await set(event('session-revoked', { event_timestamp: NOW - 99.5 }))).at, NOW - 99);
 });
 
+void t.test('a session ends that began by a clock ahead of ours, and ended by it', async (t) => {
+  const revocations = new Revocations();
+  // 20 s ahead: the user authenticated two seconds ago, and signed out one second ago.
+  const token = await verified({ auth_time: NOW + 18, iat: NOW + 18 });
+  const ended = await set({ iat: NOW + 20, ...event('session-revoked', { event_timestamp: NOW + 19 }) });
+  revocations.add(verify(ended), NOW);
+  t.throws(() => revocations.requireValid(token), { code: 'assertion.revoked' });
+  t.equal(
+    verify(await set({ iat: NOW + 20, ...event('session-revoked', { event_timestamp: NOW + 99 }) })).at,
+    NOW + 20,
+  );
+});
+
 const other = keyPair('RS256', KEY.kid);
 const nearMisses: readonly (readonly [
   what: string,
@@ -203,7 +216,20 @@ void t.test('one session of a user ends, the other goes on', async (t) => {
   const first = await verified({ sid: 's-1' });
   t.throws(() => revocations.requireValid(first), { code: 'assertion.revoked' });
   revocations.requireValid(await verified({ sid: 's-2' }));
-  revocations.requireValid(await verified());
+  revocations.requireValid(await verified({ sub: 'u-4712' }));
+  t.equal(revocations.list().length, 1);
+});
+
+void t.test('an assertion without sid may be of the very session that its user ended', async (t) => {
+  const revocations = new Revocations();
+  const sub_id = { format: 'complex', user: USER, session: { format: 'opaque', id: 's-1' } };
+  revocations.add(verify(await set({ sub_id })), NOW);
+  const nameless = await verified();
+  t.throws(() => revocations.requireValid(nameless), { code: 'assertion.revoked' });
+  const restarted = new Revocations();
+  restarted.restore(revocations.list());
+  t.throws(() => restarted.requireValid(nameless), { code: 'assertion.revoked' });
+  revocations.requireValid(await verified({ auth_time: NOW, iat: NOW }));
 });
 
 void t.test('an event that came before is not taken again; an older one takes nothing back', async (t) => {
@@ -226,6 +252,62 @@ void t.test('survives a restart, and is forgotten when nothing can be as old', a
   const much = NOW + 13 * 3600;
   restarted.add(verify(await set({ iat: much, sub_id: { ...USER, sub: 'another' } }), much), much);
   t.equal(restarted.size, 1);
+});
+
+void t.test('a user who signs out every few hours keeps nobody else in memory', async (t) => {
+  const revocations = new Revocations();
+  const signOut = async (sub: string, iat: number) =>
+    revocations.add(
+      verify(await set({ iat, sub_id: { ...USER, sub }, ...event('session-revoked') }), iat),
+      iat,
+    );
+  for (let hour = 0; hour < 240; hour += 6) {
+    await signOut('often', NOW + hour * 3600);
+    await signOut(`once, ${hour}`, NOW + hour * 3600 + 1);
+  }
+  t.ok(revocations.size <= 4, `${revocations.size} after ten days`);
+});
+
+void t.test('events that were long on their way are counted for as long as they are kept', async (t) => {
+  const revocations = new Revocations(16);
+  for (let i = 0; i < 200; i++) {
+    const now = NOW + i * 60;
+    const text = await set({
+      iat: now - 12 * 3600,
+      sub_id: { ...USER, sub: `u-${i}` },
+      ...event('session-revoked', { event_timestamp: now }),
+    });
+    try {
+      revocations.add(verify(text, now), now);
+    } catch (thrown) {
+      t.match(thrown, { name: 'Unavailable', code: 'gateway.overloaded' });
+    }
+  }
+  t.ok(revocations.size <= 16, `${revocations.size} are kept`);
+});
+
+void t.test('one issuer with very many events does not keep those of another out', async (t) => {
+  const revocations = new Revocations(64);
+  const elsewhere = 'https://idp.b07.example';
+  const issuers = { ...ISSUERS, signalKeys: () => new Map([[KEY.kid, KEY]]) };
+  const hoard = async (): Promise<boolean> => {
+    const text = await set({ iss: elsewhere, sub_id: { ...USER, iss: elsewhere, sub: `invented-${count}` } });
+    return revocations.add(SecurityEvent.verify(text, AUDIENCE, issuers, NOW), NOW);
+  };
+  let taken = 0;
+  await t.rejects(
+    (async () => {
+      for (; taken < 1000; taken++) await hoard();
+    })(),
+    { name: 'Unavailable', code: 'gateway.overloaded' },
+  );
+  t.equal(taken, 32, 'no more than is left for others');
+  t.equal(revocations.add(verify(await set()), NOW), true, 'which are heard');
+  const token = await verified();
+  t.throws(() => revocations.requireValid(token), { code: 'assertion.revoked' });
+  for (let i = 0; i < 15; i++)
+    revocations.add(verify(await set({ sub_id: { ...USER, sub: `u-${i}` } })), NOW);
+  t.equal(revocations.size, 48);
 });
 
 void t.test('what cannot be kept is not taken', async (t) => {

@@ -55,7 +55,7 @@ export class SecurityEvent {
   /** For example `session-revoked`. */
   readonly type: string;
   readonly effect: SecurityEffect;
-  /** When it happened; never later than now. */
+  /** When it happened; never later than it was said. By the issuer's clock, as `auth_time` is. */
   readonly at: EpochSeconds;
   /** Whose sessions; undefined together with `session` for events about the stream itself. */
   readonly subject: string | undefined;
@@ -131,7 +131,7 @@ export class SecurityEvent {
     return new SecurityEvent({
       ...common,
       effect,
-      at: happenedAt(event, issuedAt, now),
+      at: happenedAt(event, issuedAt),
       ...about,
     });
   }
@@ -185,11 +185,15 @@ function effectOf(type: string, event: JsonObject): SecurityEffect {
   }
 }
 
-/** CAEP §2: `event_timestamp` in seconds, when it happened. One in the future would end what is yet to begin. */
-function happenedAt(event: JsonObject, issuedAt: EpochSeconds, now: EpochSeconds): EpochSeconds {
+/**
+ * CAEP §2: `event_timestamp` in seconds, when it happened. One in the future would end what is yet to begin: nothing
+ * happens after it was said. Our own clock has no say here. Where the issuer's is ahead of it by what is tolerated, its users
+ * authenticated in our future, and would outlive the end of their sessions.
+ */
+function happenedAt(event: JsonObject, issuedAt: EpochSeconds): EpochSeconds {
   const { event_timestamp: at } = event;
   const seconds = typeof at === 'number' && Number.isFinite(at) && at > 0 ? Math.ceil(at) : issuedAt;
-  return Math.min(seconds, now);
+  return Math.min(seconds, issuedAt);
 }
 
 /**
