@@ -226,13 +226,14 @@ class Consumption {
       this.#dossier.sent.res = body.bytes.length;
       return;
     }
+    const fields = this.#answerFields(head, admitted, sent);
+    this.#answered = true;
     const out = this.#arrival.answer(
-      { status, fields: this.#answerFields(head, admitted, sent) },
+      { status, fields },
       head.exchange.length === undefined
         ? { kind: 'stream' }
         : { kind: 'stream', length: head.exchange.length },
     );
-    this.#answered = true;
     await relay(
       sent.permit,
       new PacedInflow(answer.inflow, admitted.duties, clock),

@@ -218,8 +218,15 @@ class Provision {
     const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
     this.#call?.abort(cause);
     await this.#dossier.refused(thrown);
-    if (this.#answering.begun || this.#gone !== undefined) this.#arrival.abort(cause);
-    else await this.#answering.refusal(thrown);
+    if (!this.#answering.begun && this.#gone === undefined) {
+      try {
+        await this.#answering.refusal(thrown);
+        return;
+      } catch {
+        // The peer takes no head of this size (it says what it takes). It hears that it was refused by the break.
+      }
+    }
+    this.#arrival.abort(cause);
   }
 }
 

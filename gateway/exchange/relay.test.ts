@@ -71,6 +71,18 @@ void t.test('when the check fails the receiver is broken off, short', async (t) 
   t.ok(from.paused && from.destroyed === undefined, 'the sender may still be answered');
 });
 
+void t.test('a receiver that does not take the end is broken off, and nothing else', async (t) => {
+  const { from, to, done } = start({});
+  to.end = () => {
+    throw new Error('more than the other side takes in a head');
+  };
+  from.data('abc');
+  from.end();
+  await t.rejects(done, { message: /takes in a head/ });
+  t.ok(to.destroyed);
+  await new Promise(setImmediate); // a rejection that nobody handles ends this program here
+});
+
 void t.test('refuses too much, too little and too many bytes', async (t) => {
   const over = start({ maxBytes: 2 });
   over.from.data('abc');

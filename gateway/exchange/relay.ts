@@ -106,13 +106,15 @@ export function relay(
           fail(new Denied(terms.wrongLength, `${meter.length} of ${terms.length} bytes`));
           return;
         }
-        complete(trailers).then((ours) => {
-          if (over) return;
-          ended = false; // from here the receiver is watched again: it still has to take the end
-          moved = true;
-          if (held !== undefined) terms.passed?.(held.length, false);
-          to.end(held, ours);
-        }, fail);
+        complete(trailers)
+          .then((ours) => {
+            if (over) return;
+            ended = false; // from here the receiver is watched again: it still has to take the end
+            moved = true;
+            if (held !== undefined) terms.passed?.(held.length, false);
+            to.end(held, ours); // throws when the receiver takes no trailers of this size
+          })
+          .catch(fail);
       },
       error: fail,
     });
