@@ -47,9 +47,12 @@ export async function connect(
   const deadline = setTimeout(() => {
     socket.destroy(new Unavailable('link.timeout', `${where}: no session in ${options.limits.connectMs} ms`));
   }, options.limits.connectMs);
-  // For good: an error after the sessions's own listeners are gone must not end the process.
+  // For good: an error after the session's own listeners are gone must not end the process.
   let failure: Error | undefined;
-  socket.on('error', (cause) => (failure ??= cause));
+  socket.on('error', (cause) => {
+    failure ??= cause;
+    socket.destroy(); // of a record that was changed on the way Node only tells
+  });
   try {
     await secured(socket, () => failure);
     socket.setNoDelay(true);

@@ -77,7 +77,8 @@ class TlsLinkServer implements LinkServer {
   /** The peer is checked here, on every connection, before anything reads a byte of it. */
   #accept(socket: tls.TLSSocket): void {
     const { clock, verifyPeer, onArrival, onEvent, requireHybrid = false } = this.#options;
-    socket.on('error', () => undefined); // for good: sessions listen too, but not for ever
+    // For good: sessions listen too, but not for ever. Of a record that was changed on the way Node only tells.
+    socket.on('error', () => socket.destroy());
     let facts: TlsSession;
     try {
       facts = new TlsSession(`in-${++this.#nextId}`, socket, 'server', requireHybrid);

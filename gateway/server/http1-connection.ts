@@ -65,7 +65,10 @@ export class Http1Connection implements ExchangeHost {
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => this.#exchange?.drained());
     socket.on('end', () => this.#halfClosed());
-    socket.on('error', (cause) => (this.#cause ??= cause));
+    socket.on('error', (cause) => {
+      this.#cause ??= cause;
+      socket.destroy(); // of a TLS record that cannot be read Node only tells
+    });
     socket.on('close', () => this.#closed());
   }
 

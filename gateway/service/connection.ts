@@ -53,7 +53,7 @@ export class Connection implements Carrier {
     const socket = this.#socket;
     socket.on('drain', () => this.#drained());
     socket.on('end', () => this.destroy(new Error('the service closed the connection')));
-    socket.on('error', (cause) => (this.#cause ??= cause));
+    socket.on('error', (cause) => this.destroy(cause)); // of a TLS record that cannot be read Node only tells
     socket.on('close', () => this.#closed());
   }
 
