@@ -1,3 +1,4 @@
+import { AskedRequests } from './asked-requests.ts';
 import { describe, MalformedBytes } from '../core/errors.ts';
 import type { CoreRecord } from '../evidence/record.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
@@ -13,6 +14,7 @@ export class DeepPass {
   readonly #trust: Trust;
   /** Messages of a batch lie close together, so most of them cost no signature verification. */
   readonly #batches = new VerifiedBatches();
+  readonly #requests = new AskedRequests();
 
   constructor(trust: Trust) {
     this.#trust = trust;
@@ -44,9 +46,11 @@ export class DeepPass {
       requireSigned(record);
       if (meta === 'sealed') return this.#messages.leave(SEALED.meta);
       const text = readSignedText(meta, () => parts.open(record, 'subject'));
-      const { base } = text;
+      const { base, kept } = text;
+      if (base !== undefined) verifyMessage(record, { ...text, base }, this.#trust, this.#batches);
+      const known = this.#requests.read(record, kept);
       if (base === undefined) return this.#messages.leave(SEALED.subject);
-      verifyMessage(record, { ...text, base }, this.#trust, this.#batches);
+      if (!known) return this.#messages.leave(SEALED.request);
       this.#messages.checked += 1;
     } catch (cause) {
       this.#messages.find('fail', 'signature', describe(cause), { index: String(index), exchange: record.x });

@@ -3,6 +3,7 @@ import { toUuid, type ExchangeId } from '../core/ids.ts';
 import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import type { PartClass } from '../evidence/record.ts';
+import { AskedRequests } from './asked-requests.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { readExtra, type ShownExtra } from './extra.ts';
 import { requireEpochs, type ReadStorage } from './folder.ts';
@@ -157,6 +158,7 @@ async function tell(
   const messages = new Step('message signatures verify');
   const agree = new Step('both ends agree');
   const records: ShownRecord[] = [];
+  const requests = new AskedRequests();
   const book = new ExchangeBook();
   found.sort(
     (a, b) => a.record.at - b.record.at || (a.log === b.log ? Number(a.logged.index - b.logged.index) : 0),
@@ -171,7 +173,7 @@ async function tell(
     }
     const opened = openMeta(record, logged, parts);
     const { text, extra } = opened;
-    const signedBy = signerOf(record, opened, trust, messages, at);
+    const signedBy = signerOf(record, opened, trust, messages, requests, at);
     book.add(logged.index, record);
     records.push({
       at: timeText(record.at),
@@ -231,18 +233,21 @@ function signerOf(
   { text, sealed }: Opened,
   trust: Trust,
   messages: Step,
+  requests: AskedRequests,
   at: { readonly index: string; readonly exchange: string },
 ): ShownRecord['signedBy'] {
   if (!isMessage(record)) return undefined;
   try {
     requireSigned(record);
+    const known = text === undefined || requests.read(record, text.kept);
     if (text?.base === undefined) {
       messages.leave(sealed);
       return undefined;
     }
     const { base } = text;
     const { gateway, kid, alg } = verifyMessage(record, { ...text, base }, trust, new VerifiedBatches());
-    messages.checked += 1;
+    if (known) messages.checked += 1;
+    else messages.leave(SEALED.request);
     const { name, member } = gateway;
     return { gateway: name, member, kid, alg, ...shownSignature(record, base, alg) };
   } catch (cause) {

@@ -15,8 +15,9 @@ import { formatExchange } from '../message/exchange-field.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import { MessageSigner, type Signed } from '../message/signer.ts';
 import { SigningQueue } from '../message/signing-queue.ts';
+import { AskedRequests } from './asked-requests.ts';
 import type { ExchangeRecord } from './records.ts';
-import type { AuditReport } from './report.ts';
+import { findingsOf, type AuditReport } from './report.ts';
 import { showExchange } from './show.ts';
 import { readSignedText, verifyMessage } from './signatures.ts';
 import { parseTrustFile } from './trust-file.ts';
@@ -158,3 +159,93 @@ void t.test('a message without its signature, or without what was signed, is no 
     'good',
   ]);
 });
+
+void t.test(
+  'a request is not taken for an answer of whoever sent it, nor an answer for a request',
+  async (t) => {
+    // The log of the one who received them: it says that it had asked, or had been asked.
+    const [request, answer] = [pair.record('req.final', 'p'), pair.record('res.final', 'c')];
+    const { x, me, peer, sig, kid, dg, len, out, at } = request;
+    const asAnswer = { k: 'res.final', at, x, role: 'c', me, peer, sig, kid, dg, len, out };
+    t.throws(() => verify([asAnswer, baseOf('req.final')]), { message: /is of a request/ });
+    const asRequest = {
+      ...answer,
+      k: 'req.final',
+      role: 'p',
+      op: undefined,
+      client: undefined,
+      svc: undefined,
+    };
+    t.throws(() => verify([{ ...asRequest, xid: undefined }, baseOf('res.final')]), {
+      message: /is of an answer/,
+    });
+  },
+);
+
+void t.test('an answer to another request is not taken for one to the request in the log', async (t) => {
+  // Same exchange id, same everything, asked a second later: the consumer puts the second question before the first answer.
+  const later = await ExchangePair.sign(1, Object.assign(new HandClock(), { at: clock.at + 1000 }));
+  const dir = t.testdir();
+  const result = async (name: string, request: ExchangePair): Promise<unknown> => {
+    const log = await openLog(logOptions(`${dir}/${name}`, { clock }));
+    await request.write(log, 'c', ['req.final']);
+    await pair.write(log, 'c', ['res.final']);
+    await log.close();
+    const ask = { storage: nodeStorage(), logs: [`${dir}/${name}`], trust };
+    const report = await auditLogs({ ...ask, deep: true });
+    const shown = await showExchange({ ...ask, id: exchangeId(1) });
+    return [report.result, shown.result, findingsOf(report).map(({ detail }) => detail)];
+  };
+  t.same(await result('own', pair), ['good', 'good', []]);
+  t.same(await result('other', later), [
+    'bad',
+    'bad',
+    ['the answer was signed for another request than the one recorded'],
+  ]);
+});
+
+void t.test('what an answer says of its request', async (t) => {
+  const { record, opened, closed } = await streamed();
+  const [open, final] = [opened.evidence.base, closed.evidence.base];
+  const line = (base: string, name: string): string =>
+    base
+      .split('\n')
+      .find((each) => each.startsWith(name))
+      ?.slice(name.length + 2) ?? '';
+  const asked = ['"@method"', '"@authority"', '"@path"', '"@query"', '"t-road-exchange"'];
+  const about = (base: string, label: 'open' | 'final'): string =>
+    [
+      ...asked.map((name) => `${name};req: ${line(base, name)}`),
+      ...(label === 'open' ? [] : [`"content-digest";req;tr: ${line(base, '"content-digest";tr')}`]),
+      `"signature-input";req;${label === 'open' ? '' : 'tr;'}key="${label}": ${line(base, '"@signature-params"')}`,
+    ].join('\n');
+  const requests = [
+    [{ ...record, k: 'open' }, open],
+    [record, final],
+  ] as const;
+  const judge = (answer: string, from: number, to: number): boolean => {
+    const requested = new AskedRequests();
+    for (const [request, base] of requests.slice(from, to)) requested.read(exchangeRecordOf(request), base);
+    return requested.read(exchangeRecordOf({ ...record, k: 'res.final' }), answer);
+  };
+  t.equal(judge(about(open, 'open'), 0, 2), true, 'an early answer');
+  t.equal(judge(about(final, 'final'), 0, 2), true);
+  t.equal(judge(about(open, 'open'), 0, 1), true, 'to a request that is not over');
+  t.equal(judge(about(final, 'final'), 0, 1), false, 'the rest of the request is not in this log');
+  t.equal(judge(about(final, 'final'), 0, 0), false);
+  const late = new AskedRequests();
+  const answer = exchangeRecordOf({ ...record, k: 'res.final' });
+  t.equal(late.read(answer, about(final, 'final').replace('POST', 'PUT')), false);
+  t.throws(() => late.read(exchangeRecordOf(record), final), { message: /another request/ }, 'in any order');
+  for (const name of [...asked, '"content-digest"', '"signature-input"']) {
+    const other = about(final, 'final').replace(new RegExp(`^(${name}.*: ).*$`, 'm'), '$1other');
+    t.throws(() => judge(other, 0, 2), { message: /another request/ }, name);
+    const less = about(final, 'final')
+      .replace(new RegExp(`^${name}.*: .*\n?`, 'm'), '')
+      .trimEnd();
+    t.throws(() => judge(less, 0, 2), { message: /another request/ }, `without ${name}`);
+  }
+});
+
+const exchangeRecordOf = (record: object): ExchangeRecord =>
+  ({ v: 1, ...record }) as unknown as ExchangeRecord; // as above

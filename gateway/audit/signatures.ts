@@ -17,6 +17,8 @@ import type { Trust, TrustedKey } from './trust-file.ts';
 export interface SignedText {
   /** The exact signature base; undefined when a piece of it is in a `subject` part that cannot be opened any more. */
   readonly base: string | undefined;
+  /** As it stands in the `meta` part: perhaps without that piece. */
+  readonly kept: string;
   readonly path: string | undefined;
   readonly query: string | undefined;
 }
@@ -36,6 +38,8 @@ export const SEALED = {
   meta: 'what was signed is in sealed parts of class meta, whose keys are not here  被簽署的本文在密封部分 meta 中，其金鑰不在此處',
   subject:
     'the user’s assertion that was signed with the rest is in sealed parts of class subject, whose keys are not here; records, digests and tree do not need it  一併簽署的使用者身分聲明在密封部分 subject 中，其金鑰不在此處；紀錄、摘要與雜湊樹的檢查不受影響',
+  request:
+    'which request it answers: what was signed of that is not in this log, or its key is not here  回應所對應的請求本文不在此日誌中，或其金鑰不在此處',
 } as const;
 
 /**
@@ -55,6 +59,7 @@ export function readSignedText(part: Buffer, subjectPart: () => Buffer | 'sealed
   const { path, query, subject } = value;
   return {
     base: subject === undefined ? base : completed(base, subject, subjectPart()),
+    kept: base,
     path: typeof path === 'string' ? path : undefined,
     query: typeof query === 'string' ? query : undefined,
   };
@@ -77,7 +82,7 @@ const receiverOf = (record: ExchangeRecord): string | undefined =>
  */
 export function verifyMessage(
   record: ExchangeRecord,
-  { base, path, query }: SignedText & { readonly base: string },
+  { base, path, query }: Omit<SignedText, 'kept'> & { readonly base: string },
   trust: Trust,
   batches: VerifiedBatches,
 ): TrustedKey {
@@ -99,6 +104,10 @@ export function verifyMessage(
   }
   // The text is the sender's from here on; what follows compares it with what the log's owner wrote beside it.
   const lines = readBase(base);
+  // Requests and answers have one tag: whoever was sent one must not show it as the other.
+  const isAnswer = lines.has('"@status"');
+  if (isAnswer !== (k === 'res.final'))
+    throw new MalformedBytes(`the signed text is of ${isAnswer ? 'an answer' : 'a request'}`);
   const params = lines.get('"@signature-params"') ?? '';
   requireParam(params, 'nonce', x);
   requireParam(params, 'keyid', kid);
