@@ -21,7 +21,7 @@ const document = (...keys: (typeof key)[]) =>
   bytes({ keys: keys.map((each) => jwkOf(each, { alg: 'ES256', use: 'sig' })) });
 
 function cacheOf(answer: () => Uint8Array) {
-  const at = { now: 1_000_000_000_000 };
+  const at = { now: 1_000_000_000_000, setBack: 0 };
   const fetched: string[] = [];
   const problems: string[] = [];
   const cache = new JwksCache({
@@ -29,7 +29,7 @@ function cacheOf(answer: () => Uint8Array) {
       fetched.push(url);
       return answer();
     },
-    clock: { now: () => at.now, monotonic: () => at.now },
+    clock: { now: () => at.now - at.setBack, monotonic: () => at.now - 1_000_000_000_000 },
     onProblem: (detail) => problems.push(detail),
   });
   return { cache, at, fetched, problems };
@@ -70,6 +70,33 @@ void t.test('J16 a rotation shows after the cooldown, however many unknown ids c
   t.equal(fetched.length, 2);
   t.ok(cache.key(ROW, 'k2'));
   t.equal(cache.key(ROW, 'k1'), undefined, 'the old key is gone');
+});
+
+void t.test('J16 a clock that is set back hides neither a new key nor the end of an old one', async (t) => {
+  let answer = (): Uint8Array => document(key);
+  const { cache, at } = cacheOf(() => answer());
+  await cache.refresh([ROW]);
+  at.setBack = 8 * 3_600_000; // it was local time, and the network says otherwise
+  answer = () => document(next);
+  at.now += 300_000;
+  await cache.refresh([ROW]);
+  t.equal(cache.key(ROW, 'k1'), undefined, 'the provider took it back');
+  t.ok(cache.key(ROW, 'k2'));
+  answer = () => {
+    throw new Error('unreachable');
+  };
+  at.now += 24 * 3_600_000 + 1;
+  await cache.refresh([ROW]);
+  t.throws(() => cache.key(ROW, 'k2'), { code: 'assertion.keys_stale' }, 'a day is a day');
+});
+
+void t.test('J16 a machine that slept for two days asks again before it believes', async (t) => {
+  const { cache, at } = cacheOf(() => document(key));
+  await cache.refresh([ROW]);
+  at.setBack -= 2 * 24 * 3_600_000; // only the wall clock went on
+  t.throws(() => cache.key(ROW, 'k1'), { code: 'assertion.keys_stale' });
+  await cache.refresh([ROW]);
+  t.ok(cache.key(ROW, 'k1'));
 });
 
 const broken: readonly (readonly [what: string, answer: () => Uint8Array])[] = [

@@ -1,4 +1,4 @@
-import type { Clock, EpochMs } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { describe, MalformedBytes, quoted, Unavailable } from '../core/errors.ts';
 import { isAssertionAlgorithm, type AssertionAlgorithm } from '../identity/algorithm.ts';
 import { isObject, parseObject } from '../identity/json.ts';
@@ -33,11 +33,15 @@ const IGNORED = new Set([
 /** Gets a document; follows no redirect, reads no more than {@link MAX_JWKS_BYTES}. */
 export type FetchJwks = (url: string) => Promise<Uint8Array>;
 
+/** A moment by both clocks: one can be set back, the other stands still while the machine sleeps. */
+type Moment = readonly [wall: number, monotonic: number];
+const NEVER: Moment = [0, -Infinity];
+
 interface Fetched {
   keys: ReadonlyMap<string, TokenKey>;
-  /** When the keys were fetched last; 0 when never. */
-  goodAt: EpochMs;
-  triedAt: EpochMs;
+  /** When the keys were fetched last. */
+  goodAt: Moment;
+  triedAt: Moment;
   wanted: boolean;
   running: boolean;
 }
@@ -68,7 +72,7 @@ export class JwksCache {
   key({ jwks }: IdentityProviderRow, kid: string): TokenKey | undefined {
     if (jwks === undefined) return undefined;
     const fetched = this.#byUrl.get(slotOf(jwks));
-    if (fetched === undefined || this.#clock.now() - fetched.goodAt > MAX_AGE_MS)
+    if (fetched === undefined || this.#since(fetched.goodAt) > MAX_AGE_MS)
       throw new Unavailable('assertion.keys_stale', `no keys from ${quoted(jwks.url, 200)} for too long`);
     const key = fetched.keys.get(kid);
     if (key === undefined) fetched.wanted = true; // the next refresh looks, after the cooldown
@@ -85,18 +89,17 @@ export class JwksCache {
   }
 
   async #refreshOne(slot: string, jwks: NonNullable<IdentityProviderRow['jwks']>): Promise<void> {
-    const now = this.#clock.now();
     const entry = this.#byUrl.get(slot) ?? {
       keys: new Map(),
-      goodAt: 0,
-      triedAt: 0,
+      goodAt: NEVER,
+      triedAt: NEVER,
       wanted: true,
       running: false,
     };
     this.#byUrl.set(slot, entry);
-    const age = now - entry.triedAt;
-    if (entry.running || age < (entry.wanted || entry.goodAt < entry.triedAt ? COOLDOWN_MS : REFRESH_MS))
-      return;
+    const pause = entry.wanted || entry.goodAt !== entry.triedAt ? COOLDOWN_MS : REFRESH_MS;
+    if (entry.running || this.#since(entry.triedAt) < pause) return;
+    const now: Moment = [this.#clock.now(), this.#clock.monotonic()];
     entry.running = true;
     entry.triedAt = now;
     entry.wanted = false;
@@ -110,6 +113,11 @@ export class JwksCache {
     } finally {
       entry.running = false;
     }
+  }
+
+  /** Milliseconds, by the clock that says more. */
+  #since([wall, monotonic]: Moment): number {
+    return Math.max(this.#clock.now() - wall, this.#clock.monotonic() - monotonic);
   }
 }
 

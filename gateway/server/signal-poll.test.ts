@@ -91,6 +91,17 @@ void t.test('refuses by its code; what is ours to mend comes again', async (t) =
   t.equal(problems.length, 2);
 });
 
+void t.test('nothing can be taken: it comes again, and not in a hot loop', async (t) => {
+  const failing = Array.from({ length: 50 }, () => answering({ a: 'later' }, true));
+  const { url, polls } = await transmitter(t, failing);
+  const { problems } = poll(t, url, () => Promise.reject(new Error('disk full')));
+  await until(() => problems.length > 0);
+  // A poll takes a millisecond or two: without a pause there would be dozens by now.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.same(problems, ['disk full']);
+  t.equal(polls.length, 1);
+});
+
 for (const [what, answer] of [
   ['an error', (_: unknown, response: ServerResponse) => response.writeHead(500).end()],
   ['HTML', (_: unknown, response: ServerResponse) => response.end('<html>')],

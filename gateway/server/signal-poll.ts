@@ -46,7 +46,9 @@ export class SignalPoll {
         const { sets, more } = await this.#poll(last);
         last = await this.#takeAll(sets);
         // What was taken is acknowledged at once: with the next poll.
+        const settled = last.ack.length + Object.keys(last.setErrs).length;
         if (sets.length === 0 && !more) await this.#pause(this.#options.pauseMs);
+        else if (sets.length > 0 && settled === 0) await this.#pause(BACKOFF_MS); // the very same would come at once
       } catch (thrown) {
         if (this.#stopping.signal.aborted) return;
         this.#options.onProblem(describe(thrown));
