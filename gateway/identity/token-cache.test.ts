@@ -61,3 +61,11 @@ void t.test('forgets rather than grows', async (t) => {
   );
   t.ok(kept.length === 10, `${kept.length} of 100`);
 });
+
+void t.test('holds nothing of past minutes', async (t) => {
+  const cache = new TokenCache();
+  cache.keep(INPUTS, bound);
+  cache.keep({ ...INPUTS, presented: 'q', now: NOW + 60 }, bound);
+  t.equal(cache.find({ ...INPUTS, presented: 'q', now: NOW + 60 }), bound);
+  t.equal(cache.find(INPUTS), undefined, 'even asked by a clock that was set back');
+});

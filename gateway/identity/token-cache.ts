@@ -22,7 +22,6 @@ export interface TokenInputs {
 }
 
 interface Kept extends Omit<TokenInputs, 'presented' | 'now'> {
-  readonly window: number;
   readonly token: VerifiedToken;
 }
 
@@ -33,11 +32,15 @@ const windowOf = (now: EpochSeconds): number => Math.floor(now / WINDOW_S);
  * the sign-outs is kept; those are checked each time. What was found in one minute says nothing in the next.
  */
 export class TokenCache {
-  readonly #kept: KnownTexts<Kept>;
+  readonly #capacity: number;
+  /** Of one minute: 20,000 post-quantum assertions are 300 MiB, and not to be held a moment longer than they serve. */
+  #kept: KnownTexts<Kept>;
+  #window = NaN;
   readonly stats = { hits: 0, misses: 0 };
 
   /** @param capacity assertions at most */
   constructor(capacity = 20_000) {
+    this.#capacity = capacity;
     this.#kept = new KnownTexts(capacity);
   }
 
@@ -45,7 +48,7 @@ export class TokenCache {
     const kept = this.#kept.find(presented);
     const isSame =
       kept?.encrypted === encrypted &&
-      kept.window === windowOf(now) &&
+      this.#window === windowOf(now) &&
       kept.member === member &&
       kept.audience === audience &&
       kept.revision === revision;
@@ -60,6 +63,9 @@ export class TokenCache {
   /** Assertions that nothing binds are used once: keeping them would only keep them. */
   keep({ presented, encrypted, member, audience, revision, now }: TokenInputs, token: VerifiedToken): void {
     if (token.claims.binding.kind === 'none') return;
-    this.#kept.keep(presented, { encrypted, member, audience, revision, window: windowOf(now), token });
+    const window = windowOf(now);
+    if (window !== this.#window) this.#kept = new KnownTexts(this.#capacity);
+    this.#window = window;
+    this.#kept.keep(presented, { encrypted, member, audience, revision, token });
   }
 }
