@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import {
   readFileSync,
   renameSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   utimesSync,
@@ -90,6 +92,32 @@ void t.test('takes a newer file, keeps the last good one when the file goes bad'
   write(v9);
   t.equal(await registry.refresh(), true, 'recovers by itself');
   t.equal(registry.problem, undefined);
+});
+
+void t.test('a pipe, a device and a gigabyte in place of the file are not read', async (t) => {
+  const { open, write, problems, file } = await setUp(t);
+  const registry = await open();
+  const put: readonly (readonly [what: string, make: () => void, problem: RegExp])[] = [
+    ['a pipe nobody writes to', () => execFileSync('mkfifo', [file]), /is a pipe or a device/],
+    [
+      'a gigabyte',
+      () => {
+        writeFileSync(file, '');
+        truncateSync(file, 1 << 30);
+      },
+      /1073741824 bytes, more than 134217728/,
+    ],
+    ['what never ends', () => symlinkSync('/dev/zero', file), /is a pipe or a device/],
+  ];
+  for (const [what, make, problem] of put) {
+    unlinkSync(file);
+    make();
+    t.equal(await registry.refresh(), false, what);
+    t.match(problems.pop(), problem, what);
+  }
+  unlinkSync(file);
+  write(v8);
+  t.equal(await registry.refresh(), true, 'recovers by itself');
 });
 
 void t.test('a file that grows while we look is never taken half', async (t) => {

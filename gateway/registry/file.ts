@@ -1,8 +1,10 @@
 import { open, readFile, rename, stat } from 'node:fs/promises';
 import type { Clock } from '../core/clock.ts';
 import { ConfigError, describe } from '../core/errors.ts';
+import { requireFile } from '../core/file-errors.ts';
 import { loadRegistry, openRegistry, type RegistryTrust } from './load.ts';
 import type { Registry } from './registry.ts';
+import { requireSize } from './signature.ts';
 
 export interface RegistryFileOptions {
   readonly file: string;
@@ -100,9 +102,12 @@ export class RegistryFile {
     const { file, trust, clock, onChange } = this.#options;
     let bytes: Buffer;
     try {
-      const { mtimeMs, size, ino } = await stat(file);
+      const found = await stat(file);
+      requireFile(file, found); // a pipe would be waited for at every look, and at the end
+      const { mtimeMs, size, ino } = found;
       const seen = `${mtimeMs}.${size}.${ino}`;
       if (seen === this.#seen) return false;
+      requireSize(size);
       bytes = await readFile(file);
       const registry = await loadRegistry(bytes, trust, clock.now(), this.#current);
       // A write between stat and readFile is seen again next time: its stat differs. Only success is remembered, as

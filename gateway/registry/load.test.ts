@@ -1,7 +1,9 @@
 import fc from 'fast-check';
+import { spawnSync } from 'node:child_process';
 import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import t from 'tap';
 import { makeInstance, pinned } from '../../conformance/builders/instance.ts';
+import { PLAIN_NODE } from '../../conformance/harness/plain-node.ts';
 import { generateKeyPair } from '../../pki/keys.ts';
 import { ConfigError, MalformedBytes } from '../core/errors.ts';
 import type { RegistryDocument } from './document.ts';
@@ -244,4 +246,23 @@ void t.test('a changed byte is refused, and in no other way', async () => {
     fc.asyncProperty(fc.nat(good.length - 2), (length) => refusedWell(good.subarray(0, length))),
   );
   await fc.assert(fc.asyncProperty(fc.json(), (json) => refusedWell(Buffer.from(json))));
+});
+
+void t.test('a file that nobody signed cannot use up the memory', (t) => {
+  // Eight megabytes that become some two hundred of objects: nothing catches the end of a heap.
+  const program = `
+    const { loadRegistry } = await import(${JSON.stringify(new URL('load.ts', import.meta.url).href)});
+    const { generateKeyPairSync } = await import('node:crypto');
+    const rootKeys = [generateKeyPairSync('ed25519').publicKey];
+    for (const flood of ['{},', '[],', '1,']) {
+      const list = Buffer.alloc(8 << 20, flood).toString('latin1');
+      const file = '{"payload":[' + list.slice(0, list.lastIndexOf(',')) + '],"signatures":[]}';
+      await loadRegistry(Buffer.from(file), { rootKeys }, 0).catch(({ message }) => console.log(message));
+    }`;
+  const [env, ...start] = PLAIN_NODE;
+  const heap = ['--max-old-space-size=64', '--input-type=module', '--eval', program];
+  const { status, stdout } = spawnSync(env, [...start, ...heap], { encoding: 'utf8' });
+  t.equal(status, 0);
+  t.equal(stdout, 'registry: holds more than a payload and its signatures\n'.repeat(3));
+  t.end();
 });

@@ -3,12 +3,15 @@ import { flattenedVerify, GeneralSign } from 'jose';
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { base64url, sha256, utf8, view } from '../core/bytes.ts';
 import { ConfigError, MalformedBytes, quoted } from '../core/errors.ts';
+import { requireFewValues } from '../core/few-values.ts';
 
 /** Says what was signed: no other JWS of the same keys can be passed off as a registry (RFC 8725 §3.11). */
 const TYPE = 'troad-registry+jws';
 /** Larger than a registry of every agency in the country by a factor of about ten. */
 const MAX_BYTES = 128 * 1024 * 1024;
 const MAX_SIGNATURES = 16;
+/** Of the envelope: each signature is an object of two, and base64url has no comma. */
+const MAX_VALUES = 3 * MAX_SIGNATURES + 4;
 
 /** A public key pinned in the configuration. */
 interface RootKey {
@@ -90,8 +93,18 @@ interface Envelope {
   readonly signatures: readonly { readonly protectedHeader: string; readonly signature: string }[];
 }
 
+/** @throws MalformedBytes */
+export function requireSize(bytes: number): void {
+  if (bytes > MAX_BYTES) throw new MalformedBytes(`registry: ${bytes} bytes, more than ${MAX_BYTES}`);
+}
+
 function parseEnvelope(file: Uint8Array): Envelope {
-  if (file.length > MAX_BYTES) throw new MalformedBytes(`registry: ${file.length} bytes`);
+  requireSize(file.length);
+  try {
+    requireFewValues(file, MAX_VALUES); // whoever brings the file is not believed yet
+  } catch (cause) {
+    throw new MalformedBytes('registry: holds more than a payload and its signatures', { cause });
+  }
   const { payload, signatures } = record(parseJson(file), ['payload', 'signatures'], 'registry');
   if (typeof payload !== 'string' || !Array.isArray(signatures) || signatures.length > MAX_SIGNATURES) {
     throw new MalformedBytes('registry: not a JWS with a list of signatures');

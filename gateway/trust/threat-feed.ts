@@ -4,6 +4,7 @@
 import type { EpochMs } from '../core/clock.ts';
 import { parseCve, type CveNumber } from '../core/cve.ts';
 import { MalformedBytes, quoted } from '../core/errors.ts';
+import { requireFewValues } from '../core/few-values.ts';
 import { isObject } from './canonical.ts';
 import type { Ratings, ThreatTables } from './threat.ts';
 
@@ -20,6 +21,8 @@ export interface Feed {
 /** EPSS rates some 300,000 weaknesses in 10 MB. */
 export const MAX_FEED_BYTES = 64 << 20;
 const MAX_ENTRIES = 1_000_000;
+/** EPSS in JSON has five for each weakness, NVD one in some 25 bytes; a hostile feed makes 500 MB of so many. */
+const MAX_VALUES = 3_000_000;
 /** Clocks differ; a feed from further ahead is none. */
 const SKEW_MS = 24 * 3_600_000;
 
@@ -32,13 +35,15 @@ export function parseFeed(kind: FeedKind, bytes: Uint8Array, now: EpochMs): Feed
   } catch (cause) {
     throw new MalformedBytes('not text in UTF-8', { cause });
   }
-  const feed = kind === 'epss' && text.startsWith('#') ? readEpssCsv(text) : READERS[kind](parseJson(text));
+  const feed =
+    kind === 'epss' && text.startsWith('#') ? readEpssCsv(text) : READERS[kind](parseJson(text, bytes));
   if (feed.entries.size === 0) throw new MalformedBytes('names no weakness at all');
   if (feed.publishedAt > now + SKEW_MS) throw new MalformedBytes('was published in the future');
   return feed;
 }
 
-function parseJson(text: string): Json {
+function parseJson(text: string, bytes: Uint8Array): Json {
+  requireFewValues(bytes, MAX_VALUES);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -80,7 +85,8 @@ const READERS: Readonly<Record<FeedKind, (root: Json) => Feed>> = {
 
 /** `#model_version:…,score_date:…`, `cve,epss,percentile`, then a line for each. */
 function readEpssCsv(text: string): Feed {
-  const [head = '', columns = '', ...lines] = text.split(/\r?\n/);
+  const [head = '', columns = '', ...lines] = text.split(/\r?\n/, MAX_ENTRIES + 4);
+  if (lines.length > MAX_ENTRIES + 1) throw new MalformedBytes(`has more than ${MAX_ENTRIES} lines`);
   const date = /\bscore_date:([^,]+)/.exec(head)?.[1];
   if (columns !== 'cve,epss,percentile') throw new MalformedBytes('line 2: not cve,epss,percentile');
   const entries = new Entries();

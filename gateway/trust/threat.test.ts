@@ -136,6 +136,22 @@ void t.test('a feed that cannot be read whole is none', async (t) => {
   t.throws(() => parseFeed('kev', new Uint8Array(MAX_FEED_BYTES + 1), NOW), { message: /larger than/ });
 });
 
+void t.test('a hostile feed cannot use up the memory', (t) => {
+  // As large as a feed may be. Objects of all of it would be two gigabytes; nothing catches the end of a heap.
+  const full = (head: string, flood: string): Uint8Array => {
+    const bytes = Buffer.alloc(MAX_FEED_BYTES, flood);
+    bytes.write(head);
+    return bytes;
+  };
+  const message = /holds more than 3000000 values/;
+  t.throws(() => parseFeed('kev', full('[', '{},'), NOW), { name: 'MalformedBytes', message });
+  t.throws(() => parseFeed('cvss', full('[', '[],'), NOW), { name: 'MalformedBytes', message });
+  const lines = { name: 'MalformedBytes', message: /has more than 1000000 lines/ };
+  const head = '#score_date:2026-11-21\ncve,epss,percentile\n';
+  t.throws(() => parseFeed('epss', full(head, '\n'), NOW), lines);
+  t.end();
+});
+
 void t.test('ids have one spelling', async (t) => {
   t.equal(parseCve('CVE-2021-44228'), 202_100_044_228);
   t.equal(parseCve('CVE-1999-0001'), 199_900_000_001);
