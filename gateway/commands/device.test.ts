@@ -108,6 +108,23 @@ void t.test('enroll, approve, attest, run, status, revoke', { skip: swtpmMissing
   const attesting = [...common, '--audience', GATEWAY, '--certificate', certificate];
   const logged = ['--event-log', file('log.bin', agileLog(healthyBoot())), '--no-health'];
 
+  const stranger = file('stranger.key', privateKeyPem(generateKeyPair('p256').privateKey));
+  const proxy = [
+    'device',
+    'proxy',
+    '--dir',
+    dir,
+    '--gateway',
+    'https://127.0.0.1:1',
+    '--ca',
+    join(dir, 'ca.pem'),
+  ];
+  const unfit = troad(...proxy, '--certificate', certificate, '--key', stranger);
+  t.equal(unfit.status, 2);
+  t.match(unfit.stderr, /--key: .*stranger\.key: is not the key of .*client\.pem/);
+  const none = troad(...proxy, '--certificate', stranger, '--key', stranger);
+  t.match(none.stderr, /--certificate: .*stranger\.key: .*expected CERTIFICATE/);
+
   const enrolled = troad('device', 'enroll', ...common, '--name', 'pc');
   t.match(JSON.parse(enrolled.stdout), { state: 'pending' }, enrolled.stderr);
   const early = troad('device', 'attest', ...attesting, ...logged);

@@ -8,7 +8,8 @@ import type { Host } from '../attest/collectors.ts';
 import type { HostClaims } from '../attest/health.ts';
 import { describe } from '../core/errors.ts';
 import { askLocal } from './ask-local.ts';
-import { bytes, readInput } from './input.ts';
+import { readAuthorities, readPair } from '../node/key-files.ts';
+import { readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
 const FIRMWARE_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
@@ -70,7 +71,7 @@ export function registerDevice(program: Command): void {
       process.exitCode = await withAgent(options, async (parts) => {
         const { DeviceAgent } = await import('../attest/agent.ts');
         const agent = await DeviceAgent.open(attester(parts, options));
-        print(await agent.attest(options.audience, readInput('--certificate', options.certificate, bytes)));
+        print(await agent.attest(options.audience, readAuthorities('--certificate', options.certificate)));
         await agent.release();
       });
     },
@@ -116,7 +117,7 @@ async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise
     import('../attest/tpm.ts'),
     import('../attest/attestor-client.ts'),
   ]);
-  const client = new AttestorClient(options.attestor, readInput('--ca', options.ca, bytes));
+  const client = new AttestorClient(options.attestor, readAuthorities('--ca', options.ca));
   const tpm = await Tpm.open(options.tpm);
   try {
     await use({ tpm, dir: options.dir, client });
@@ -157,7 +158,7 @@ async function runAgent(options: AttestOptions & { json?: true }, parts: Parts):
   const service = new AgentService({
     agent,
     audience: options.audience,
-    certificate: readInput('--certificate', options.certificate, bytes),
+    certificate: readAuthorities('--certificate', options.certificate),
     clock: { now: Date.now, monotonic: () => performance.now() },
     jitter: () => randomInt(1000) / 1000,
     events: {
@@ -196,9 +197,9 @@ async function runProxy({ dir, gateway, ca, certificate, key, port, json }: Prox
   const failed = (what: string) => (why: unknown) => log(what, { why: describe(why) });
   const proxy = await DeviceProxy.start({
     gateway,
-    ca: readInput('--ca', ca, bytes),
-    cert: readInput('--certificate', certificate, bytes),
-    key: readInput('--key', key, bytes),
+    ca: readAuthorities('--ca', ca),
+    // A key of another certificate would be found out by every request, and by nothing before.
+    ...readPair(['--certificate', certificate], ['--key', key]),
     host: '127.0.0.1',
     port,
     present: agentPresenter(join(dir, 'agent.sock'), () => performance.now(), failed('proxy.unattested')),

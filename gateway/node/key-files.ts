@@ -30,18 +30,24 @@ export const readAuthorities = (setting: string, file: string): Buffer =>
     return pem;
   });
 
+/** A setting or option, and the file that it names. */
+type Named = readonly [setting: string, file: string];
+
 /** What a TLS endpoint shows, PEM: its certificate with the issuers, and the key. @throws ConfigError */
-export function readIdentity(
-  setting: string,
-  { cert, key }: { readonly cert: string; readonly key: string },
-): { readonly cert: Buffer; readonly key: Buffer } {
-  const pem = readAuthorities(`${setting}/cert`, cert);
-  const privateKey = readPrivateKey(`${setting}/key`, key);
+export function readPair(cert: Named, key: Named): { readonly cert: Buffer; readonly key: Buffer } {
+  const pem = readAuthorities(...cert);
+  const privateKey = readPrivateKey(...key);
   const [leaf] = certificatesOf(pem);
   if (leaf === undefined || !leaf.checkPrivateKey(privateKey))
-    throw new ConfigError([`${setting}/key: ${key}: is not the key of ${cert}  與憑證不符`]);
-  return { cert: pem, key: contentOf(key) };
+    throw new ConfigError([`${key.join(': ')}: is not the key of ${cert[1]}  與憑證不符`]);
+  return { cert: pem, key: contentOf(key[1]) };
 }
+
+/** As {@link readPair}, of a setting with both. */
+export const readIdentity = (
+  setting: string,
+  { cert, key }: { readonly cert: string; readonly key: string },
+): ReturnType<typeof readPair> => readPair([`${setting}/cert`, cert], [`${setting}/key`, key]);
 
 function certificatesOf(pem: Buffer): X509Certificate[] {
   const blocks = parsePem('CERTIFICATE', pem.toString('latin1'));
