@@ -39,6 +39,10 @@ export interface AgentStatus {
 
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
+/** A service that is silent gets this share of what the result still lives, and so does the pause before it is asked again. */
+const SHARE = 1 / 3;
+const MIN_PATIENCE_MS = 3_000;
+const MAX_PATIENCE_MS = 10_000;
 
 /** Keeps one result fresh: renews at half to two thirds of its life, and tries again when that fails. */
 export class AgentService {
@@ -81,7 +85,7 @@ export class AgentService {
     const began = clock.monotonic();
     let next: number;
     try {
-      const result = await agent.attest(audience, certificate);
+      const result = await agent.attest(audience, certificate, this.#patienceMs);
       // Counted from before the request: never later than the service counts.
       this.#result = { ...result, expires: began + result.lifeSeconds * 1000 };
       this.#lastFailure = undefined;
@@ -92,7 +96,8 @@ export class AgentService {
       // A failed renewal never lengthens what is there; and what the service refused is not shown any more.
       if (thrown instanceof AttestorRefused) this.#result = undefined;
       this.#lastFailure = describe(thrown);
-      next = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures) * (0.5 + jitter() / 2);
+      const longest = Math.min(MAX_RETRY_MS, Math.max(FIRST_RETRY_MS, this.#shareMs ?? MAX_RETRY_MS));
+      next = Math.min(longest, FIRST_RETRY_MS * 2 ** this.#failures) * (0.5 + jitter() / 2);
       this.#failures += 1;
       events.failed(this.#lastFailure, next);
     }
@@ -100,6 +105,16 @@ export class AgentService {
       this.#running = this.#renew();
     }, next);
     this.#timer.unref();
+  }
+
+  /** undefined when nothing lives. */
+  get #shareMs(): number | undefined {
+    const left = (this.#result?.expires ?? 0) - this.#options.clock.monotonic();
+    return left > 0 ? left * SHARE : undefined;
+  }
+
+  get #patienceMs(): number {
+    return Math.max(MIN_PATIENCE_MS, Math.min(MAX_PATIENCE_MS, this.#shareMs ?? MAX_PATIENCE_MS));
   }
 
   /** The result, while it lives. */

@@ -1,7 +1,9 @@
 // Everything real: swtpm processes, TLS between agent and service, sockets, files.
 import { generateKeyPairSync, randomBytes, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test as T } from 'tap';
@@ -387,6 +389,56 @@ void t.test('the agent renews in time, and does not lengthen what it cannot rene
   );
   await t.rejects(administrate(socket, { method: 'GET', path: '/x' }), denied('request.unknown'));
   t.same(events.slice(0, 3), ['attested', 'attested', 'the network is down']);
+});
+
+void t.test('a service that falls silent is asked again while the result lives', async (t) => {
+  const silent = createServer();
+  let connections = 0;
+  silent.on('connection', () => (connections += 1));
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  // A server on TCP has an address with a port.
+  const { port } = silent.address() as AddressInfo;
+  const asking = new AttestorClient(`https://127.0.0.1:${port}`, authority.rootPem);
+  t.teardown(() => {
+    asking.close();
+    silent.close();
+  });
+  for (const at of [1, 2]) {
+    await t.rejects(asking.post('/v1/attest/challenge', {}, 20), /no answer in 0.02 s/);
+    while (connections < at) await pause(2);
+  }
+
+  const jitter = -0.999; // so that pauses are short; no machine has it
+  let time = 0;
+  const patience: (number | undefined)[] = [];
+  const pauses: number[] = [];
+  const runs = new AgentService({
+    agent: {
+      device: 'd',
+      name: 'pc-1',
+      bind: async (value) => base64url(value),
+      attest: async (_audience, _certificate, patienceMs) => {
+        patience.push(patienceMs);
+        if (patience.length > 1) throw new Error('silent');
+        time = -23_970; // of 24 s that are left
+        return { token: 't', lifeSeconds: 0.03 };
+      },
+    },
+    audience: GATEWAY,
+    certificate: client.pem,
+    clock: { now: Date.now, monotonic: () => time },
+    jitter: () => jitter,
+    events: {
+      attested: () => undefined,
+      failed: (_why, retryMs) => pauses.push(Math.round(retryMs / (0.5 + jitter / 2))),
+    },
+  });
+  await runs.start();
+  while (pauses.length < 5) await pause(2);
+  await runs.stop();
+  t.same(patience.slice(0, 3), [10_000, 8000, 8000]);
+  t.same(pauses.slice(0, 5), [1000, 2000, 4000, 8000, 8000]);
 });
 
 void t.test('the service on the wire', async (t) => {

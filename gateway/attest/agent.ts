@@ -102,19 +102,20 @@ export class DeviceAgent {
    * Proves the state of this machine to the attestation service.
    * @param audience gateway that the result is for
    * @param certificate PEM or DER of the TLS certificate that this device will show there
+   * @param patienceMs how long each answer of the service may take
    * @throws AttestorRefused
    */
-  async attest(audience: string, certificate: string | Buffer): Promise<Result> {
+  async attest(audience: string, certificate: string | Buffer, patienceMs?: number): Promise<Result> {
     const { client, tpm, eventLog: readLog, claims: readClaims } = this.#options;
     // Before the nonce: these may take longer than it lives.
     const claims = utf8(canonicalJson(claimsDocument(await readClaims())));
     const eventLog = view(await readLog());
-    const asked = await client.post('/v1/attest/challenge', { device: this.device });
+    const asked = await client.post('/v1/attest/challenge', { device: this.device }, patienceMs);
     const { session, selection } = readChallenge(asked);
     const bound = { audience, certificate: sha256(new X509Certificate(certificate).raw), claims, eventLog };
     const nonce = Buffer.from(session, 'base64url');
     const signed = await tpm.quote(this.#ak, qualifyingData(nonce, bound), selection);
-    const answer = await client.post('/v1/attest/evidence', {
+    const evidence = {
       session,
       audience,
       certificate: base64url(bound.certificate),
@@ -123,7 +124,8 @@ export class DeviceAgent {
       eventLog: base64url(gzipSync(eventLog)),
       claims: base64url(claims),
       pcrValues: await this.#valuesWithoutLog(eventLog, selection),
-    });
+    };
+    const answer = await client.post('/v1/attest/evidence', evidence, patienceMs);
     return Shape.receive(answer, 'result', (shape) => ({
       token: shape.text('result', /^[\w-]+\.[\w-]+\.[\w-]{86}$/),
       lifeSeconds: shape.integer('seconds', 1, 3600),

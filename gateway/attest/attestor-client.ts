@@ -15,15 +15,17 @@ export class AttestorRefused extends Error {
   }
 }
 
+/** None of these programs asks anybody before it answers. What is silent for longer is tried again while a result lives. */
+const PATIENCE_MS = 10_000;
 /** More than a service waits with the answer to {@link AttestorClient.revocations}. */
-const PATIENCE_MS = 40_000;
+const NEWS_MS = 40_000;
 const MAX_ANSWER = 8 * 1024 * 1024;
 
 interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly body?: object;
-  /** How long an answer may take. Default 40 s. */
+  /** How long an answer may take. Default 10 s. */
   readonly patienceMs?: number;
 }
 
@@ -47,14 +49,16 @@ export class AttestorClient {
   }
 
   /** @throws AttestorRefused, or the error of the network */
-  async post(path: string, body: object): Promise<Json> {
-    return parseObject(await this.#exchange({ method: 'POST', path, body }), path);
+  async post(path: string, body: object, patienceMs = PATIENCE_MS): Promise<Json> {
+    return parseObject(await this.#exchange({ method: 'POST', path, body, patienceMs }), path);
   }
 
   /** The signed list, when there is one newer than `after`; waits for it for about half a minute. */
   async revocations(after: number | undefined): Promise<string> {
     const query = after === undefined ? '' : `?after=${after}`;
-    return (await this.#exchange({ method: 'GET', path: `/v1/revocations${query}` })).toString('latin1');
+    return (
+      await this.#exchange({ method: 'GET', path: `/v1/revocations${query}`, patienceMs: NEWS_MS })
+    ).toString('latin1');
   }
 
   close(): void {

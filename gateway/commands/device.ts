@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { AgentOptions } from '../attest/agent.ts';
 import type { Host } from '../attest/collectors.ts';
-import type { HostClaims } from '../attest/health.ts';
 import { describe } from '../core/errors.ts';
 import { askLocal } from './ask-local.ts';
 import { readAuthorities, readPair } from '../node/key-files.ts';
@@ -13,9 +12,6 @@ import { readInput } from './input.ts';
 import { stopSignal } from './sandbox.ts';
 
 const FIRMWARE_LOG = '/sys/kernel/security/tpm0/binary_bios_measurements';
-
-/** How old the health items in evidence may be. */
-const HEALTH_MS = 600_000;
 
 interface ServiceOptions {
   readonly tpm: string;
@@ -70,7 +66,7 @@ export function registerDevice(program: Command): void {
     async (options: AttestOptions) => {
       process.exitCode = await withAgent(options, async (parts) => {
         const { DeviceAgent } = await import('../attest/agent.ts');
-        const agent = await DeviceAgent.open(attester(parts, options));
+        const agent = await DeviceAgent.open(await attester(parts, options));
         print(await agent.attest(options.audience, readAuthorities('--certificate', options.certificate)));
         await agent.release();
       });
@@ -129,22 +125,18 @@ async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise
 }
 
 /** The log is read each time: firmware ends it, but a kexec or a late launch may go on. */
-function attester(parts: Parts, { eventLog, health, cves }: AttestOptions): AgentOptions {
-  let kept: { readonly claims: Promise<HostClaims>; readonly at: number } | undefined;
+async function attester(parts: Parts, { eventLog, health, cves }: AttestOptions): Promise<AgentOptions> {
+  const [{ collect, LINUX, SILENT }, { keptClaims }] = await Promise.all([
+    import('../attest/collectors.ts'),
+    import('../attest/kept-claims.ts'),
+  ]);
   return {
     ...parts,
     eventLog: () => readFile(eventLog),
-    claims: async () => {
-      // Asking the package manager takes a second of processor time, and its answer changes by the hour.
-      if (kept === undefined || performance.now() - kept.at > HEALTH_MS) {
-        const { collect, LINUX, SILENT } = await import('../attest/collectors.ts');
-        kept = {
-          claims: collect(host, 'troad 0.1.0', health ? LINUX : SILENT, cves),
-          at: performance.now(),
-        };
-      }
-      return kept.claims;
-    },
+    claims: keptClaims(
+      () => collect(host, 'troad 0.1.0', health ? LINUX : SILENT, cves),
+      () => performance.now(),
+    ),
   };
 }
 
@@ -154,7 +146,7 @@ async function runAgent(options: AttestOptions & { json?: true }, parts: Parts):
     import('../attest/agent-service.ts'),
   ]);
   const stopped = stopSignal();
-  const agent = await DeviceAgent.open(attester(parts, options));
+  const agent = await DeviceAgent.open(await attester(parts, options));
   const service = new AgentService({
     agent,
     audience: options.audience,
