@@ -63,7 +63,7 @@ export class Http1Connection implements ExchangeHost {
     this.#reader = new RequestReader(host.limits);
     this.#deadline = host.clock.monotonic() + host.limits.headMs;
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
-    socket.on('drain', () => this.#exchange?.drained());
+    socket.on('drain', () => this.#drained());
     socket.on('end', () => this.#halfClosed());
     socket.on('error', (cause) => {
       this.#cause ??= cause;
@@ -133,7 +133,9 @@ export class Http1Connection implements ExchangeHost {
       exchange.release();
       this.#exchange = undefined;
       this.#deadline = this.#host.clock.monotonic() + this.#host.limits.idleMs;
-      this.#socket.resume();
+      // Who does not read its answers gets no more of them: they would pile up here.
+      if (this.#unsent) this.#socket.pause();
+      else this.#socket.resume();
     }
   }
 
@@ -164,6 +166,16 @@ export class Http1Connection implements ExchangeHost {
     this.#pump();
     this.#lent = undefined;
     if (lent !== undefined && this.#reader.letGo()) lent.done();
+  }
+
+  /** The socket takes no more for now, and will say when it does. */
+  get #unsent(): boolean {
+    return this.#socket.writableLength >= this.#socket.writableHighWaterMark;
+  }
+
+  #drained(): void {
+    if (this.#exchange !== undefined) this.#exchange.drained();
+    else if (this.#state === 'open') this.#socket.resume();
   }
 
   /** Reads on as far as somebody takes what is read. */

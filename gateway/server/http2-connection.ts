@@ -25,6 +25,8 @@ export class Http2Connection {
   readonly #facts: ClientConnection;
   readonly #host: ConnectionHost;
   #streams = 0;
+  /** Streams whose answer was handed over whole, and until when the client may take it. */
+  readonly #untaken = new Map<ServerHttp2Stream, number>();
   #deadline: number;
   #resets = { since: 0, count: 0 };
 
@@ -58,6 +60,9 @@ export class Http2Connection {
   }
 
   sweep(now: number): void {
+    for (const [stream, deadline] of this.#untaken) {
+      if (now >= deadline) stream.destroy(new Error('nobody takes the answer'));
+    }
     if (now < this.#deadline) return;
     if (this.#session.closed || this.#session.destroyed) this.#socket.destroy();
     else this.#farewell();
@@ -86,6 +91,7 @@ export class Http2Connection {
     let exchange: Http2Exchange | undefined;
     stream.on('close', () => {
       this.#streams -= 1;
+      this.#untaken.delete(stream);
       if (this.#streams === 0 && !this.#session.destroyed)
         this.#deadline = clock.monotonic() + (this.#host.draining ? limits.lingerMs : limits.idleMs);
       if (exchange === undefined || exchange.brokenByClient) this.#meter();
@@ -98,8 +104,14 @@ export class Http2Connection {
       else stream.destroy();
       return;
     }
-    exchange = new Http2Exchange(this.#facts, head, stream);
+    exchange = new Http2Exchange(this.#facts, head, stream, () => this.#handedOver(stream));
     consume(exchange);
+  }
+
+  /** A client that opens no window for the answer would keep it, and its place, for ever. */
+  #handedOver(stream: ServerHttp2Stream): void {
+    const { clock, limits } = this.#host;
+    this.#untaken.set(stream, clock.monotonic() + limits.idleMs);
   }
 
   #refuse(stream: ServerHttp2Stream, { code }: Denied, flat: readonly string[]): void {
@@ -109,6 +121,7 @@ export class Http2Connection {
     const answer = [':status', String(head.status), ...fields, 'content-length', String(bytes.length)];
     stream.respond(answer, { sendDate: false } as object); // not in the types
     stream.end(bytes, () => stream.close(constants.NGHTTP2_NO_ERROR));
+    this.#handedOver(stream);
   }
 
   /** Refused and broken-off streams cost us more than the client: too many in a second end the session. */

@@ -16,6 +16,7 @@ export class Http2Exchange implements Arrival, Inflow {
   readonly rawHeaders: readonly string[];
   readonly length: number | 'chunked';
   readonly #stream: ServerHttp2Stream;
+  readonly #handedOver: () => void;
   readonly #goneListeners: ((cause: Error) => void)[] = [];
   #expectsContinue: boolean;
   #sink: Sink | undefined;
@@ -25,7 +26,13 @@ export class Http2Exchange implements Arrival, Inflow {
   #answer: Http2Answer | undefined;
   #byUs = false;
 
-  constructor(connection: ClientConnection, head: FramedHead, stream: ServerHttp2Stream) {
+  /** @param handedOver an answer was given whole: nobody else looks whether the client takes it */
+  constructor(
+    connection: ClientConnection,
+    head: FramedHead,
+    stream: ServerHttp2Stream,
+    handedOver: () => void,
+  ) {
     this.connection = connection;
     this.method = head.method;
     this.target = head.target;
@@ -33,6 +40,7 @@ export class Http2Exchange implements Arrival, Inflow {
     this.length = head.length;
     this.#expectsContinue = head.expectsContinue && head.length !== 0;
     this.#stream = stream;
+    this.#handedOver = handedOver;
     this.#requestState = head.length === 0 ? 'complete' : 'incomplete';
     if (head.length === 0) stream.resume(); // nothing comes, but an end nobody reads keeps the stream open
     stream.on('trailers', () => this.#requestFailed(new Denied('framing.trailer', 'trailer section')));
@@ -101,7 +109,10 @@ export class Http2Exchange implements Arrival, Inflow {
     });
     this.#answer = answer;
     if (this.#stream.destroyed || this.#stream.closed) answer.fail(gone(this.#failure));
-    else answer.begin(head.status, fields, body.kind === 'whole' ? body.bytes : undefined);
+    else {
+      answer.begin(head.status, fields, body.kind === 'whole' ? body.bytes : undefined);
+      if (body.kind === 'whole') this.#handedOver();
+    }
     return answer;
   }
 
