@@ -78,6 +78,8 @@ void t.test('systemd unit', async (t) => {
     StateDirectoryMode: '0700',
     UMask: '0077',
     RestartPreventExitStatus: '2',
+    ExecReload: '/bin/kill -HUP $MAINPID',
+    RestartForceExitStatus: 'SIGHUP',
   })) {
     t.equal(set.get(key), value, key);
   }

@@ -10,6 +10,7 @@ import { clock, nanoseconds, SOFTWARE } from './node/clock.ts';
 import { openAdmin } from './node/admin.ts';
 import { giveBack } from './node/collector.ts';
 import { highestPolicyInLogs, seenInFormerLogs } from './node/former-logs.ts';
+import { CredentialsKeeper } from './node/credentials-keeper.ts';
 import { DeviceLists } from './node/device-lists.ts';
 import { KeptDeviceLists } from './node/kept-device-lists.ts';
 import { readAuthorities, readPublicPem } from './node/key-files.ts';
@@ -36,7 +37,11 @@ export async function runGateway(configFile: string): Promise<number> {
   // Buffers outside of the heap count as old from their first moment, so that with a heap of 20 MiB V8 would go through all of
   // it once or twice a second, to find nothing. Four times what is live may lie about first.
   setFlagsFromString('--heap-growing-percent=300');
+  const started = Promise.withResolvers<Node>();
+  // From the first moment: where nobody hears it, this signal ends the process.
+  process.on('SIGHUP', () => void started.promise.then((node) => node.renew()));
   const node = await startNode(loadConfig(configFile));
+  started.resolve(node);
   const reason = await node.ending;
   const orderly = await node.stop(reason);
   return orderly && reason.startsWith('SIG') ? 0 : 1;
@@ -45,6 +50,8 @@ export async function runGateway(configFile: string): Promise<number> {
 interface Node {
   /** Resolves with the signal that asks for the end, or with why the gateway cannot go on. */
   readonly ending: Promise<string>;
+  /** Reads certificates and keys again. Never rejects. */
+  renew(): Promise<void>;
   /** @returns false when something had to be broken off */
   stop(reason: string): Promise<boolean>;
 }
@@ -57,6 +64,16 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   const operatorLog = openOperatorLog(clock, 1);
   const { emit } = operatorLog;
   const made: { workers?: Workers } = {};
+  const credentials = new CredentialsKeeper({
+    config,
+    clock,
+    emit,
+    registry: async () => {
+      await registryFile.refresh(); // it may have come together with the keys
+      return registryFile.current;
+    },
+    onCredentials: (next) => made.workers?.takeCredentials(next) ?? Promise.resolve(),
+  });
   const rootKeys = config.registry.rootKeys.map((file) => readPublicPem('/registry/rootKeys', file));
   const registryFile = await RegistryFile.open({
     file: config.registry.file,
@@ -123,6 +140,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
     lines: (lines) => operatorLog.write(lines),
     data: () => ({
       config,
+      credentials: credentials.current,
       shared,
       registry: registryFile.bytes,
       rootKeys,
@@ -191,6 +209,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
 
   return {
     ending: ending.promise,
+    renew: async () => (state.stopping ? undefined : credentials.reload()),
     async stop(reason) {
       const began = clock.monotonic();
       state.stopping = true;

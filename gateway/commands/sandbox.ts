@@ -110,10 +110,14 @@ export async function sandboxOptions(
   };
 }
 
-/** The first SIGTERM or SIGINT. A second one, to a process or to its whole group, does not cut the stop short. */
+/**
+ * The first signal that asks for the end: of a terminal that closes, too, as the gateways do not end by that. A second one,
+ * to a process or to its whole group, does not cut the stop short.
+ */
 export async function stopSignal(): Promise<undefined> {
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => undefined);
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'];
+  await Promise.race(signals.map((signal) => once(process, signal)));
+  for (const signal of signals) process.on(signal, () => undefined);
   return undefined;
 }
 

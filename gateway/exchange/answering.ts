@@ -134,7 +134,7 @@ export class Answering {
   }
 
   #signer(pace?: Pace): MessageSigner {
-    return new MessageSigner(this.#gateway.signing, this.#dossier.id, this.#gateway.clock, pace);
+    return new MessageSigner(this.#gateway.signing(), this.#dossier.id, this.#gateway.clock, pace);
   }
 
   #asked(): { request: RequestView; binding: RequestBinding } {

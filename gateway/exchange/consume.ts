@@ -111,7 +111,7 @@ class Consumption {
       query,
       fields: [...request.fields, [EXCHANGE, formatExchange(exchange)], admitted.policyField],
     };
-    const signer = new MessageSigner(signing, exchange.id, clock);
+    const signer = new MessageSigner(signing(), exchange.id, clock);
     if (body.kind === 'whole') {
       duties.request.require(body.bytes.length);
       request.hash?.update(body.bytes);

@@ -43,7 +43,8 @@ export interface Gateway {
   readonly threat: () => ThreatIntel;
   /** What callers usually do. */
   readonly callers: CallerSignals;
-  readonly signing: SigningQueue;
+  /** Of the message key in use now. What begins with one ends with it. */
+  readonly signing: () => SigningQueue;
   readonly verifier: VerifierContext;
   readonly replay: ReplayTable;
   /** Undefined where this process is all there is of the gateway. */

@@ -10,7 +10,7 @@ import { createLinkServer } from '../link/server.ts';
 import type { LinkServer, LinkServerOptions } from '../link/link.ts';
 import { Front, type FrontOptions } from '../server/front.ts';
 import { clock } from './clock.ts';
-import { readIdentity } from './key-files.ts';
+import type { Credentials } from './credentials.ts';
 
 /** Where exchanges come in: the listeners of one worker. */
 export class Doors {
@@ -29,12 +29,14 @@ export class Doors {
   /** Several workers share each port: the kernel spreads connections. @throws the system's error for an address */
   static async open(
     config: GatewayConfig,
+    credentials: Credentials,
     gateway: Gateway,
-    link: Omit<LinkServerOptions, 'verifyPeer' | 'onArrival'>,
+    link: Omit<LinkServerOptions, 'credentials' | 'verifyPeer' | 'onArrival'>,
   ): Promise<Doors> {
     const reusePort = config.workers > 1;
     const server = createLinkServer({
       ...link,
+      credentials: credentials.link,
       verifyPeer: (leaf) => {
         PeerGateway.identify(leaf, 'client', gateway.directory, clock.now());
       },
@@ -42,13 +44,21 @@ export class Doors {
     });
     const { host, port } = config.link;
     const linkPort = await server.listen({ host, port, reusePort });
-    const fronts = await openFronts(config, gateway, reusePort);
+    const fronts = await openFronts(config, credentials, gateway, reusePort);
     return new Doors(linkPort, server, fronts, config.limits.drainMs);
   }
 
   /** Ends sessions of peers that have expired, left the registry, or were set apart. */
   recheck(): void {
     this.#server.recheck();
+  }
+
+  renewLink(next: Credentials['link']): void {
+    this.#server.renew(next);
+  }
+
+  renewHttps(next: NonNullable<Credentials['https']>): void {
+    for (const front of this.#fronts) front.renewCertificate(next);
   }
 
   /** Accepts nothing more; what runs may end within the time for it. */
@@ -65,7 +75,12 @@ export class Doors {
   }
 }
 
-async function openFronts(config: GatewayConfig, gateway: Gateway, reusePort: boolean): Promise<Front[]> {
+async function openFronts(
+  config: GatewayConfig,
+  credentials: Credentials,
+  gateway: Gateway,
+  reusePort: boolean,
+): Promise<Front[]> {
   const { http, https } = config.listen;
   const common: Omit<FrontOptions, 'host' | 'port'> = {
     reusePort,
@@ -85,11 +100,9 @@ async function openFronts(config: GatewayConfig, gateway: Gateway, reusePort: bo
   };
   const fronts: Front[] = [];
   if (http !== undefined) fronts.push(await Front.http({ ...common, ...http }));
-  if (https !== undefined) {
-    const { host, port, cert, key } = https;
-    fronts.push(
-      await Front.https({ ...common, host, port, ...readIdentity('/listen/https', { cert, key }) }),
-    );
+  if (https !== undefined && credentials.https !== undefined) {
+    const { host, port } = https;
+    fronts.push(await Front.https({ ...common, host, port, ...credentials.https }));
   }
   return fronts;
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { toSeconds } from '../core/clock.ts';
 import { describe } from '../core/errors.ts';
 import { Revocations as DeviceRevocations } from '../device/revocations.ts';
@@ -10,6 +11,7 @@ import type { Registry } from '../registry/registry.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
 import { ThreatIntel, type ThreatTables } from '../trust/threat.ts';
 import { clock, nanoseconds } from './clock.ts';
+import type { Credentials } from './credentials.ts';
 import { withFarewell } from './devices.ts';
 import { Doors } from './doors.ts';
 import { reasonsOf } from './health.ts';
@@ -27,12 +29,14 @@ export class ExchangeWorker {
   readonly #parts: Parts;
   readonly #watch: PolicyWatch;
   readonly #policy: PolicyInForce;
+  #credentials: Credentials;
   #doors: Doors | undefined;
   #housekeeping: NodeJS.Timeout | undefined;
   #registryTaken: Promise<void> = Promise.resolve();
 
   private constructor(data: WorkerData, parts: Parts, policy: PolicyInForce, watch: PolicyWatch) {
     this.#data = data;
+    this.#credentials = data.credentials;
     this.#parts = parts;
     this.#policy = policy;
     this.#watch = watch;
@@ -59,7 +63,7 @@ export class ExchangeWorker {
   async open(): Promise<number> {
     const { gateway, linkOptions, telemetry, jwks, registry } = this.#parts;
     await jwks.refresh(registry.current.document.identityProviders ?? []);
-    this.#doors = await Doors.open(this.#data.config, gateway, {
+    this.#doors = await Doors.open(this.#data.config, this.#credentials, gateway, {
       ...linkOptions,
       onEvent: withFarewell(telemetry.link('server'), gateway.devices),
     });
@@ -109,6 +113,18 @@ export class ExchangeWorker {
     this.#policy.now = next;
     this.#parts.gateway.grants.hastenAll();
     return pauseMs;
+  }
+
+  /** For new connections and new messages. What runs ends with what it began with; sessions with peers are made anew. */
+  takeCredentials(next: Credentials): void {
+    const { link, message, https } = this.#credentials;
+    this.#credentials = next;
+    if (next.message !== message) this.#parts.signing.renew(next.message);
+    if (next.https !== undefined && !isDeepStrictEqual(next.https, https))
+      this.#doors?.renewHttps(next.https);
+    if (isDeepStrictEqual(next.link, link)) return;
+    this.#parts.link.renew(next.link);
+    this.#doors?.renewLink(next.link);
   }
 
   takeShadows(shadows: readonly ShadowFiles[]): void {

@@ -4,6 +4,7 @@ import type { DeviceNews } from '../exchange/device-checks.ts';
 import type { Ending } from '../exchange/revoke.ts';
 import type { Revocation } from '../identity/revocations.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
+import type { Credentials } from './credentials.ts';
 import type { BundleAndSigners } from './policy-files.ts';
 import type { ThreatTables } from '../trust/threat.ts';
 import type { SharedMemory } from './shared-memory.ts';
@@ -31,6 +32,7 @@ export interface WorkerData {
   readonly worker: number;
   readonly config: GatewayConfig;
   readonly log: WorkerLog;
+  readonly credentials: Credentials;
   readonly shared: SharedMemory;
   /** Where the worker marks the evaluation under way. */
   readonly mark: SharedArrayBuffer;
@@ -60,6 +62,8 @@ export interface Questions {
   readonly checkpoint: { readonly ask: object; readonly answer: string };
   /** Answered when this worker decides with it; milliseconds during which its event loop did nothing else. */
   readonly policy: { readonly ask: { readonly policy: PolicyFiles }; readonly answer: number };
+  /** Answered when this worker shows and signs with them. */
+  readonly credentials: { readonly ask: { readonly credentials: Credentials }; readonly answer: true };
   /** Answered when nothing that the event voids runs here, or will. The number of exchanges broken off. */
   readonly end: { readonly ask: { readonly ending: Ending }; readonly answer: number };
 }

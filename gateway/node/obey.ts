@@ -36,6 +36,9 @@ async function obey(
       return worker.takeShadows(message.shadows);
     case 'policy':
       return send({ kind: 'answer', id: message.id, value: await worker.takePolicy(message.policy) });
+    case 'credentials':
+      worker.takeCredentials(message.credentials);
+      return send({ kind: 'answer', id: message.id, value: true });
     case 'quarantine':
       return worker.setApart(message.peer);
     case 'threat':
@@ -53,7 +56,7 @@ async function obey(
 }
 
 /** Questions that need no waiting. */
-type Prompt = Exclude<Question, { readonly kind: 'policy' }>;
+type Prompt = Exclude<Question, { readonly kind: 'policy' | 'credentials' }>;
 
 /** @returns undefined for what cannot be told now: a log that is being closed has no newest head */
 function answer(question: Prompt, worker: ExchangeWorker): unknown {

@@ -1,15 +1,14 @@
-import { createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import type { GatewayConfig, ServiceConfig } from '../config/config.ts';
 import type { Gateway, LocalService } from '../exchange/gateway.ts';
 import type { SigningKey } from '../message/signing-queue.ts';
 import { messageKeyRow } from '../registry/keys.ts';
 import { ServiceHop } from '../service/hop.ts';
-import { readAuthorities, readPrivateKey } from './key-files.ts';
+import { readAuthorities } from './key-files.ts';
 
-// What a worker reads from the files that the configuration names.
-
-export function readSigningKey({ keys, node }: GatewayConfig): SigningKey {
-  const privateKey = readPrivateKey('/keys/message/file', keys.message.file);
+/** @param pem of the private key. @throws TypeError for a kind of key that does not sign messages */
+export function signingKeyOf({ keys, node }: Pick<GatewayConfig, 'keys' | 'node'>, pem: string): SigningKey {
+  const privateKey = createPrivateKey(pem);
   const row = messageKeyRow(node.name, createPublicKey(privateKey), { notBefore: 0, notAfter: 0 });
   return { kid: keys.message.kid ?? row.kid, algorithm: row.alg, privateKey };
 }

@@ -21,8 +21,8 @@ import { ThreatIntel } from '../trust/threat.ts';
 import { openDevices, withFarewell } from './devices.ts';
 import { refusalOf, threadFacts, type Readiness } from './health.ts';
 import type { FromWorker, WorkerData } from './messages.ts';
-import { readAuthorities, readIdentity, readPrivateKey } from './key-files.ts';
-import { localService, readSigningKey, subsystemsOf } from './parts.ts';
+import { readPrivateKey } from './key-files.ts';
+import { localService, signingKeyOf, subsystemsOf } from './parts.ts';
 import type { PolicyInForce } from './policy.ts';
 import { RegistryCopy } from './registry-copy.ts';
 import { openSharedStore } from './replicas.ts';
@@ -55,6 +55,21 @@ class Quarantine extends Set<string> {
   }
 }
 
+/** The queue of the message key in use. One that is replaced serves those who began with it. */
+class Signing {
+  readonly #queueOf: (pem: string) => SigningQueue;
+  now: SigningQueue;
+
+  constructor(pem: string, queueOf: (pem: string) => SigningQueue) {
+    this.#queueOf = queueOf;
+    this.now = queueOf(pem);
+  }
+
+  renew(pem: string): void {
+    this.now = this.#queueOf(pem);
+  }
+}
+
 export type Parts = Awaited<ReturnType<typeof wire>>;
 
 /** Wires one worker by hand. */
@@ -63,6 +78,7 @@ export async function wire(
     worker,
     config,
     log: logOptions,
+    credentials,
     shared,
     registry: registryBytes,
     rootKeys,
@@ -121,6 +137,7 @@ export async function wire(
   const link = createLinkClient({
     greet: (conversation) => devices.greetings.begin(conversation),
     ...linkOptions,
+    credentials: credentials.link,
     random: Math.random,
     verifyPeer: (leaf) => {
       PeerGateway.identify(leaf, 'server', directory, clock.now());
@@ -131,6 +148,10 @@ export async function wire(
     fetch: fetchJwks,
     clock,
     onProblem: (detail) => operatorLog.emit('identity.problem', { detail }),
+  });
+  const signing = new Signing(credentials.message, (pem) => {
+    const paces = { soon: setImmediate, record: (close: () => void) => log.whenFree(close) };
+    return new SigningQueue(signingKeyOf(config, pem), paces, telemetry.signed);
   });
   const gateway: Gateway = {
     name,
@@ -146,11 +167,7 @@ export async function wire(
     decided: (exchange, decision) => shadows.offer(exchange, decision),
     callers: new CallerSignals(),
     threat: () => threat.now,
-    signing: new SigningQueue(
-      readSigningKey(config),
-      { soon: setImmediate, record: (close) => log.whenFree(close) },
-      telemetry.signed,
-    ),
+    signing: () => signing.now,
     verifier: {
       me: name,
       clock,
@@ -191,6 +208,7 @@ export async function wire(
     link,
     shadows,
     linkOptions,
+    signing,
     jwks,
     met,
     quarantine,
@@ -218,10 +236,6 @@ function openWorkerLog(
 }
 
 const linkOptionsOf = ({ link, limits }: WorkerData['config']) => ({
-  credentials: {
-    ...readIdentity('/link', link),
-    ca: readAuthorities('/link/ca', link.ca),
-  },
   clock,
   requireHybrid: link.requireHybrid,
   limits: {

@@ -6,6 +6,7 @@ import type { Ending } from '../exchange/revoke.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { mergeSnapshots, remains } from '../telemetry/merged-metrics.ts';
 import type { FamilySnapshot } from '../telemetry/metrics.ts';
+import type { Credentials } from './credentials.ts';
 import type { PolicyFiles, ShadowFiles, ToWorker, WorkerData } from './messages.ts';
 import type { ThreatTables } from '../trust/threat.ts';
 import { Watchdog } from './watchdog.ts';
@@ -19,7 +20,7 @@ const SETTLED_MS = 60_000;
 const SILENT_ROUNDS = 30;
 /** What an orderly stop may take beyond the time for running exchanges. */
 const STOP_MARGIN_MS = 10_000;
-/** To load and record another policy. A worker that hangs is found by the watchdog or by housekeeping. */
+/** To load and record another policy, or to change keys. A worker that hangs is found by the watchdog or by housekeeping. */
 const SWITCH_MS = 30_000;
 const OVERDUE = 'it did not stop';
 
@@ -175,6 +176,11 @@ export class Workers {
     }
     const pauses = await Promise.all(switched);
     return Math.max(...pauses.map((pause) => pause ?? 0));
+  }
+
+  /** Resolves when each shows and signs with them, or is gone: its successor begins with them. */
+  async takeCredentials(credentials: Credentials): Promise<void> {
+    await Promise.all(this.#seats.map(({ thread }) => thread.ask('credentials', { credentials }, SWITCH_MS)));
   }
 
   takeShadows(shadows: readonly ShadowFiles[]): void {

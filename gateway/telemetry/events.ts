@@ -58,6 +58,16 @@ export interface GatewayEvents {
   'worker.lost': { readonly worker: number; readonly detail: string };
   /** Another one took its place, after so long. */
   'worker.replaced': { readonly worker: number; readonly elapsedMs: number };
+  /** A certificate or key came into use without a restart: SHA-256 of the certificate, or the id of the message key. */
+  'credentials.loaded': {
+    readonly setting: string;
+    readonly fingerprint: string;
+    readonly expiresAt: EpochMs;
+  };
+  /** New files are not good: what was in use stays in use. */
+  'credentials.problem': { readonly detail: string };
+  /** The files hold what is in use. */
+  'credentials.unchanged': NoFields;
   'exchange.completed': Exchange;
   /** Before anything was forwarded. */
   'exchange.refused': Exchange & { readonly code: RefusalCode };
@@ -130,6 +140,9 @@ export const EVENT_LEVELS = {
   'gateway.fatal': 'fatal',
   'worker.lost': 'error',
   'worker.replaced': 'info',
+  'credentials.loaded': 'info',
+  'credentials.problem': 'error',
+  'credentials.unchanged': 'info',
   'exchange.completed': 'info',
   'exchange.refused': 'info',
   'exchange.aborted': 'warn',

@@ -11,9 +11,10 @@ import type { Registry } from '../../registry/registry.ts';
 import { verifierKeyOf } from '../../tlog/note.ts';
 import { readCertificate } from '../../x509/certificate.ts';
 import { parsePem } from '../../x509/pem.ts';
+import { readLink } from '../../node/credentials.ts';
+import { handshake } from '../../node/handshake.ts';
 import { readPrivateKey, readPublicKey } from '../../node/key-files.ts';
 import type { Report } from './finding.ts';
-import { handshake } from './handshake.ts';
 
 const DAY_MS = 86_400_000;
 const SKEW_MS = 300_000;
@@ -93,7 +94,7 @@ export async function checkKeys(
     'link chain',
     'link.cert must hold the certificate and its issuers, link.ca the anchor',
     async () => {
-      const { protocol, group } = await handshake(config.link, name);
+      const { protocol, group } = await handshake(readLink(config), name);
       report.ok('link chain', `TLS with itself: ${protocol}, ${group}`);
     },
   );

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import type { LinkConfig } from '../../config/config.ts';
+import type { LinkCredentials } from '../link/link.ts';
 
 const GROUPS = 'X25519MLKEM768:X25519:P-256';
 const TIMEOUT_MS = 5000;
@@ -12,21 +11,22 @@ const TIMEOUT_MS = 5000;
  * @throws what TLS says
  */
 export async function handshake(
-  link: LinkConfig,
+  { key, cert, ca }: Pick<LinkCredentials, 'key' | 'cert'> & { readonly ca: string | Buffer },
   name: string,
 ): Promise<{ protocol: string; group: string }> {
-  const [key, cert, ca] = await Promise.all([readFile(link.key), readFile(link.cert), readFile(link.ca)]);
   const credentials = { key, cert, ca, minVersion: 'TLSv1.3', ecdhCurve: GROUPS } as const;
   const server = createServer({ ...credentials, requestCert: true, rejectUnauthorized: true });
   try {
     return await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('no handshake in time')), TIMEOUT_MS);
       let client: TLSSocket | undefined;
       const fail = (error: Error): void => {
         clearTimeout(timer);
         client?.destroy();
         reject(error);
       };
+      const timer = setTimeout(() => fail(new Error('no handshake in time')), TIMEOUT_MS);
+      // For good: what comes later must not end a gateway that checks its new files.
+      server.on('error', fail);
       server.on('tlsClientError', fail);
       server.on('secureConnection', (socket) => {
         socket.on('error', () => undefined);
@@ -35,7 +35,7 @@ export async function handshake(
       server.listen(0, '127.0.0.1', () => {
         const { port } = server.address() as AddressInfo; // it listens on a port
         client = connect({ ...credentials, host: '127.0.0.1', port, servername: name });
-        client.once('error', fail);
+        client.on('error', fail);
         client.once('data', () => {
           clearTimeout(timer);
           const info = client?.getEphemeralKeyInfo();
