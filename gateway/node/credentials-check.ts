@@ -1,6 +1,5 @@
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { createSecureContext } from 'node:tls';
 import type { GatewayConfig } from '../config/config.ts';
 import { ConfigFiles } from '../config/files.ts';
 import { disk } from '../config/load.ts';
@@ -10,9 +9,10 @@ import { ConfigError, Denied, describe } from '../core/errors.ts';
 import { naming } from '../core/file-errors.ts';
 import { directoryOf } from '../exchange/peers.ts';
 import { PeerGateway } from '../identity/peer.ts';
+import { handshake } from '../link/handshake.ts';
 import type { Registry } from '../registry/registry.ts';
+import { requireUsable } from '../server/front.ts';
 import type { Credentials } from './credentials.ts';
-import { handshake } from './handshake.ts';
 import { signingKeyOf } from './parts.ts';
 
 /** What is told of credentials that came into use. */
@@ -67,7 +67,7 @@ export function checkHttps(
       `${at}: is for none of ${names.join(', ')}: have it issued for one of them, or add its name to listen.hosts and restart  憑證不屬於此閘道的任何名稱`,
     ]);
   try {
-    createSecureContext({ ...next, minVersion: 'TLSv1.2' });
+    requireUsable(next);
   } catch (cause) {
     throw new ConfigError([`${at}: TLS does not take it: ${describe(cause)}  TLS 無法使用此憑證`]);
   }

@@ -1,5 +1,10 @@
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, Server as TlsServer, TLSSocket } from 'node:tls';
+import {
+  createServer as createTlsServer,
+  Server as TlsServer,
+  TLSSocket,
+  createSecureContext,
+} from 'node:tls';
 import { constants } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import type { RefusalCode } from '../core/refusals.ts';
@@ -60,6 +65,11 @@ const TLS_CONTEXT = {
   minVersion: 'TLSv1.2',
   secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
 } as const;
+
+/** Whether a listener could show this. @throws Error what TLS says */
+export function requireUsable({ key, cert }: FrontTls): void {
+  createSecureContext({ ...TLS_CONTEXT, key, cert });
+}
 
 /** The listener for the agency's own information systems. */
 export class Front {

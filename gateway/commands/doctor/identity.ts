@@ -12,7 +12,7 @@ import { verifierKeyOf } from '../../tlog/note.ts';
 import { readCertificate } from '../../x509/certificate.ts';
 import { parsePem } from '../../x509/pem.ts';
 import { readLink } from '../../node/credentials.ts';
-import { handshake } from '../../node/handshake.ts';
+import { handshake } from '../../link/handshake.ts';
 import { readPrivateKey, readPublicKey } from '../../node/key-files.ts';
 import type { Report } from './finding.ts';
 

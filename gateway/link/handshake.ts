@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import type { LinkCredentials } from '../link/link.ts';
+import type { LinkCredentials } from './link.ts';
 
 const GROUPS = 'X25519MLKEM768:X25519:P-256';
 const TIMEOUT_MS = 5000;
