@@ -54,12 +54,16 @@ void t.test('RFC 9470: what the agreement asks for, in the words of the instance
     'www-authenticate':
       'Bearer error="insufficient_user_authentication", acr_values="aal2 aal3", max_age=900',
   });
-  t.equal(
-    challenge(['identity_too_weak'], { ...optional, ial: 3 })?.fields['www-authenticate'],
-    'Bearer error="insufficient_user_authentication", max_age=900',
-    'nobody reaches it: no value is named',
-  );
 });
+
+void t.test(
+  'nobody reaches the level: no challenge, which would send the user round in circles',
+  async (t) => {
+    const tooHigh = { ...DEMAND, ial: 3, aal: 2, proof: 'optional' } as const;
+    t.equal(challenge(['identity_too_weak'], tooHigh), undefined);
+    t.equal(challenge(['score.too_low'], tooHigh, undefined, { aal: 3, max_age_seconds: 60 }), undefined);
+  },
+);
 
 void t.test('no assertion: no error code (RFC 6750 §3.1), and a nonce for the first proof', async (t) => {
   t.same(

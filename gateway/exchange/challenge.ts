@@ -43,11 +43,14 @@ export function challengeFor(
   const mendable = reasons.every((reason) => STEP_UP.has(reason) || PROTECTION.has(reason));
   if (!absent && !mendable && stepUp === undefined) return undefined;
   const steps = stepUp !== undefined || reasons.some((reason) => STEP_UP.has(reason));
+  const acrValues = acrValuesFor(demand, gateway, context.member);
+  // No sign-in of this member's providers reaches it: who followed the challenge would be sent round in circles.
+  if (steps && acrValues.length === 0) return undefined;
   const bound = demand.proof === 'required';
   const answerFields = challengeFields({
     // RFC 6750 §3.1: a request without any credentials gets no error code.
     ...(absent ? {} : { error: steps ? 'insufficient_user_authentication' : 'invalid_token' }),
-    acrValues: acrValuesFor(demand, gateway, context.member),
+    acrValues,
     maxAgeSeconds: demand.maxAgeSeconds,
     bound,
     ...(bound && context.nonce !== undefined ? { nonce: context.nonce() } : {}),

@@ -85,7 +85,7 @@ void t.test('a session that ends while its exchange waits to be admitted', async
   const watch = new GrantWatch(context, dossier, untouched);
   t.throws(() => watch.begin({ ...nobody, user }, none), {
     code: 'assertion.revoked',
-    answerFields: [['www-authenticate', /invalid_token/]],
+    answerFields: [['www-authenticate', /insufficient_user_authentication.*max_age=0/]],
   });
   watch.end();
   t.equal(gateway.users.running.size, 0);

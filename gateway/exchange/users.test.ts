@@ -264,7 +264,12 @@ void t.test('a session that ended: the next request, from the cache or not', asy
   a.users.revocations.add(event, NOW);
   t.equal(a.users.running.end(event), 1);
   t.same(ended, ['assertion.revoked']);
-  await denied(t, again(), 'assertion.revoked');
+  const refused = await denied(t, again(), 'assertion.revoked');
+  t.equal(
+    fieldValue(refused.answerFields, 'www-authenticate'),
+    'Bearer error="insufficient_user_authentication", max_age=0',
+    'another assertion of the same authentication would not help',
+  );
   release();
   t.equal(a.users.running.size, 0);
   t.equal(a.users.running.end(event), 0);

@@ -5,8 +5,8 @@ import { fieldValue, NO_FIELDS, type Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import type { MemberId } from '../core/ids.ts';
 import { KnownTexts } from '../core/known-texts.ts';
-import { REFUSALS } from '../core/refusals.ts';
-import { challengeFields } from '../identity/challenge.ts';
+import { REFUSALS, type RefusalCode } from '../core/refusals.ts';
+import { challengeFields, type Challenge } from '../identity/challenge.ts';
 import { decryptAssertion, MAX_JWE_LENGTH } from '../identity/decrypt.ts';
 import type { DpopNonces } from '../identity/dpop-nonce.ts';
 import type { PeerGateway } from '../identity/peer.ts';
@@ -210,14 +210,8 @@ export function challenged(thrown: unknown, nonces: DpopNonces | undefined): unk
   const nonce = aboutProof ? nonces?.current : undefined;
   const made = thrown.answerFields.length > 0 ? thrown.answerFields : undefined;
   if (made !== undefined && nonce === undefined) return thrown;
-  const error =
-    thrown.code === 'assertion.proof_nonce' || thrown.code === 'assertion.proof_missing'
-      ? 'use_dpop_nonce'
-      : aboutProof
-        ? 'invalid_dpop_proof'
-        : 'invalid_token';
   const answerFields = challengeFields({
-    error,
+    ...complaintOf(thrown.code),
     acrValues: [],
     bound: aboutProof,
     ...(nonce === undefined ? {} : { nonce }),
@@ -226,6 +220,15 @@ export function challenged(thrown: unknown, nonces: DpopNonces | undefined): unk
     cause: thrown,
     answerFields,
   });
+}
+
+function complaintOf(code: RefusalCode): Pick<Challenge, 'error' | 'maxAgeSeconds'> {
+  if (code === 'assertion.proof_nonce' || code === 'assertion.proof_missing')
+    return { error: 'use_dpop_nonce' };
+  if (code.startsWith('assertion.proof_')) return { error: 'invalid_dpop_proof' };
+  // Another assertion of the same authentication, which a client could get unseen, would be refused again, and again.
+  if (code === 'assertion.revoked') return { error: 'insufficient_user_authentication', maxAgeSeconds: 0 };
+  return { error: 'invalid_token' };
 }
 
 /** What the service is told about the user. It can believe these fields: clients cannot set them. */
