@@ -315,6 +315,13 @@ void t.test('memory is bounded: beyond it newcomers are refused until others hav
   });
   for (let i = 0; i < 100_000; i += 1) register.admit(one(i), now);
   t.throws(() => register.admit(one(100_000), now), denied('device.superseded'));
+  t.doesNotThrow(
+    () => register.admit({ ...one(5, 1), id: 'renewed' }, now + 1),
+    'those that are known renew',
+  );
+  const others = (i: number) => ({ ...one(i), issuer: 'attest.b07.tw.troad.example' });
+  for (let i = 0; i < 10_000; i += 1) register.admit(others(i), now);
+  t.throws(() => register.admit(others(10_000), now), denied('device.superseded'), 'of another service, too');
   register.admit(one(7), now); // the known ones go on
   t.doesNotThrow(() => register.admit(one(100_000, 300), now + 300));
 });

@@ -8,6 +8,7 @@ import { compareAge, isWorse, type Standing } from './worse.ts';
 /** The newest result of a device. */
 interface Seen {
   readonly id: string;
+  readonly issuer: string;
   readonly standing: Standing;
   /** The oldest that still counts beside it; undefined: any that is not better. */
   floor: Standing | undefined;
@@ -29,6 +30,8 @@ interface Bound {
 
 /** More devices than one gateway sees in the lifetime of a result. */
 const MAX_DEVICES = 100_000;
+/** So many of each attestation service are taken even then: one that invents devices keeps out no others. */
+const ALWAYS = 10_000;
 
 /**
  * What a gateway knows about devices besides their results: the newest result of each, who was revoked, which policies
@@ -36,6 +39,8 @@ const MAX_DEVICES = 100_000;
  */
 export class DeviceRegister {
   readonly #seen = new Map<string, Seen>();
+  /** How many of them each service speaks about. */
+  readonly #devicesOf = new Map<string, number>();
   readonly #revocations = new Map<string, Revocations>();
   readonly #connections = new Map<string, Roster<Bound>>();
   /** What others than the attestation services have taken back, by service and device: the first number that counts. */
@@ -65,15 +70,12 @@ export class DeviceRegister {
       if (isNews) newest.floor = standingOf(content);
       return isNews;
     }
-    this.#seen.delete(key); // to the end: the map is ordered by the time of the newest result
-    this.#seen.set(key, seen(content, newest));
-    if (content.softwareTpm) this.#softwareTpm(content.issuer);
     this.#forgetExpired(now);
-    if (this.#seen.size > MAX_DEVICES) {
-      // Forgetting would let an older result of that device in again: refuse the newcomer.
-      this.#seen.delete(key);
-      throw new Denied('device.superseded', `${content.device}: more than ${MAX_DEVICES} devices at once`);
-    }
+    if (newest === undefined) this.#requireRoom(content);
+    this.#forget(key); // to the end: the map is ordered by the time of the newest result
+    this.#seen.set(key, seen(content, newest));
+    this.#devicesOf.set(content.issuer, (this.#devicesOf.get(content.issuer) ?? 0) + 1);
+    if (content.softwareTpm) this.#softwareTpm(content.issuer);
     return true;
   }
 
@@ -156,11 +158,26 @@ export class DeviceRegister {
     };
   }
 
+  /** Forgetting another would let an older result of that device in again: the newcomer is refused. */
+  #requireRoom({ issuer, device }: EarContent): void {
+    if (this.#seen.size < MAX_DEVICES || (this.#devicesOf.get(issuer) ?? 0) < ALWAYS) return;
+    throw new Denied('device.superseded', `${device}: more than ${MAX_DEVICES} devices at once`);
+  }
+
+  #forget(key: string): void {
+    const known = this.#seen.get(key);
+    if (known === undefined) return;
+    this.#seen.delete(key);
+    const left = (this.#devicesOf.get(known.issuer) ?? 0) - 1;
+    if (left > 0) this.#devicesOf.set(known.issuer, left);
+    else this.#devicesOf.delete(known.issuer);
+  }
+
   /** Expired results cannot come back, so nothing has to be remembered against them. */
   #forgetExpired(now: EpochSeconds): void {
     for (const [key, { forgetAt }] of this.#seen) {
       if (forgetAt > now) return;
-      this.#seen.delete(key);
+      this.#forget(key);
     }
   }
 }
@@ -184,7 +201,13 @@ function seen(content: EarContent, former: Seen | undefined): Seen {
   if (former !== undefined && isWorse(standing, former.standing)) floor = standing;
   // It got better. What is older than the worse one was ended by that, and stays so.
   else if (former !== undefined && isWorse(former.standing, standing)) floor = former.standing;
-  return { id: content.id, standing, floor, forgetAt: content.issuedAt + MAX_RESULT_SECONDS };
+  return {
+    id: content.id,
+    issuer: content.issuer,
+    standing,
+    floor,
+    forgetAt: content.issuedAt + MAX_RESULT_SECONDS,
+  };
 }
 
 const isAbove = (standing: Standing, floor: Standing | undefined): boolean =>
