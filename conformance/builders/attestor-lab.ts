@@ -191,7 +191,7 @@ export class Lab {
   async enrol(tpm: LyingTpm, name = 'pc-1'): Promise<DeviceRecord> {
     const begun = await this.startBody(tpm, name);
     // What startEnrolment answers.
-    const answer = this.attestor.startEnrolment(begun) as StartAnswer;
+    const answer = this.attestor.startEnrolment(begun, {}) as StartAnswer;
     await this.attestor.finishEnrolment(this.finishBody(tpm, begun, answer));
     const record = this.devices.require(name);
     return record.state === 'active' ? record : this.attestor.administer(name, 'approve');

@@ -443,7 +443,10 @@ void t.test('a service that falls silent is asked again while the result lives',
 
 void t.test('the service on the wire', async (t) => {
   const vendor = await EkAuthority.create('Nobody', Date.now());
-  const { connect, admin, refusals } = await service(t, { root: vendor.root, issuer: vendor.issuing });
+  const { attestor, connect, admin, refusals } = await service(t, {
+    root: vendor.root,
+    issuer: vendor.issuing,
+  });
   const client1 = connect();
   await t.rejects(client1.post('/v1/nothing', {}), denied('request.unknown'));
   await t.rejects(client1.post('/v1/enrol/start', {}), denied('request.malformed'));
@@ -460,5 +463,8 @@ void t.test('the service on the wire', async (t) => {
   await t.rejects(admin('/devices/x/approve', { class: 'king' }), denied('request.malformed'));
   t.same(await admin('/devices'), { devices: [] });
   t.ok(refusals.length >= 7);
+  const ended = new Promise((resolve) => (attestor.closed = resolve));
+  client1.close();
+  t.ok(await ended, 'the end of a connection is told, for what was handed out on it');
   t.throws(() => new AttestorClient('http://127.0.0.1:1', authority.rootPem), TypeError);
 });

@@ -48,6 +48,7 @@ export class AttestorServer {
       started.#serve(request, response, started.#front(request));
     });
     front.maxConnections = MAX_CONNECTIONS;
+    front.on('secureConnection', (socket) => socket.once('close', () => attestor.closed(socket)));
     const admin = createPlainServer((request, response) => {
       started.#serve(request, response, started.#admin(request));
     });
@@ -98,7 +99,7 @@ export class AttestorServer {
     const [path = '', query = ''] = url.split('?', 2);
     switch (`${method} ${path}`) {
       case 'POST /v1/enrol/start':
-        return this.#attestor.startEnrolment(await readBody(request, SMALL));
+        return this.#attestor.startEnrolment(await readBody(request, SMALL), request.socket);
       case 'POST /v1/enrol/finish':
         return this.#attestor.finishEnrolment(await readBody(request, SMALL));
       case 'POST /v1/attest/challenge':

@@ -41,6 +41,7 @@ interface Session {
 }
 
 const NONCE_MS = 60_000;
+/** More than the service's connections may hold together. */
 const MAX_NONCES = 20_000;
 /** Unused nonces of one connection: one asks for the next gateway while the last is still judged. */
 const MAX_NONCES_PER_CONNECTION = 4;
@@ -56,11 +57,10 @@ interface Keys {
 export class Attestor {
   readonly #options: AttestorOptions;
   readonly #enrolment: Enrolment;
-  readonly #nonces = new Tickets<Session>(NONCE_MS, MAX_NONCES);
+  readonly #nonces = new Tickets<Session>(NONCE_MS, MAX_NONCES, MAX_NONCES_PER_CONNECTION);
   /** By attestation key, as the records spell it: reading one costs more than checking a quote. */
   readonly #keys = new Map<string, Keys>();
   readonly #takenBack: TakenBack;
-  readonly #ofConnection = new WeakMap<object, string[]>();
   readonly #drafts = new Map<string, object>();
   #policy: AppraisalPolicy;
 
@@ -82,8 +82,15 @@ export class Attestor {
     this.#policy = policy;
   }
 
-  startEnrolment(body: Json): object {
-    return this.#enrolment.start(body);
+  /** @param connection identity of the TLS connection; one enrolment at a time is open on it */
+  startEnrolment(body: Json, connection: object): object {
+    return this.#enrolment.start(body, connection);
+  }
+
+  /** A TLS connection has ended: what was handed out on it is of no use to anybody. */
+  closed(connection: object): void {
+    this.#nonces.release(connection);
+    this.#enrolment.release(connection);
   }
 
   async finishEnrolment(body: Json): Promise<object> {
@@ -103,11 +110,7 @@ export class Attestor {
     }));
     this.#requireActive(device);
     const { clock, random } = this.#options;
-    // Asking costs a stranger nothing: he gets four nonces a connection, and cannot use up everybody's.
-    const mine = this.#ofConnection.get(connection) ?? [];
-    if (mine.length >= MAX_NONCES_PER_CONNECTION) this.#nonces.take(mine.shift() ?? '', clock.monotonic());
-    const nonce = this.#nonces.issue(clock.monotonic(), random, () => ({ device, connection }));
-    this.#ofConnection.set(connection, [...mine, nonce]);
+    const nonce = this.#nonces.issue(connection, clock.monotonic(), random, () => ({ device, connection }));
     const { hash, pcrs } = this.#policy.selection;
     return { session: nonce, bank: hash.name, pcrs };
   }

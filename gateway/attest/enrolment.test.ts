@@ -15,7 +15,7 @@ const DAY = 86_400_000;
 const denied = (code: RefusedCode) => Object.assign(new Error(), { name: 'Refused', code });
 // What startEnrolment answers.
 const begin = (lab: Lab, body: Readonly<Record<string, unknown>>) =>
-  lab.attestor.startEnrolment(body) as StartAnswer;
+  lab.attestor.startEnrolment(body, {}) as StartAnswer;
 const trusting = (changes: (vendor: EkAuthority) => Partial<EkTrust>) => (vendor: EkAuthority) => ({
   trust: {
     roots: [vendor.root],
@@ -284,6 +284,24 @@ void t.test('15, 16, 17 an enrolment is finished once, soon, by the one that beg
   const slow = lab.finishBody(other, late, begin(lab, late));
   lab.wait(60_001);
   await t.rejects(lab.attestor.finishEnrolment(slow), denied('enrol.expired'), '16');
+});
+
+void t.test('a stranger with a copied certificate does not keep others from enrolling', async (t) => {
+  const lab = await Lab.start(t);
+  const [tpm, victim] = [new LyingTpm(), new LyingTpm({ ek: 'p256' })];
+  const copied = await lab.startBody(victim, 'pc-2');
+  const mine = await lab.startBody(tpm, 'pc-1');
+  const answer = begin(lab, mine);
+  for (let i = 0; i < 5100; i += 1) {
+    const connection = {};
+    lab.attestor.startEnrolment(copied, connection);
+    lab.attestor.closed(connection);
+  }
+  const one = {};
+  for (let i = 0; i < 10; i += 1) lab.attestor.startEnrolment(copied, one);
+  await lab.attestor.finishEnrolment(lab.finishBody(tpm, mine, answer));
+  t.match(lab.devices.require('pc-1'), { state: 'pending' });
+  t.ok(begin(lab, copied));
 });
 
 void t.test('21, 25 whose keys are whose', async (t) => {

@@ -70,13 +70,14 @@ interface Open {
 }
 
 const OPEN_MS = 60_000;
-const MAX_OPEN = 1000;
+/** More than the service has connections, each of which begins one at a time. */
+const MAX_OPEN = 5000;
 export const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
 
 /** Takes devices in: endorsement key to a vendor's root, attestation key into that TPM, binding key beside it. */
 export class Enrolment {
   readonly #options: EnrolmentOptions;
-  readonly #open = new Tickets<Open>(OPEN_MS, MAX_OPEN);
+  readonly #open = new Tickets<Open>(OPEN_MS, MAX_OPEN, 1);
 
   constructor(options: EnrolmentOptions) {
     this.#options = options;
@@ -85,9 +86,10 @@ export class Enrolment {
   /**
    * First half: everything that can be seen from outside is checked, and a credential is made that only the right TPM
    * opens.
+   * @param connection another one begun on it is given up
    * @throws Refused, MalformedBytes
    */
-  start(body: Readonly<Record<string, unknown>>): object {
+  start(body: Readonly<Record<string, unknown>>, connection: object): object {
     const asked = Shape.receive(body, 'enrolment', (shape) => ({
       ekCertificates: shape.bytesList('ekCertificates', 8192, 7),
       ek: shape.bytes('ek', 1024),
@@ -106,7 +108,7 @@ export class Enrolment {
     this.#requireMayEnrol(ek, ak, asked.name);
 
     const secret = random(32);
-    const ticket = this.#open.issue(clock.monotonic(), random, (enrolment) => {
+    const ticket = this.#open.issue(connection, clock.monotonic(), random, (enrolment) => {
       const transcript = enrolmentTranscript({ ...asked, ekCertificate: leaf, enrolment });
       return { ek, ak, bindingKey, name: asked.name, proof: enrolmentProof(secret, transcript), transcript };
     });
@@ -158,6 +160,11 @@ export class Enrolment {
     };
     await devices.put(record);
     return record;
+  }
+
+  /** The connection has ended: what was begun on it is given up. */
+  release(connection: object): void {
+    this.#open.release(connection);
   }
 
   #requireMayEnrol(ek: TrustedEk, ak: PublicArea, name: string): void {
