@@ -2,6 +2,7 @@ import { Denied, MalformedBytes, quoted } from '../core/errors.ts';
 import type { Field, Fields } from '../core/fields.ts';
 import type { RequestHead } from '../core/head.ts';
 import { linkFields } from '../message/headers.ts';
+import { broken } from './failures.ts';
 import type { LinkBody, LinkRawHead } from './link.ts';
 
 /** Fields that belong to one connection or to the framing. They mean nothing to policy, signature or service. */
@@ -18,6 +19,19 @@ const TRANSPORT = new Set([
   'content-length',
 ]);
 
+/**
+ * Those that frame a message. The others say nothing that anybody here would act on, and nothing covers them: they stay
+ * where they stand, and are refused with all that may not travel.
+ */
+const H2_FRAMING: ReadonlySet<string> = new Set(['content-length']);
+export const H1_FRAMING: ReadonlySet<string> = new Set([
+  'host',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'content-length',
+]);
+
 /** True for a field of the connection or of the framing, pseudo-header fields included. */
 export const isTransport = (name: string): boolean => TRANSPORT.has(name) || name.startsWith(':');
 
@@ -27,6 +41,11 @@ const BODYLESS_METHODS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 /** Answers that end with their head whatever they announce (RFC 9110 §6.4.1). */
 export function isBodyless(method: string, status: number): boolean {
   return method === 'HEAD' || status === 204 || status === 205 || status === 304;
+}
+
+/** @throws Unavailable `link.broken` for a status that no answer has: interim ones do not get here, others mean nothing */
+export function requireStatus(status: number): void {
+  if (!Number.isInteger(status) || status < 200 || status > 599) throw broken(`status ${status}`);
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -75,19 +94,22 @@ export function h2Request(head: RequestHead): string[] {
   );
 }
 
-/** Fields of a received section without pseudo-header fields and without those of the transport. Names in lower case. */
-export function contentFields(flat: readonly string[], from = 0): Field[] {
+/** Fields of a received section without pseudo-header fields and without those that framed it. Names in lower case. */
+export function contentFields(flat: readonly string[], framing = H2_FRAMING): Field[] {
   const fields: Field[] = [];
-  for (let i = from; i + 1 < flat.length; i += 2) {
+  for (let i = 0; i + 1 < flat.length; i += 2) {
     const name = (flat[i] ?? '').toLowerCase();
-    if (name.startsWith(':') || TRANSPORT.has(name)) continue;
+    if (name.startsWith(':') || framing.has(name)) continue;
     fields.push([name, flat[i + 1] ?? '']);
   }
   return fields;
 }
 
-function contentOf(flat: readonly string[]): Pick<LinkRawHead, 'fields' | 'canonical'> {
-  const fields = contentFields(flat);
+function contentOf(
+  flat: readonly string[],
+  framing?: ReadonlySet<string>,
+): Pick<LinkRawHead, 'fields' | 'canonical'> {
+  const fields = contentFields(flat, framing);
   return { fields, canonical: () => linkFields(fields) };
 }
 
@@ -98,7 +120,8 @@ function contentOf(flat: readonly string[]): Pick<LinkRawHead, 'fields' | 'canon
 export function readTrailers(flat: readonly string[]): Fields {
   const lines = contentFields(flat);
   if (lines.length === 0) throw new Denied('message.completion', 'the body ended without trailers');
-  if (lines.length * 2 !== flat.length) throw new Denied('message.completion', 'a trailer of the transport');
+  if (lines.length * 2 !== flat.length || lines.some(([name]) => isTransport(name)))
+    throw new Denied('message.completion', 'a trailer of the transport');
   return linkFields(lines);
 }
 
@@ -160,7 +183,7 @@ export function readH1Head(
     method,
     authority: authority.toLowerCase(),
     path: target,
-    ...contentOf(flat),
+    ...contentOf(flat, H1_FRAMING),
     length: lengthOf(flat),
   };
 }
@@ -177,7 +200,7 @@ export function requirePlainFraming(flat: readonly string[]): void {
   for (const list of valuesOf(flat, 'connection')) {
     for (const token of list.split(',')) {
       // A token that names an end-to-end field asks a hop to lose it.
-      if (!/^\s*(?:keep-alive|close|te)?\s*$/i.test(token)) throw new MalformedBytes('connection');
+      if (!/^\s*(?:keep-alive|close)?\s*$/i.test(token)) throw new MalformedBytes('connection');
     }
   }
 }

@@ -7,7 +7,15 @@ import { linkFields } from '../message/headers.ts';
 import { EmptyBody, type ReceivedBody } from './body.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { asBroken, broken } from './failures.ts';
-import { appendFields, contentFields, isBodyless, needsLength, requirePlainFraming } from './framing.ts';
+import {
+  appendFields,
+  contentFields,
+  H1_FRAMING,
+  isBodyless,
+  needsLength,
+  requirePlainFraming,
+  requireStatus,
+} from './framing.ts';
 import { H1Received, H1Sent, isDelimited } from './h1-message.ts';
 import type { LinkAnswer, LinkBody, LinkCall, LinkLimits, LinkSession } from './link.ts';
 import type { TlsSession } from './tls.ts';
@@ -167,8 +175,9 @@ class H1Call implements LinkCall {
     const flat = message.rawHeaders;
     if (message.httpVersion !== '1.1') throw broken(`an answer in HTTP/${message.httpVersion}`);
     if (flat.length > this.#maxFields * 2) throw broken(`${flat.length / 2} fields`);
+    requireStatus(status);
     requirePlainFraming(flat);
-    const fields = linkFields(contentFields(flat));
+    const fields = linkFields(contentFields(flat, H1_FRAMING));
     if (isBodyless(method, status)) {
       message.resume();
       this.#inflow = new EmptyBody();

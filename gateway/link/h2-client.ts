@@ -7,7 +7,7 @@ import type { ReceivedBody } from './body.ts';
 import type { ClientSession, SessionWatcher } from './client-session.ts';
 import { Departures, type Departure } from './departures.ts';
 import { asBroken, broken } from './failures.ts';
-import { contentFields, h2Request, isBodyless, lengthOf } from './framing.ts';
+import { contentFields, h2Request, isBodyless, lengthOf, requireStatus } from './framing.ts';
 import { DRAIN_NOTICE, sessionOptions, watchLife, widenWindow } from './h2-session.ts';
 import { H2Received, H2Sent } from './h2-stream.ts';
 import type { LinkAnswer, LinkBody, LinkCall, LinkLimits, LinkSession } from './link.ts';
@@ -216,7 +216,8 @@ class H2Call implements LinkCall, Departure {
 
   #onResponse(method: string, endsWithHead: boolean, flat: readonly string[]): void {
     const status = Number(flat[1]); // :status is the only pseudo-header field and so comes first (RFC 9113 §8.3)
-    if (flat[0] !== ':status' || !Number.isInteger(status)) throw broken('no status');
+    if (flat[0] !== ':status') throw broken('no status');
+    requireStatus(status);
     if (isBodyless(method, status) && !endsWithHead) throw broken('a body where none may be');
     const length = lengthOf(flat);
     const inflow = new H2Received(this.#stream, { withHead: endsWithHead, length }, (cause) =>

@@ -130,7 +130,7 @@ export interface LinkRawHead {
   readonly authority: string;
   /** Raw path and query. */
   readonly path: string;
-  /** Without the fields that are the transport's own (`host`, `connection`, `transfer-encoding`, `content-length`, …). */
+  /** Without the fields that framed it (`host`, `connection`, `keep-alive`, `transfer-encoding`, `content-length`). */
   readonly fields: readonly Field[];
   /** The same in canonical form. @throws Denied `header.*` */
   readonly canonical: () => Fields;
