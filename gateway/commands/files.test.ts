@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,9 @@ import t from 'tap';
 import { PLAIN_NODE } from '../../conformance/harness/plain-node.ts';
 import { Authority } from '../../pki/authority.ts';
 import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
+import { base64url, sha256 } from '../core/bytes.ts';
 import { bundleDir } from '../sandbox/bundle.ts';
+import { formatRelease, signRelease } from '../trust/release.ts';
 import { main } from './program.ts';
 import { RegistryFolder } from './registry/folder.ts';
 
@@ -26,6 +28,10 @@ writeFileSync(at('public.pem'), publicKey.export({ type: 'spki', format: 'pem' }
 writeFileSync(at('trust.json'), JSON.stringify({ instance: 'TW', gateways: [] }));
 writeFileSync(at('p256.pem'), privateKeyPem(generateKeyPair('p256').privateKey), { mode: 0o600 });
 cpSync(bundleDir(), at('bundle'), { recursive: true });
+cpSync(bundleDir(), at('released'), { recursive: true });
+const digest = base64url(sha256(readFileSync(at('released/manifest.json'))));
+const statement = { bundle: digest, version: 1, notBefore: 0, expiresAt: Date.UTC(2999) };
+writeFileSync(at('released/release.json'), formatRelease(signRelease(statement, privateKey)));
 mkdirSync(at('agency/log/epoch-1'), { recursive: true });
 
 const authority = await Authority.create('TW test', Date.now);
@@ -122,6 +128,49 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
     `--key ${at('p256.pem')}: is not an Ed25519 key: make one with`,
   ],
   [['policy', 'sign', gone, '--key', at('private.pem'), ...release], `${gone}: ${NO_FOLDER}`],
+  [
+    [
+      'policy',
+      'sign',
+      at('bundle'),
+      '--key',
+      at('private.pem'),
+      '--release',
+      '1',
+      '--expires',
+      '2000-01-01T00:00:00Z',
+    ],
+    '--expires 2000-01-01T00:00:00Z: is not after its begin, ',
+  ],
+  [
+    [
+      'policy',
+      'sign',
+      at('bundle'),
+      '--key',
+      at('private.pem'),
+      '--release',
+      '1',
+      '--expires',
+      '2999-02-30T00:00:00Z',
+    ],
+    '--expires 2999-02-30T00:00:00Z: write it like 2026-01-31T00:00:00Z',
+  ],
+  [
+    [
+      'policy',
+      'sign',
+      at('released'),
+      '--key',
+      at('private.pem'),
+      '--release',
+      '2',
+      '--expires',
+      '2999-01-01T00:00:00Z',
+    ],
+    `${at('released/release.json')}: says another bundle, version or time; --fresh forgets it`,
+  ],
+  [['policy', 'verify', at('bundle'), '--threshold', '2'], '--threshold: of whom? Name them with --signer'],
   [['policy', 'verify', at('bundle'), '--signer', gone], `--signer: ${gone}: ${NO_FILE}`],
   [
     ['policy', 'verify', at('bundle'), '--signer', at('private.pem')],
@@ -187,6 +236,19 @@ for (const [args, says] of slips) {
 
 const misspelled: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
   ['an address', [...proxy.slice(0, -1), 'a.example', '--ca', gone], /--gateway.*Expected an https URL/],
+  ...['0x10', '1e3', '', '0', '1.5'].map(
+    (version) =>
+      [
+        `version ${version} of a release,`,
+        ['policy', 'sign', gone, '--key', gone, '--release', version],
+        /--release.*Expected a whole number from 1/,
+      ] as const,
+  ),
+  [
+    'a threshold',
+    ['policy', 'verify', gone, '--threshold', 'two'],
+    /--threshold.*Expected a whole number from 1/,
+  ],
   ['a time', ['policy', 'activate', '--config', gone, '--wait', '15s'], /--wait.*Expected a number from 0/],
 ];
 for (const [what, args, says] of misspelled) {

@@ -91,6 +91,7 @@ const table: readonly (readonly [what: string, files: BundleFiles, code: string]
   ['a member more', released(edited('"abi"', '"x": 1, "abi"')), 'bundle.release_malformed'],
   ['version 0', released(edited('"version": 7', '"version": 0')), 'bundle.release_malformed'],
   ['half a version', released(edited('"version": 7', '"version": 7.5')), 'bundle.release_malformed'],
+  ['a day that does not exist', released(edited('2026-12-01', '2026-11-31')), 'bundle.release_malformed'],
   ['a date in another zone', released(edited('2026-12-01T00:00:00Z', '2026-12-01T00:00:00+08:00')), 'bundle.release_malformed'],
   ['an end before the begin', released(edited('2026-12-01', '2025-12-01')), 'bundle.release_malformed'],
   ['no JSON', released('x'), 'bundle.release_malformed'],

@@ -62,9 +62,12 @@ export function signersOf(pems: readonly string[], threshold: number): Signers {
 const signedBytes = ({ bundle, version, notBefore, expiresAt }: Statement): Buffer =>
   utf8([FORMAT, ABI, bundle, String(version), timeText(notBefore), timeText(expiresAt), ''].join('\n'));
 
+/** Would a signature of the one be one of the other? */
+export const isSameStatement = (a: Statement, b: Statement): boolean => signedBytes(a).equals(signedBytes(b));
+
 /** Adds one signature, or replaces that of the same key. @param privateKey Ed25519 */
 export function signRelease(statement: Statement, privateKey: KeyObject, before?: Release): Release {
-  if (before !== undefined && !signedBytes(before).equals(signedBytes(statement)))
+  if (before !== undefined && !isSameStatement(before, statement))
     throw new Error('the release that is there says something else; remove it first');
   const key = keyIdOf(createPublicKey(privateKey));
   const mine = { key, sig: base64(sign(null, signedBytes(statement), privateKey)) };
@@ -196,13 +199,14 @@ function signatureOf(raw: unknown): ReleaseSignature | undefined {
   return { key, sig };
 }
 
-const timeText = (ms: EpochMs): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
+export const timeText = (ms: EpochMs): string => new Date(ms).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
 /** One spelling, whole seconds, UTC. */
 export function timeOf(text: unknown): EpochMs | undefined {
   if (typeof text !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text)) return undefined;
   const ms = Date.parse(text);
-  return Number.isNaN(ms) ? undefined : ms;
+  // 31 February is read as 3 March, 24:00 as the next day: a time that is signed is the one that stands there.
+  return Number.isNaN(ms) || timeText(ms) !== text ? undefined : ms;
 }
 
 function refuse(code: BundleRefusalCode, detail: string): never {

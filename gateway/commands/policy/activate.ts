@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { ConfigError } from '../../core/errors.ts';
 import type { PolicyOutcome, PolicyRequest } from '../../node/policy-store.ts';
-import { exitOf, printReport } from './report.ts';
+import { BUNDLE_REFUSALS, type BundleRefusalCode } from '../../trust/bundle-refused.ts';
+import { exitOf, printReport, refusalText } from './report.ts';
 
 interface ActivateFlags {
   readonly config: string;
@@ -19,6 +21,9 @@ interface Report {
   readonly action: PolicyRequest['action'];
   /** What the gateway says; null when it has not answered. */
   readonly outcome: PolicyOutcome | null;
+  /** What the code of the outcome means. */
+  readonly en?: string;
+  readonly zh?: string;
 }
 
 const ACTIONS = ['shadow', 'unshadow', 'lift'];
@@ -50,6 +55,7 @@ export function registerActivate(policy: Command): void {
         throw new ConfigError([
           `${folder}: no gateway has run with this store yet; it begins with policy.bundle`,
         ]);
+      requireOwner(folder);
       store.submitRequest(folder, request, dir === undefined ? undefined : readBundle(dir));
       const until = performance.now() + flags.wait * 1000;
       let outcome: PolicyOutcome | null | undefined;
@@ -77,13 +83,34 @@ function requestOf(dir: string | undefined, { shadow, unshadow, lift }: Activate
 
 function reportOf({ id, action }: PolicyRequest, outcome: PolicyOutcome | null | undefined): Report {
   if (outcome?.id !== id) return { result: 'unanswered', action, outcome: null };
-  return { result: outcome.code === null ? 'good' : 'bad', action, outcome };
+  const { code } = outcome;
+  return {
+    result: code === null ? 'good' : 'bad',
+    action,
+    outcome,
+    ...(isBundleCode(code) ? BUNDLE_REFUSALS[code] : {}),
+  };
+}
+
+const isBundleCode = (code: PolicyOutcome['code']): code is BundleRefusalCode =>
+  code !== null && Object.hasOwn(BUNDLE_REFUSALS, code);
+
+/** What another user writes there, the gateway may not read: it would be waited for in vain. @throws ConfigError */
+function requireOwner(store: string): void {
+  const { uid } = statSync(store);
+  const own = process.geteuid?.();
+  if (own === undefined || own === uid) return;
+  throw new ConfigError([
+    `${store}: is of user ${uid}, and this is user ${own}: run this as the gateway's user, sudo -u '#${uid}' troad policy activate …  請以閘道的使用者執行`,
+  ]);
 }
 
 function render({ action, outcome }: Report): string {
-  if (outcome === null) return 'The gateway has not answered; it sees to it at its next start.\n';
+  if (outcome === null)
+    return 'The gateway has not answered; it sees to it at its next start.  閘道未回覆，將於下次啟動時處理。\n';
   const { code, detail, pauseMs } = outcome;
-  if (code !== null) return `refused  拒絕: ${code}\n${detail}\n`;
+  if (code !== null)
+    return `refused  拒絕: ${isBundleCode(code) ? refusalText(code, detail.split('\n')) : `${code}\n${detail}\n`}`;
   const pause =
     action === 'activate' ? `; a worker's event loop stood still for ${pauseMs.toFixed(1)} ms` : '';
   return `done  完成: ${action}${pause}\n`;

@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
@@ -89,8 +89,20 @@ void t.test('activate tells what the gateway says, or that it says nothing', asy
     ]);
     t.match(await activate(at('later')), [
       1,
-      { result: 'bad', outcome: { code: 'bundle.signatures_few', detail: /\w/ } },
+      {
+        result: 'bad',
+        outcome: { code: 'bundle.signatures_few', detail: /\w/ },
+        en: /threshold/,
+        zh: /門檻/,
+      },
     ]);
+    t.strictSame(await run('activate', ...patient, at('later')), {
+      status: 1,
+      out: `refused  拒絕: bundle.signatures_few
+  Fewer signers than the threshold have signed. 簽署者人數未達門檻。
+  policy bundle: 1 of the 2 signatures needed (bundle.signatures_few)
+`,
+    });
     t.match(await activate('--lift', digest), [
       0,
       { result: 'good', action: 'lift', outcome: { code: null } },
@@ -102,4 +114,37 @@ void t.test('activate tells what the gateway says, or that it says nothing', asy
   }
   const silent = await activate(at('draft'), '--shadow', '--wait', '0.3');
   t.strictSame(silent, [1, { result: 'unanswered', action: 'shadow', outcome: null }]);
+});
+
+void t.test('activate does not wait for a gateway that may not read what this user writes', async (t) => {
+  const { store } = loadConfig(config).policy;
+  const { uid } = statSync(store);
+  const posix = process as Required<Pick<NodeJS.Process, 'geteuid'>>; // as the shell that would say sudo
+  t.capture(posix, 'geteuid', () => uid + 1);
+  await t.rejects(run('activate', at('draft'), '--config', config), {
+    name: 'ConfigError',
+    message: `${store}: is of user ${uid}, and this is user ${uid + 1}: run this as the gateway's user, sudo -u '#${uid}'`,
+  });
+  t.same(readdirSync(join(store, 'incoming')).length, 1, 'what the test before left, and no more');
+});
+
+void t.test('verify tells a release whose signatures it checked from one whose it did not', async (t) => {
+  const file = at('later/release.json');
+  const forged = readFileSync(file, 'utf8').replace(/(?<="sig": ")..../, (c) =>
+    c === 'AAAA' ? 'BBBB' : 'AAAA',
+  );
+  writeFileSync(file, forged);
+  t.match(await run('verify', at('later')), {
+    status: 0,
+    out: /1 signature\(s\), NOT CHECKED: name the signers/,
+  });
+  t.match(await told('verify', at('later')), [0, { result: 'good', signaturesChecked: false }]);
+  t.match(await told('verify', at('later'), '--signer', at('bert.pem')), [
+    1,
+    { result: 'bad', code: 'bundle.signature_bad', en: /verify/ },
+  ]);
+  // Signed by both, and asked about one: the other is a stranger.
+  const about = ['verify', at('draft'), '--signer', at('anna.pem')];
+  t.match(await run(...about), { status: 0, out: /, signed by at least 1 of the 1 signers named\n/ });
+  t.match(await told(...about), [0, { signaturesChecked: true }]);
 });

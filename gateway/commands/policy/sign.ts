@@ -4,11 +4,11 @@ import type { Command } from 'commander';
 import { ConfigError, MalformedBytes } from '../../core/errors.ts';
 import { parsePrivateKey } from '../../x509/key-file.ts';
 import { readInput } from '../input.ts';
-import { printReport } from './report.ts';
+import { parseCount, printReport } from './report.ts';
 
 interface SignFlags {
   readonly key: string;
-  readonly release?: string;
+  readonly release?: number;
   readonly notBefore?: string;
   readonly expires?: string;
   readonly fresh?: true;
@@ -22,7 +22,7 @@ export function registerSign(policy: Command): void {
     .description('sign the release of a bundle  簽署政策包')
     .argument('<bundle>', 'folder of the bundle; release.json is written there')
     .requiredOption('--key <file>', 'PEM file: Ed25519 private key of the signer')
-    .option('--release <number>', 'version of the release, from 1; the first signer says it')
+    .option('--release <number>', 'version of the release, from 1; the first signer says it', parseCount)
     .option('--not-before <time>', '2026-01-31T00:00:00Z; default: now')
     .option('--expires <time>', '2026-01-31T00:00:00Z; the first signer says it')
     .option('--fresh', 'forget a release that is there already')
@@ -43,7 +43,7 @@ export function registerSign(policy: Command): void {
       const { release: version, notBefore, expires } = flags;
       const statement = {
         bundle: digest,
-        version: version === undefined ? (before?.version ?? usage('--release is missing')) : Number(version),
+        version: version ?? before?.version ?? usage('--release is missing'),
         notBefore:
           notBefore === undefined
             ? (before?.notBefore ?? Math.floor(Date.now() / 1000) * 1000)
@@ -53,6 +53,14 @@ export function registerSign(policy: Command): void {
             ? (before?.expiresAt ?? usage('--expires is missing'))
             : time('--expires', expires),
       };
+      if (statement.expiresAt <= statement.notBefore)
+        usage(
+          `--expires ${expires ?? ''}: is not after its begin, ${release.timeText(statement.notBefore)}  到期時間不在生效時間之後`,
+        );
+      if (before !== undefined && !release.isSameStatement(before, statement))
+        usage(
+          `${path}: says another bundle, version or time; --fresh forgets it and who signed it  內容不同，--fresh 可重新開始`,
+        );
       const signed = release.signRelease(statement, privateKeyOf(flags.key), before);
       const text = release.formatRelease(signed);
       release.parseRelease(Buffer.from(text)); // what a gateway would not read is not written
