@@ -464,7 +464,9 @@ void t.test('the service on the wire', async (t) => {
   t.same(await admin('/devices'), { devices: [] });
   t.ok(refusals.length >= 7);
   const ended = new Promise((resolve) => (attestor.closed = resolve));
-  client1.close();
+  const client2 = connect();
+  await t.rejects(client2.post('/v1/nothing', {}), denied('request.unknown'));
+  client2.close();
   t.ok(await ended, 'the end of a connection is told, for what was handed out on it');
   t.throws(() => new AttestorClient('http://127.0.0.1:1', authority.rootPem), TypeError);
 });
