@@ -51,8 +51,9 @@ export async function runPlan(
   try {
     for (const kind of kinds) running.push(await kind.start(lab));
     say('checking all subjects'); // at once: a slow reader spends its time waiting
-    for (const checked of await together(running, (subject) => checkSubject(subject, lab)))
-      gates.push(...checked);
+    const checks = running.map((subject) => () => checkSubject(subject, lab));
+    const attacks = kinds.map((kind) => () => kind.attack?.(lab) ?? []);
+    for (const checked of await together([...checks, ...attacks], (check) => check())) gates.push(...checked);
     for (const subject of running) tally(subject, CHECK_EXCHANGES, false);
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
     const warm = async (subject: Subject, connections: number, seconds: number): Promise<number> => {
@@ -112,11 +113,8 @@ export async function runPlan(
 }
 
 /** @throws what failed first, once all have ended: nobody works on when the lab closes */
-async function together<T>(
-  subjects: readonly Subject[],
-  each: (subject: Subject) => Promise<T>,
-): Promise<readonly T[]> {
-  const done = await Promise.allSettled(subjects.map((subject) => each(subject)));
+async function together<S, T>(all: readonly S[], each: (one: S) => Promise<T> | T): Promise<readonly T[]> {
+  const done = await Promise.allSettled(all.map(async (one) => each(one)));
   return done.map((outcome) => {
     if (outcome.status === 'rejected') throw outcome.reason;
     return outcome.value;

@@ -52,4 +52,6 @@ export interface SubjectKind {
   /** Why it cannot run on this machine, or undefined when it can. */
   missing(): string | undefined;
   start(lab: Lab): Promise<Subject>;
+  /** What one more of the kind does when somebody on the way changes what it carries, of a kind that promises something then. */
+  attack?(lab: Lab): Promise<readonly Gate[]>;
 }

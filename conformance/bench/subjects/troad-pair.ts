@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readFileSync, statfsSync } from 'node:
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readCounted } from '../batching.ts';
+import { changedBytesOfOurs } from '../changed-byte.ts';
 import type { Lab } from '../lab.ts';
 import { keep, ON_DISK, remove, temporaryFolder } from '../leftovers.ts';
 import { run, start as startProgram, type Running } from '../spawn.ts';
@@ -229,6 +230,7 @@ export const troadPairOf = (cli: string) =>
     start: (lab: Pick<Lab, 'backend' | 'dir'>) => start(cli, lab),
   }) satisfies SubjectKind;
 
-export const troadPair: SubjectKind = troadPairOf(
-  new URL('../../../gateway/cli.ts', import.meta.url).pathname,
-);
+export const troadPair: SubjectKind = {
+  ...troadPairOf(new URL('../../../gateway/cli.ts', import.meta.url).pathname),
+  attack: changedBytesOfOurs,
+};
