@@ -33,39 +33,76 @@ const TPM_NAMES = { '2.23.133.2.1': 'id:54455354', '2.23.133.2.2': 'Lying TPM', 
 const keyPair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 type Pair = ReturnType<typeof keyPair>;
 
+interface AuthorityParts {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly keys: Pair;
+  readonly by: Pair;
+  readonly now: number;
+  readonly pathLength?: number | undefined;
+}
+
+/** A CA certificate, DER. */
+async function authority({ subject, issuer, keys, by, now, pathLength }: AuthorityParts): Promise<Buffer> {
+  const { rawData } = await X509CertificateGenerator.create({
+    notBefore: new Date(now - DAY),
+    notAfter: new Date(now + 3650 * DAY),
+    serialNumber: '01',
+    subject: `CN=${subject}`,
+    issuer: `CN=${issuer}`,
+    publicKey: keys.publicKey.export({ type: 'spki', format: 'der' }),
+    signingKey: by.privateKey.toCryptoKey(SIGNING, false, ['sign']),
+    signingAlgorithm: SIGNING,
+    extensions: [
+      new BasicConstraintsExtension(true, pathLength, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+    ],
+  });
+  return Buffer.from(rawData);
+}
+
 export class EkAuthority {
   readonly root: Buffer;
   readonly issuing: Buffer;
+  readonly #rootKeys: Pair;
   readonly #issuing: Pair;
   readonly #now: number;
 
-  private constructor(root: Buffer, issuing: Buffer, keys: Pair, now: number) {
+  private constructor(root: Buffer, issuing: Buffer, rootKeys: Pair, keys: Pair, now: number) {
     this.root = root;
     this.issuing = issuing;
+    this.#rootKeys = rootKeys;
     this.#issuing = keys;
     this.#now = now;
   }
 
-  static async create(name: string, now: number): Promise<EkAuthority> {
-    const [rootKeys, issuingKeys] = [keyPair(), keyPair()];
-    const dates = { notBefore: new Date(now - DAY), notAfter: new Date(now + 3650 * DAY) };
-    const ca = (subject: string, issuer: string, keys: Pair, by: Pair) =>
-      X509CertificateGenerator.create({
-        ...dates,
-        serialNumber: '01',
-        subject: `CN=${subject}`,
-        issuer: `CN=${issuer}`,
-        publicKey: keys.publicKey.export({ type: 'spki', format: 'der' }),
-        signingKey: by.privateKey.toCryptoKey(SIGNING, false, ['sign']),
-        signingAlgorithm: SIGNING,
-        extensions: [
-          new BasicConstraintsExtension(true, undefined, true),
-          new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
-        ],
-      });
-    const root = await ca(`${name} root`, `${name} root`, rootKeys, rootKeys);
-    const issuing = await ca(`${name} issuing`, `${name} root`, issuingKeys, rootKeys);
-    return new EkAuthority(Buffer.from(root.rawData), Buffer.from(issuing.rawData), issuingKeys, now);
+  /** @param pathLength of the issuing authority */
+  static async create(name: string, now: number, pathLength?: number): Promise<EkAuthority> {
+    const [rootKeys, keys] = [keyPair(), keyPair()];
+    const root = await authority({
+      subject: `${name} root`,
+      issuer: `${name} root`,
+      keys: rootKeys,
+      by: rootKeys,
+      now,
+    });
+    const named = { subject: `${name} issuing`, issuer: `${name} root` };
+    const issuing = await authority({ ...named, keys, by: rootKeys, now, pathLength });
+    return new EkAuthority(root, issuing, rootKeys, keys, now);
+  }
+
+  /** Another authority, below the issuing one. */
+  async below(name: string): Promise<EkAuthority> {
+    const keys = keyPair();
+    const [issuer = ''] = new X509Certificate(this.issuing).subjectName.getField('CN');
+    const certificate = await authority({ subject: name, issuer, keys, by: this.#issuing, now: this.#now });
+    return new EkAuthority(this.root, certificate, this.#issuing, keys, this.#now);
+  }
+
+  /** The issuing authority's former certificate: the same key, and not in time any more. */
+  former(name: string): Promise<Buffer> {
+    const [keys, by, now] = [this.#issuing, this.#rootKeys, this.#now - 4000 * DAY];
+    return authority({ subject: `${name} issuing`, issuer: `${name} root`, keys, by, now });
   }
 
   /** @returns DER */

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { EpochMs } from '../core/clock.ts';
 import { base64url, sha256, view } from '../core/bytes.ts';
+import { HASH } from '../tpm/algorithm.ts';
 import type { PublicArea } from '../tpm/public.ts';
 import { RESTRICTED_STORAGE } from '../tpm/templates.ts';
 import { readCertificate } from '../x509/certificate.ts';
@@ -96,10 +97,11 @@ function requireProfile(certificate: EkCertificate, area: PublicArea): void {
 function requireTemplate(area: PublicArea): void {
   if (
     !RESTRICTED_STORAGE.includes(area.attributes) ||
+    area.nameAlg === HASH.sha1 ||
     area.symmetric === undefined ||
     area.scheme !== undefined
   ) {
-    throw new Refused('ek.template', `attributes ${area.attributes.toString(16)}`);
+    throw new Refused('ek.template', `attributes ${area.attributes.toString(16)}, ${area.nameAlg.name}`);
   }
 }
 
@@ -117,24 +119,53 @@ function buildChain(
   let current = parse(leaf);
   while (chain.length < MAX_DEPTH) {
     // A self-signed certificate that the device brought is nobody's anchor: anchors are ours, compared by their bytes.
-    const anchor = anchors.find((root) => isIssuer(root, current));
-    const issuer = anchor ?? others.find((ca) => isIssuer(ca, current));
-    if (issuer === undefined) throw new Refused('ek.chain', 'no path to a trusted root');
-    requireCa(issuer, anchor !== undefined, now);
+    const known = anchors.filter((root) => isIssuer(root, current));
+    const issuers = known.length > 0 ? known : others.filter((ca) => isIssuer(ca, current));
+    const issuer = firstGood(issuers, (ca) => requireCa(ca, known.length > 0, chain, now));
     chain.push(issuer);
-    if (anchor !== undefined) return chain;
+    if (known.length > 0) return chain;
     current = issuer;
   }
   throw new Refused('ek.chain', `more than ${MAX_DEPTH} authorities`);
+}
+
+/** Vendors renew certificates of their authorities and keep the key: an old one beside the new one does no harm. */
+function firstGood(
+  issuers: readonly X509Certificate[],
+  check: (ca: X509Certificate) => void,
+): X509Certificate {
+  let refused = new Refused('ek.chain', 'no path to a trusted root');
+  for (const issuer of issuers) {
+    try {
+      check(issuer);
+      return issuer;
+    } catch (thrown) {
+      if (!(thrown instanceof Refused)) throw thrown;
+      refused = thrown;
+    }
+  }
+  throw refused;
 }
 
 function isIssuer(ca: X509Certificate, of: X509Certificate): boolean {
   return of.checkIssued(ca) && of.verify(ca.publicKey);
 }
 
-function requireCa(ca: X509Certificate, isAnchor: boolean, now: EpochMs): void {
+/** @param below authorities between this one and the endorsement key */
+function requireCa(
+  ca: X509Certificate,
+  isAnchor: boolean,
+  below: readonly X509Certificate[],
+  now: EpochMs,
+): void {
   const facts = refusing('ek.chain', ['MalformedBytes'], () => readCertificate(ca.raw));
   if (!facts.isCa || facts.keyUsage?.keyCertSign === false) throw new Refused('ek.chain', 'issuer is no CA');
+  const between = below.filter(({ subject, issuer }) => subject !== issuer).length;
+  if (facts.pathLength !== undefined && between > facts.pathLength)
+    throw new Refused(
+      'ek.chain',
+      `an authority over ${between} others, which may be over ${facts.pathLength}`,
+    );
   // Of an anchor the signature proves nothing: we hold its very bytes.
   if (!isAnchor && facts.signatureHash === 'sha1')
     throw new Refused('ek.chain', 'an authority signed with SHA-1');

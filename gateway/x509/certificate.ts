@@ -27,6 +27,8 @@ export interface CertificateFacts {
   /** Undefined when the extension is missing, which means "any use". */
   readonly keyUsage: { readonly digitalSignature: boolean; readonly keyCertSign: boolean } | undefined;
   readonly isCa: boolean;
+  /** How many authorities may follow below this one; undefined: any number (RFC 5280 §4.2.1.9). */
+  readonly pathLength: number | undefined;
   /** Critical extensions we do not know: whoever decides on the certificate must refuse it (RFC 5280 §4.2). */
   readonly unknownCritical: readonly string[];
   readonly notBefore: EpochMs;
@@ -99,7 +101,7 @@ function readVersion(reader: DerReader): void {
 
 type ExtensionFacts = Pick<
   CertificateFacts,
-  'subjectAltNames' | 'extendedKeyUsage' | 'keyUsage' | 'isCa' | 'unknownCritical'
+  'subjectAltNames' | 'extendedKeyUsage' | 'keyUsage' | 'isCa' | 'pathLength' | 'unknownCritical'
 >;
 
 const NO_NAMES: SubjectAltNames = Object.freeze({ dns: [], uri: [], email: [], ip: [], others: 0 });
@@ -109,6 +111,7 @@ const NO_EXTENSIONS: ExtensionFacts = Object.freeze({
   extendedKeyUsage: undefined,
   keyUsage: undefined,
   isCa: false,
+  pathLength: undefined,
   unknownCritical: [],
 });
 
@@ -140,7 +143,7 @@ function readExtensions(wrapper: DerReader): ExtensionFacts {
         facts.keyUsage = readKeyUsage(value);
         break;
       case OID.basicConstraints:
-        facts.isCa = readIsCa(value);
+        Object.assign(facts, readConstraints(value));
         break;
       case OID.certificatePolicies:
         break; // says under which rules it was issued; the registry's pin decides, not this
@@ -210,11 +213,13 @@ function readKeyUsage(value: Uint8Array): { digitalSignature: boolean; keyCertSi
   return { digitalSignature: (first & 0x80) !== 0, keyCertSign: (first & 0x04) !== 0 };
 }
 
-function readIsCa(value: Uint8Array): boolean {
+function readConstraints(value: Uint8Array): Pick<CertificateFacts, 'isCa' | 'pathLength'> {
   const sequence = sequenceIn(value, 'basicConstraints');
   // DER leaves a default out, but many authorities spell `cA FALSE`: the meaning is the same, so it is let pass.
   const flag: DerValue | undefined = sequence.takeIf(TAG.boolean);
-  sequence.takeIf(TAG.integer);
+  const limit = sequence.takeIf(TAG.integer)?.content;
   sequence.finish();
-  return flag !== undefined && booleanOf(flag.content);
+  if (limit !== undefined && (limit.length !== 1 || (limit[0] ?? 0x80) > 0x7f))
+    throw new MalformedBytes('basicConstraints: path length is not from 0 to 127');
+  return { isCa: flag !== undefined && booleanOf(flag.content), pathLength: limit?.[0] };
 }
