@@ -19,6 +19,12 @@ const dir = t.testdir({
   'broken.yaml': 'node: [',
   empty: {},
   agency: { log: { 'epoch-1': {} } },
+  'twice.json': '{"id": "TW/GOV/A", "\\u0069d": "TW/GOV/B", "name": {"en": "A", "zh": "A"}}',
+  huge: {
+    'policy.json': '{"include": []}',
+    data: { 'limits.json': '{"a": {"most": 1e400}, "b": [9007199254740993]}' },
+  },
+  twofold: { 'policy.json': '{"include": []}', data: { 'limits.json': '{"most": 1, "most": 2}' } },
 });
 const at = (name: string): string => join(dir, name);
 const [gone, folder, broken] = [at('gone'), at('empty'), at('broken.json')];
@@ -189,6 +195,23 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca ${gone}: ${NO_FILE}`],
   [['policy', 'build', folder, '--out', at('out')], `${folder}: holds no Rego sources`],
   [['policy', 'build', broken, '--out', at('out')], `${broken}: is a file: name the folder`],
+  // What `opa` tests is what a gateway decides with.
+  [
+    ['policy', 'build', at('huge'), '--out', at('out')],
+    `${at('huge/data/limits.json')}: most: 1e400 would be read as null`,
+  ],
+  [
+    ['policy', 'test', at('huge')],
+    `${at('huge/data/limits.json')}: 0: 9007199254740993 would be read as 9007199254740992: `,
+  ],
+  [
+    ['policy', 'build', at('twofold'), '--out', at('out')],
+    `${at('twofold/data/limits.json')}: most is there twice`,
+  ],
+  [
+    ['registry', 'add', 'members', at('twice.json'), '--dir', at('registry')],
+    `${at('twice.json')}: id is there twice`,
+  ],
   [['policy', 'test', broken], `${broken}: is a file: name the folder`],
   [['registry', 'status', '--dir', folder], `--dir ${folder}: holds no registry; troad registry create`],
   [['registry', 'status', '--dir', gone], `--dir ${gone}: holds no registry; troad registry create`],

@@ -1,6 +1,9 @@
 import { ConfigError } from '../core/errors.ts';
 import { naming } from '../core/file-errors.ts';
+import { requireUniqueMembers } from '../core/unique-members.ts';
 import { contentOf } from '../node/named-file.ts';
+
+const MAX_DEPTH = 100;
 
 /**
  * Content of a file that the command line names.
@@ -16,9 +19,14 @@ export const bytes = (content: Buffer): Buffer => content;
 
 /** For {@link readInput}. @throws ConfigError */
 export function json(content: Buffer): unknown {
+  let text: string;
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(content));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(content);
+    value = JSON.parse(text);
   } catch (cause) {
     throw new ConfigError([`is not JSON in UTF-8: ${String(cause)}  不是 UTF-8 的 JSON`]);
   }
+  requireUniqueMembers(text, MAX_DEPTH);
+  return value;
 }

@@ -5,6 +5,7 @@ import { testsIn } from '../../author/rego.ts';
 import { sha256 } from '../../core/bytes.ts';
 import { ConfigError } from '../../core/errors.ts';
 import type { BundleFiles } from '../../trust/bundle.ts';
+import { parseDataFile } from './data-file.ts';
 import { OpaFailed, type Opa } from './opa.ts';
 
 // A folder of policy sources: troad/*.rego and agency/*.rego with their tests, data/*.json (each under its own name in the
@@ -98,8 +99,8 @@ export function compileBundle(
   );
   const read = (path: string): Buffer => readFileSync(join(dir, path));
   const documents = dataNames(dir).map((name) => {
-    const document: unknown = JSON.parse(read(`data/${name}.json`).toString('utf8'));
-    return [name, document] as const;
+    const path = `data/${name}.json`;
+    return [name, parseDataFile(path, read(path)).value] as const;
   });
   const data = json(Object.fromEntries(documents));
   const sources = [

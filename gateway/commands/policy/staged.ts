@@ -14,6 +14,7 @@ import { ConfigError, describe, quoted } from '../../core/errors.ts';
 import { naming } from '../../core/file-errors.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import { contentOf } from '../../node/named-file.ts';
+import { parseDataFile } from './data-file.ts';
 import { isObject } from '../../trust/canonical.ts';
 
 /** A policy's sources, whole. */
@@ -118,13 +119,7 @@ function gather(from: string, stage: string, data: Map<string, Document>): void 
   for (const path of inside(from, 'data', '.json')) {
     const name = path.slice('data/'.length);
     const file = join(from, path);
-    let text = readFileSync(file, 'utf8');
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (cause) {
-      throw new ConfigError([`${file}: ${describe(cause)}`]);
-    }
+    let { text, value } = parseDataFile(file, readFileSync(file));
     const before = data.get(name);
     if (before !== undefined) {
       value = merged(before.value, value, `${file} and ${before.from}`, '');
