@@ -191,8 +191,8 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['policy', 'diff', at('bundle'), at('bundle'), '--vectors', broken], `${broken}: is not JSON: `],
   [['policy', 'test', gone], `${gone}: ${NO_FOLDER}`],
   [['policy', 'build', gone, '--out', at('out')], `${gone}: ${NO_FOLDER}`],
-  [['device', 'enroll', ...service, '--name', 'x', '--ca', gone], `--ca ${gone}: ${NO_FILE}`],
-  [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca ${gone}: ${NO_FILE}`],
+  [['device', 'enroll', ...service, '--name', 'x', '--ca', gone], `--ca: ${gone}: ${NO_FILE}`],
+  [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca: ${gone}: ${NO_FILE}`],
   [['policy', 'build', folder, '--out', at('out')], `${folder}: holds no Rego sources`],
   [['policy', 'build', broken, '--out', at('out')], `${broken}: is a file: name the folder`],
   // What `opa` tests is what a gateway decides with.
@@ -234,14 +234,14 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['registry', 'certify', 'x', pipe, '--out', at('out'), '--dir', at('registry')], `${pipe}: ${A_PIPE}`],
   [['registry', 'sign', '--key', pipe, '--dir', at('registry')], `${pipe}: ${A_PIPE}`],
   [['registry', 'status', '--dir', at('piped')], `${at('piped/draft.json')}: ${A_PIPE}`],
-  [['device', 'enroll', ...service, '--name', 'x', '--ca', pipe], `--ca ${pipe}: ${A_PIPE}`],
+  [['device', 'enroll', ...service, '--name', 'x', '--ca', pipe], `--ca: ${pipe}: ${A_PIPE}`],
   [
-    [...proxy, '--ca', at('public.pem'), '--certificate', at('public.pem'), '--key', pipe],
-    `--key ${pipe}: ${A_PIPE}`,
+    [...proxy, '--ca', at('server.pem'), '--certificate', at('server.pem'), '--key', pipe],
+    `--key: ${pipe}: ${A_PIPE}`,
   ],
   [
-    [...proxy, '--ca', at('public.pem'), '--certificate', at('public.pem'), '--key', folder],
-    `--key ${folder}: ${A_FOLDER}`,
+    [...proxy, '--ca', at('server.pem'), '--certificate', at('server.pem'), '--key', folder],
+    `--key: ${folder}: ${A_FOLDER}`,
   ],
 ];
 for (const [args, says] of slips) {
