@@ -170,6 +170,8 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
     sample('post1k.c64', 'nginx', round, { cpuUs: 30, perSecond: 2 }),
     sample('bulk.get', 'troad', round, { cpuSecondsPerGiB: 3, mbPerSecond: 300 }),
     sample('bulk.get', 'nginx', round, { cpuSecondsPerGiB: 2, mbPerSecond: 600 }),
+    sample('bulk.put4', 'troad', round, { cpuSecondsPerGiB: 4, mbPerSecond: 300 }),
+    sample('bulk.put4', 'nginx', round, { cpuSecondsPerGiB: 2, mbPerSecond: 400 }),
     sample('open500', 'troad', round, { cpuUs: 8, p50Ms: 3, p99Ms: 9 }),
     sample('open500', 'nginx', round, { cpuUs: 2, p50Ms: 1, p99Ms: 4 }),
     sample('ttfb', 'troad', round, { firstByteMs: 5 }),
@@ -179,6 +181,7 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
   t.same(spreads['cpu.post1k.c64'], { median: 4, min: 3, max: 5, n: 3 });
   t.same(Object.fromEntries(Object.entries(spreads).map(([name, { median }]) => [name, median])), {
     ...{ 'cpu.post1k.c64': 4, 'cpu.bulk.get': 1.5, 'wall.bulk.get': 0.5, 'ttfb.extraMs': 2 },
+    ...{ 'cpu.bulk.put4': 2, 'wall.bulk.put4': 0.75 },
     ...{ 'cpu.open500': 4, 'open500.p50.extraMs': 2, 'open500.p99.extraMs': 5 },
   });
   t.end();
@@ -290,8 +293,10 @@ const SMOKE: Plan = {
   cells: [
     { load: 'closed', connections: 8, seconds: 1 },
     { load: 'open', perSecond: 200, seconds: 0.5 },
-    { load: 'bulk', direction: 'get', transfers: 1 },
-    { load: 'bulk', direction: 'put', transfers: 1 },
+    ...(['get', 'put'] as const).flatMap((direction) => [
+      { load: 'bulk', direction, streams: 1, transfers: 1 } as const,
+      { load: 'bulk', direction, streams: 4, transfers: 1 } as const,
+    ]),
     { load: 'first-byte', transfers: 2 },
   ],
 };
@@ -312,6 +317,8 @@ void t.test('one round of everything, with real servers', { skip }, async (t) =>
     );
     t.equal(Object.keys(cpu).length, subject === 'nginx' ? 2 : 0);
   }
+  const streamed = result.samples.filter(({ cell }) => /^bulk\..*4$/.test(cell));
+  t.ok(streamed.length === 4 && streamed.every(({ exchanges }) => exchanges === 4), 'four at once');
   const results = conclude(SMOKE, result, await describe(result));
   t.same(results.ratios, {}, 'ours did not run');
   for (const cell of SMOKE.cells) t.match(formatResults(results), `| ${cellName(cell)} | nginx |`);

@@ -53,19 +53,25 @@ export interface Sample {
 const failures = (transfers: readonly Transfer[]): number =>
   transfers.filter(({ status, same }) => status !== 200 || !same).length;
 
-async function bulk(subject: Subject, lab: Lab, direction: 'get' | 'put', count: number): Promise<Loaded> {
+async function bulk(
+  subject: Subject,
+  lab: Lab,
+  { direction, streams, transfers: count }: Cell & { readonly load: 'bulk' },
+): Promise<Loaded> {
+  const transfer = (): Promise<Transfer> =>
+    direction === 'get'
+      ? download(subject.target('bench', '/payload'), lab.payload.bytes)
+      : upload(subject.target('sink', '/swallow'), lab.payload);
   const transfers: Transfer[] = [];
+  let elapsedMs = 0;
   for (let n = 0; n < count; n += 1) {
-    transfers.push(
-      direction === 'get'
-        ? await download(subject.target('bench', '/payload'), lab.payload.bytes)
-        : await upload(subject.target('sink', '/swallow'), lab.payload),
-    );
+    const together = await Promise.all(Array.from({ length: streams }, transfer));
+    transfers.push(...together);
+    elapsedMs += Math.max(...together.map((each) => each.elapsedMs)); // they began at once
   }
-  const bytes = transfers.reduce((total, transfer) => total + transfer.bytes, 0);
-  const elapsedMs = transfers.reduce((total, transfer) => total + transfer.elapsedMs, 0);
+  const bytes = transfers.reduce((total, each) => total + each.bytes, 0);
   return {
-    exchanges: count,
+    exchanges: transfers.length,
     errors: failures(transfers),
     bulkBytes: bytes,
     figures: { mbPerSecond: bytes / 1e6 / (elapsedMs / 1000) },
@@ -100,7 +106,7 @@ async function load(cell: Cell, subject: Subject, lab: Lab, user: Target): Promi
       return { exchanges: requests, errors, figures };
     }
     case 'bulk':
-      return bulk(subject, lab, cell.direction, cell.transfers);
+      return bulk(subject, lab, cell);
     case 'first-byte':
       return firstByte(subject, lab, cell.transfers);
   }

@@ -2,7 +2,14 @@
 export type Cell =
   | { readonly load: 'closed'; readonly connections: number; readonly seconds: number }
   | { readonly load: 'open'; readonly perSecond: number; readonly seconds: number }
-  | { readonly load: 'bulk'; readonly direction: 'get' | 'put'; readonly transfers: number }
+  | {
+      readonly load: 'bulk';
+      readonly direction: 'get' | 'put';
+      /** At once. */
+      readonly streams: number;
+      /** One after another, of each stream. */
+      readonly transfers: number;
+    }
   | { readonly load: 'first-byte'; readonly transfers: number };
 
 /** What a subject has done before it is measured: just-in-time compilers are not what is compared. */
@@ -37,7 +44,7 @@ export function cellName(cell: Cell): string {
     case 'open':
       return `open${cell.perSecond}`;
     case 'bulk':
-      return `bulk.${cell.direction}`;
+      return `bulk.${cell.direction}${cell.streams === 1 ? '' : cell.streams}`;
     case 'first-byte':
       return 'ttfb';
   }
@@ -51,12 +58,17 @@ function cells(
   openRates: readonly number[],
   openSeconds: number,
   transfers: number,
+  streams: readonly number[],
 ): Cell[] {
+  const directions = ['get', 'put'] as const;
   return [
     ...[1, 8, 64, 256].map((connections): Cell => ({ load: 'closed', connections, seconds: closedSeconds })),
     ...openRates.map((perSecond): Cell => ({ load: 'open', perSecond, seconds: openSeconds })),
-    { load: 'bulk', direction: 'get', transfers },
-    { load: 'bulk', direction: 'put', transfers },
+    ...streams.flatMap((count) =>
+      directions.map((direction): Cell => {
+        return { load: 'bulk', direction, streams: count, transfers: Math.max(1, transfers / count) };
+      }),
+    ),
     { load: 'first-byte', transfers: 10 },
   ];
 }
@@ -67,7 +79,7 @@ export const QUICK: Plan = {
   directRounds: 1,
   warm: { requests: 20_000, seconds: 10, leadSeconds: 0 },
   payloadBytes: 256 << 20,
-  cells: cells(1, [500], 3, 1),
+  cells: cells(1, [500], 3, 1, [1]),
   attempts: 2,
 };
 
@@ -77,6 +89,6 @@ export const FULL: Plan = {
   directRounds: 5,
   warm: { requests: 40_000, seconds: 20, leadSeconds: 1 },
   payloadBytes: 256 << 20,
-  cells: cells(3, [500, 1500], 10, 4),
+  cells: cells(3, [500, 1500], 10, 4, [1, 4]),
   attempts: 3,
 };
