@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import tls from 'node:tls';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { broken } from './failures.ts';
 import { FrameServerSession } from './frame-server.ts';
 import { createH1Server, H1ServerSession } from './h1-server.ts';
@@ -14,6 +14,7 @@ import {
   type LinkServer,
   type LinkServerOptions,
 } from './link.ts';
+import { Places } from './places.ts';
 import type { ServerSession, ServerSessionOptions } from './server-session.ts';
 import { secureContextOptions, TlsSession } from './tls.ts';
 
@@ -22,6 +23,9 @@ export function createLinkServer(options: LinkServerOptions): LinkServer {
   return new TlsLinkServer(options);
 }
 
+/** Of the connections there may be, what one key, or one address before it has proved a key, may hold. */
+const SHARE = 1 / 4;
+
 class TlsLinkServer implements LinkServer {
   readonly #options: LinkServerOptions;
   readonly #limits: LinkLimits;
@@ -29,6 +33,12 @@ class TlsLinkServer implements LinkServer {
   readonly #h1;
   readonly #sessions = new Set<ServerSession>();
   readonly #h1Sessions = new WeakMap<object, H1ServerSession>();
+  /** By key: a peer that opens connections without end does not shut out the others. */
+  readonly #peers: Places;
+  /** By address, while nothing is known but that. */
+  readonly #strangers: Places;
+  /** Address and port of connections whose handshake is under way. */
+  readonly #shaking = new Set<string>();
   #nextId = 0;
   /** What new connections are shown, once it has changed. */
   #leaf: Buffer | undefined;
@@ -50,7 +60,11 @@ class TlsLinkServer implements LinkServer {
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
     });
-    this.#tls.maxConnections = this.#limits.connections;
+    const { connections } = this.#limits;
+    this.#peers = new Places(Math.ceil(connections * SHARE));
+    this.#strangers = new Places(Math.ceil(connections * SHARE));
+    this.#tls.maxConnections = connections;
+    this.#tls.on('connection', (socket: Socket) => this.#admit(socket));
     this.#tls.on('secureConnection', (socket) => this.#accept(socket));
     this.#tls.on('tlsClientError', (cause, socket) => this.#refused(socket, cause));
     this.#tls.on('error', () => undefined); // of listen: told through its promise
@@ -74,15 +88,35 @@ class TlsLinkServer implements LinkServer {
     });
   }
 
+  /** Before the handshake costs anything. */
+  #admit(socket: Socket): void {
+    const { remoteAddress: address = '?' } = socket;
+    if (!this.#strangers.take(address)) {
+      this.#refused(socket, broken(`too many handshakes at once from ${address}`));
+      socket.destroy();
+      return;
+    }
+    const place = placeOf(socket);
+    this.#shaking.add(place);
+    socket.once('close', () => this.#shaken(address, place));
+  }
+
+  /** It has proved its key, or is gone. */
+  #shaken(address: string, place: string): void {
+    if (this.#shaking.delete(place)) this.#strangers.leave(address);
+  }
+
   /** The peer is checked here, on every connection, before anything reads a byte of it. */
   #accept(socket: tls.TLSSocket): void {
     const { clock, verifyPeer, onArrival, onEvent, requireHybrid = false } = this.#options;
     // For good: sessions listen too, but not for ever. Of a record that was changed on the way Node only tells.
     socket.on('error', () => socket.destroy());
+    this.#shaken(socket.remoteAddress ?? '?', placeOf(socket));
     let facts: TlsSession;
     try {
       facts = new TlsSession(`in-${++this.#nextId}`, socket, 'server', requireHybrid);
       verifyPeer(facts.peerCertificate);
+      if (!this.#peers.take(facts.spki)) throw broken('its peer has too many connections');
     } catch (cause) {
       this.#refused(socket, cause instanceof Error ? cause : new Error(String(cause)));
       socket.destroy();
@@ -95,6 +129,7 @@ class TlsLinkServer implements LinkServer {
       onBroken: (cause) => onEvent?.({ kind: 'session.broken', session: facts, cause }),
       onClosed: () => {
         this.#sessions.delete(session);
+        this.#peers.leave(facts.spki);
         if (this.#sessions.size === 0) this.#whenEmpty?.();
         onEvent?.({ kind: 'session.closed', session: facts });
       },
@@ -130,9 +165,8 @@ class TlsLinkServer implements LinkServer {
     return session;
   }
 
-  #refused(socket: tls.TLSSocket, cause: Error): void {
-    const remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
-    this.#options.onEvent?.({ kind: 'peer.refused', remote, cause });
+  #refused(socket: Socket, cause: Error): void {
+    this.#options.onEvent?.({ kind: 'peer.refused', remote: placeOf(socket), cause });
   }
 
   recheck(): void {
@@ -167,3 +201,5 @@ class TlsLinkServer implements LinkServer {
     clearTimeout(deadline);
   }
 }
+
+const placeOf = ({ remoteAddress = '?', remotePort = 0 }: Socket): string => `${remoteAddress}:${remotePort}`;
