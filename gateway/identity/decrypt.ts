@@ -33,10 +33,13 @@ export interface DecryptionKey {
   readonly privateKey: KeyObject;
 }
 
+const WRONG_KEY =
+  'is no private P-256 key: make one (openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)  不是 P-256 私鑰';
+
 /** @throws MalformedBytes not a private P-256 key */
 export function readDecryptionKey(privateKey: KeyObject): DecryptionKey {
-  if (privateKey.type !== 'private' || privateKey.asymmetricKeyType !== 'ec')
-    throw new MalformedBytes('the assertion key is not a private P-256 key');
+  if (privateKey.type !== 'private' || privateKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+    throw new MalformedBytes(WRONG_KEY);
   const { jwk } = readPublicJwk('ES256', createPublicKey(privateKey).export({ format: 'jwk' }));
   return { kid: thumbprintOf(jwk), privateKey };
 }

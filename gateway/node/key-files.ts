@@ -49,6 +49,28 @@ export const readIdentity = (
   { cert, key }: { readonly cert: string; readonly key: string },
 ): ReturnType<typeof readPair> => readPair([`${setting}/cert`, cert], [`${setting}/key`, key]);
 
+/** A bearer token. @throws ConfigError it could not stand in a field */
+export const readToken = (setting: string, file: string): string =>
+  naming(`${setting}: ${file}`, () => {
+    const token = contentOf(file).toString('utf8').trim();
+    if (/^[\x21-\x7e]+$/.test(token)) return token;
+    throw new ConfigError([
+      'expected one line of printable characters without spaces: the token  應為一行不含空白的可列印字元',
+    ]);
+  });
+
+/** A password or another shared secret. @throws ConfigError */
+export const readSecret = (setting: string, file: string, leastCharacters: number): string =>
+  naming(`${setting}: ${file}`, () => {
+    const secret = contentOf(file).toString('utf8').trim();
+    if (secret.length >= leastCharacters) return secret;
+    throw new ConfigError([
+      secret === ''
+        ? 'is empty: write the secret into it  檔案是空的'
+        : `holds less than ${leastCharacters} characters: write one (openssl rand -base64 32)  少於 ${leastCharacters} 個字元`,
+    ]);
+  });
+
 function certificatesOf(pem: Buffer): X509Certificate[] {
   const blocks = parsePem('CERTIFICATE', pem.toString('latin1'));
   if (blocks.length === 0) throw new MalformedBytes('holds no certificate in PEM  檔案中沒有 PEM 格式的憑證');

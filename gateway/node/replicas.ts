@@ -1,7 +1,7 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { GatewayConfig, ReplicasConfig } from '../config/config.ts';
-import { ConfigError, describe } from '../core/errors.ts';
+import { ConfigError } from '../core/errors.ts';
+import { inWords } from '../core/file-errors.ts';
 import { SharedTable } from '../core/shared-table.ts';
 import { PROOF_WINDOW_MS } from '../identity/dpop.ts';
 import { REPLAY_WINDOW_MS } from '../message/profile.ts';
@@ -11,7 +11,7 @@ import type { StoreAddress } from '../replicas/store-connection.ts';
 import type { Emit } from '../telemetry/events.ts';
 import { clock } from './clock.ts';
 import { ASSERTION_WINDOW_MS, type SharedMemory } from './shared-memory.ts';
-import { readAuthorities } from './key-files.ts';
+import { readAuthorities, readSecret } from './key-files.ts';
 
 const LEAST_SECRET = 32;
 
@@ -48,34 +48,34 @@ export async function openSignalRelay(
 ): Promise<SignalRelay | undefined> {
   if (replicas === undefined) return undefined;
   const { store } = replicas;
+  const address = addressOf(replicas);
   try {
     return await SignalRelay.open({
-      address: addressOf(replicas),
+      address,
       gateway: node.name,
       now: () => clock.now(),
       take,
       onProblem: (detail) => emit('identity.problem', { detail }),
     });
   } catch (cause) {
-    throw new ConfigError([`/replicas/store: ${store.host}:${store.port}: ${describe(cause)}`]);
+    throw new ConfigError([`/replicas/store: ${store.host}:${store.port}: ${inWords(cause)}`]);
   }
 }
 
 /** What nonces are made with: of all replicas the same. @throws ConfigError */
-export function nonceSecretOf({ replicas }: GatewayConfig): Buffer {
+export function nonceSecretOf({ replicas }: Pick<GatewayConfig, 'replicas'>): Buffer {
   if (replicas === undefined) return randomBytes(32); // new at every start: clients then make one more round trip
-  const secret = readFileSync(replicas.secretFile, 'utf8').trim();
-  if (secret.length < LEAST_SECRET)
-    throw new ConfigError([`/replicas/secretFile: holds less than ${LEAST_SECRET} characters`]);
+  const secret = readSecret('/replicas/secretFile', replicas.secretFile, LEAST_SECRET);
   return Buffer.from(hkdfSync('sha256', secret, '', 'troad dpop nonces', 32));
 }
 
-const addressOf = ({ store, user, passwordFile, ca, timeoutMs }: ReplicasConfig): StoreAddress => ({
+/** @throws ConfigError a file of it is not what it should be */
+export const addressOf = ({ store, user, passwordFile, ca, timeoutMs }: ReplicasConfig): StoreAddress => ({
   host: store.host,
   port: store.port,
   database: store.database,
   tls: store.tls ? { ca: ca === undefined ? undefined : readAuthorities('/replicas/ca', ca) } : undefined,
   user,
-  password: passwordFile === undefined ? undefined : readFileSync(passwordFile, 'utf8').trim(),
+  password: passwordFile === undefined ? undefined : readSecret('/replicas/passwordFile', passwordFile, 1),
   timeoutMs,
 });

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatewayConfig } from '../config/config.ts';
 import { nodeStorage } from '../evidence/node-storage.ts';
@@ -13,7 +12,7 @@ import type { Emit } from '../telemetry/events.ts';
 import { clock } from './clock.ts';
 import { fewLines } from './few-lines.ts';
 import type { Workers } from './workers.ts';
-import { readIdentity } from './key-files.ts';
+import { readIdentity, readToken } from './key-files.ts';
 
 /** Reads what was ended before a restart. @param workers where exchanges run, once there are any. @throws ConfigError */
 export function keptSignals(
@@ -38,10 +37,16 @@ export function keptSignals(
   });
 }
 
+/** Those of the providers that are polled, in their order. @throws ConfigError */
+export const pollTokensOf = (poll: GatewayConfig['signals']['poll']): (string | undefined)[] =>
+  poll.map(({ tokenFile }, i) =>
+    tokenFile === undefined ? undefined : readToken(`/signals/poll/${i}/tokenFile`, tokenFile),
+  );
+
 /**
  * Opens the ways in for shared signals, in the main thread: it verifies each event, and every worker carries it out.
  * @returns closes them
- * @throws the system's error when the address cannot be used
+ * @throws ConfigError; the system's error when the address cannot be used
  */
 export async function openSignals(
   { signals: { push, poll } }: GatewayConfig,
@@ -50,6 +55,7 @@ export async function openSignals(
 ): Promise<() => Promise<void>> {
   // Whoever reaches the listener can have something refused, at any rate.
   const onProblem = fewLines((detail) => emit('identity.problem', { detail }), clock);
+  const tokens = pollTokensOf(poll);
   const door =
     push === undefined
       ? undefined
@@ -61,14 +67,7 @@ export async function openSignals(
           onProblem,
         });
   const polls = poll.map(
-    ({ url, tokenFile, pauseMs }) =>
-      new SignalPoll({
-        url,
-        token: tokenFile === undefined ? undefined : readFileSync(tokenFile, 'utf8').trim(),
-        pauseMs,
-        take,
-        onProblem,
-      }),
+    ({ url, pauseMs }, i) => new SignalPoll({ url, token: tokens[i], pauseMs, take, onProblem }),
   );
   return async () => {
     await Promise.all([door?.close(), ...polls.map((each) => each.close())]);

@@ -1,5 +1,5 @@
 import type { GatewayConfig } from '../config/config.ts';
-import { ConfigError, describe } from '../core/errors.ts';
+import { naming } from '../core/file-errors.ts';
 import { SharedTable } from '../core/shared-table.ts';
 import { Issuers } from '../exchange/issuers.ts';
 import { RunningUsers } from '../exchange/revoke.ts';
@@ -34,7 +34,7 @@ export function openUsers(
   let current: Issuers | undefined;
   let of: Registry | undefined;
   return {
-    decryptionKeys: config.keys.assertion.map(({ file }) => decryptionKey(file)),
+    decryptionKeys: decryptionKeysOf(config),
     cache: new TokenCache(),
     nonces: new DpopNonces(Buffer.from(shared.nonceSecret), clock),
     idle: new IdleWatch(new SharedTable(shared.sessions), elsewhere),
@@ -51,11 +51,10 @@ export function openUsers(
   };
 }
 
-function decryptionKey(file: string): DecryptionKey {
-  const key = readPrivateKey('/keys/assertion', file);
-  try {
-    return readDecryptionKey(key);
-  } catch (cause) {
-    throw new ConfigError([`/keys/assertion: ${file}: ${describe(cause)}`]);
-  }
-}
+/** @throws ConfigError */
+export const decryptionKeysOf = ({ keys }: Pick<GatewayConfig, 'keys'>): DecryptionKey[] =>
+  keys.assertion.map(({ file }, i) => {
+    const setting = `/keys/assertion/${i}`;
+    const key = readPrivateKey(setting, file);
+    return naming(`${setting}: ${file}`, () => readDecryptionKey(key));
+  });

@@ -1,3 +1,4 @@
+import { english, inWords } from '../core/file-errors.ts';
 import { MAX_JWKS_BYTES } from '../registry/jwks.ts';
 
 const JWKS_PATIENCE_MS = 5_000;
@@ -21,7 +22,13 @@ export async function fetchBounded(
 ): Promise<Uint8Array> {
   const late = AbortSignal.timeout(patienceMs);
   const signal = request.signal ? AbortSignal.any([late, request.signal]) : late;
-  const answer = await fetch(url, { ...request, redirect: 'error', credentials: 'omit', signal });
+  const answer = await fetch(url, { ...request, redirect: 'error', credentials: 'omit', signal }).catch(
+    (thrown: unknown) => {
+      // Undici's own words are "fetch failed"; what failed is its cause.
+      const { cause } = Object(thrown) as { cause?: unknown }; // any object may be asked
+      throw cause === undefined ? thrown : new Error(english(inWords(cause)), { cause: thrown });
+    },
+  );
   if (answer.status !== 200 || answer.body === null) {
     await answer.body?.cancel();
     throw new Error(`answered ${answer.status}`);

@@ -125,6 +125,15 @@ for (const [what, answer] of [
   });
 }
 
+void t.test('a provider that ends every connection is named, with what happened', async (t) => {
+  const { url } = await transmitter(t, [(_, response) => response.destroy()]);
+  const { problems } = poll(t, url, async () => undefined);
+  await until(() => problems.length > 0);
+  const [problem = ''] = problems;
+  t.ok(problem.startsWith(`${url}: `), problem);
+  t.notMatch(problem, /fetch failed/, 'which is what the runtime says of everything');
+});
+
 void t.test('stops while a poll is held back', async (t) => {
   const { url, polls } = await transmitter(t, []);
   const poller = new SignalPoll({

@@ -1,4 +1,4 @@
-import { describe } from '../core/errors.ts';
+import { describe, quoted } from '../core/errors.ts';
 import { SecurityEventRefused } from '../identity/security-event.ts';
 import { fetchBounded } from './fetch-bounded.ts';
 
@@ -51,7 +51,7 @@ export class SignalPoll {
         else if (sets.length > 0 && settled === 0) await this.#pause(BACKOFF_MS); // the very same would come at once
       } catch (thrown) {
         if (this.#stopping.signal.aborted) return;
-        this.#options.onProblem(describe(thrown));
+        this.#options.onProblem(`${quoted(this.#options.url, 200)}: ${describe(thrown)}`);
         await this.#pause(BACKOFF_MS); // nothing was acknowledged, so nothing is lost
       }
     }

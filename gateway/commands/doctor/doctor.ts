@@ -10,6 +10,7 @@ import { checkLogDisk, checkPorts, checkRuntime } from './host.ts';
 import { checkKeys, checkRegistered, checkRegistry } from './identity.ts';
 import { checkPolicy } from './policy.ts';
 import { checkThreatFeeds } from './threat.ts';
+import { checkUsers } from './users.ts';
 
 /** 0 nothing bad · 1 something is · 2 the configuration cannot be read. */
 export interface Diagnosis {
@@ -42,6 +43,7 @@ export async function examine(configFile: string): Promise<Diagnosis> {
   await checkPolicy(report, config, now);
   await checkThreatFeeds(report, config, now);
   await checkToken(report, config);
+  await checkUsers(report, config);
   await checkPorts(report, config);
   await report.check('log disk', 'make the folder of log.dir writable for the user of the gateway', () =>
     checkLogDisk(report, config),
