@@ -306,7 +306,7 @@ await t.test('SIGTERM drains and exits 0; a second start continues the same logs
   const answer = await fetch(`${again.ready.consumer.url}${PATH}/echo`, { headers: CLIENT });
   await answer.text();
   t.equal(answer.status, 200);
-  t.equal(await again.stop(), 0);
+  t.equal(await again.stop('SIGHUP'), 0, 'a sandbox does not leave its gateways behind a closed terminal');
   const records = await new LogTail(consumer.log).records();
   t.ok(records.length > before);
   t.equal(records.filter(({ k }) => k === 'boot').length, 2);

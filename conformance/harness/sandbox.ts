@@ -16,7 +16,8 @@ export interface Subject {
   readonly output: readonly string[];
   /** Exit status of a sandbox that ends by itself. */
   readonly ended: Promise<number>;
-  stop(): Promise<number>;
+  /** `SIGHUP`: as a terminal that closes. */
+  stop(signal?: 'SIGTERM' | 'SIGHUP'): Promise<number>;
 }
 
 const CLI = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
@@ -58,8 +59,8 @@ export async function startSandboxUnder(
     },
     output,
     ended,
-    stop() {
-      if (child.exitCode === null) child.kill('SIGTERM');
+    stop(signal = 'SIGTERM') {
+      if (child.exitCode === null) child.kill(signal);
       return ended;
     },
   };

@@ -33,12 +33,15 @@ async function runDemo(dir: string): Promise<number> {
   const narrator = speaker();
   narrator.step('Starting a T-Road on this machine: two agencies, two gateways, one service host');
   const options = await sandboxOptions(dir, true);
+  const terminalGone = once(process, 'SIGHUP');
   let wire: Wire | undefined;
   const linkVia = async (port: number): Promise<number> => {
     wire = await startWire(port);
     return wire.port;
   };
   const sandbox = await Sandbox.start({ ...options, linkVia });
+  // A gateway would go on: to it the signal says something else.
+  void terminalGone.then(() => sandbox.stop().finally(() => process.exit(129)));
   try {
     if (wire === undefined) throw new Error('the sandbox did not ask for a wire'); // linkVia above sets it
     const { ready } = sandbox;

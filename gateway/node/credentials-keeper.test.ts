@@ -141,6 +141,16 @@ const issued = (more: object, from = authority): Promise<Identity> => {
   );
 };
 
+void t.test('authorities alone', async (t) => {
+  const { keeper, events, told, write } = kept(t);
+  write('ca.pem', authority.rootPem + elsewhere.rootPem);
+  await keeper.reload();
+  t.match(events, [
+    { event: 'credentials.loaded', fields: { setting: 'link', fingerprint: fingerprint(link.old) } },
+  ]);
+  t.equal(told[0]?.link.ca, authority.rootPem + elsewhere.rootPem);
+});
+
 type Change = (gateway: ReturnType<typeof kept>) => void | Promise<void>;
 const rows: readonly (readonly [what: string, change: Change, detail: RegExp])[] = [
   ['a link key of another certificate', ({ write }) => write('link.key', link.new.keyPem), /^\/link\/key: \S+link\.key: is not the key of \S+link\.pem {2}與憑證不符$/],
