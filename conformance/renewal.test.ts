@@ -280,9 +280,7 @@ await t.test('nothing failed, and both logs say so', async (t) => {
   for (const side of [a, b]) {
     const records = [...(await recordsOf(side.log, 1)), ...(await recordsOf(side.log, 2))];
     const { kid } = rows[side.code];
-    const own = records.flatMap((each) =>
-      'kid' in each && each.kid?.startsWith(side.name) ? [each] : [],
-    );
+    const own = records.flatMap((each) => ('kid' in each && each.kid?.startsWith(side.name) ? [each] : []));
     t.ok(own.some((each) => each.kid !== kid) && own.some((each) => each.kid === kid), 'both keys were used');
   }
   // An auditor who knows every key there was.
