@@ -4,7 +4,6 @@ import { HASHES_FILE } from '../evidence/hash-store.ts';
 import type { CoreRecord } from '../evidence/record.ts';
 import { readSegmentHead } from '../evidence/segment.ts';
 import { openCheckpoint, type Checkpoint } from '../tlog/checkpoint.ts';
-import { HASH_BYTES } from '../tlog/hash.ts';
 import type { CoveredUntil } from './coverage.ts';
 import { DeepPass } from './deep-pass.ts';
 import type { ExchangeBook } from './exchanges.ts';
@@ -14,6 +13,8 @@ import { compareHead, readOwnHeads } from './heads.ts';
 import { PolicyTrail } from './policies.ts';
 import { exchangeRecord, forEachRecord, readCore, textOf, type ExchangeRecord } from './records.ts';
 import { Step, type LogReport } from './report.ts';
+import { SegmentReader } from './segment-reader.ts';
+import { StoredHashes } from './stored-hashes.ts';
 import type { Trust, TrustedGateway, TrustedLog } from './trust-file.ts';
 
 export interface AuditOptions {
@@ -71,9 +72,9 @@ export class EpochAudit {
 
   static async begin(options: AuditOptions, epoch: EpochFolder): Promise<EpochAudit> {
     const [first] = epoch.segments;
-    const bytes = first === undefined ? undefined : await options.storage.readFile(first);
     let origin: string | undefined;
     try {
+      const bytes = first === undefined ? undefined : await new SegmentReader(options.storage).read(first);
       origin = bytes === undefined ? undefined : readSegmentHead(bytes).head.origin;
     } catch {
       // The hash pass says what is wrong with it.
@@ -168,29 +169,33 @@ export class EpochAudit {
     const own = this.#own;
     // Listed after the heads were read: a log that runs may have begun a segment in between.
     const epoch = { ...this.epoch, segments: await listSegments(storage, this.epoch.path) };
-    const stored = (await storage.readFile(`${this.epoch.path}/${HASHES_FILE}`)) ?? Buffer.alloc(0);
-    let position = 0;
-    let differing: number | undefined;
+    const stored = new StoredHashes(storage, `${this.epoch.path}/${HASHES_FILE}`);
     const sizes = [...own, ...foreign, ...copies].map(({ size }) => size);
-    const hashed = await hashEpoch(storage, epoch, sizes, (hash) => {
-      const end = position + HASH_BYTES;
-      if (
-        differing === undefined &&
-        end <= stored.length &&
-        stored.toString('latin1', position, end) !== hash
-      ) {
-        differing = position / HASH_BYTES;
-      }
-      position = end;
-    });
-    if (differing !== undefined)
-      this.#stored.find('fail', 'damaged', `hash ${differing} of ${HASHES_FILE} is another one`);
-    this.#stored.checked = Math.floor(Math.min(position, stored.length) / HASH_BYTES);
+    const comparing = this.#comparing(stored);
+    const hashed = await hashEpoch(storage, epoch, sizes, comparing);
+    await comparing.compare();
     for (const head of own) compareHead(this.#heads, head, hashed);
     for (const head of foreign) compareHead(this.#seen, head, hashed);
     // The other copy tells of those that are beyond this one.
     for (const head of copies) if (hashed.roots.has(head.size)) compareHead(this.#seen, head, hashed);
     this.#judgeTail(own, hashed);
+  }
+
+  /** Stored hashes are a short cut for others: where they cannot be read, that is said, and the tree is hashed all the same. */
+  #comparing(stored: StoredHashes) {
+    const compare = async (): Promise<void> => {
+      if (this.#stored.failed) return;
+      try {
+        await stored.compare();
+        this.#stored.checked = stored.compared;
+        if (stored.differing !== undefined)
+          this.#stored.find('fail', 'damaged', `hash ${stored.differing} of ${HASHES_FILE} is another one`);
+      } catch (cause) {
+        if (!(cause instanceof MalformedBytes)) throw cause;
+        this.#stored.find('fail', 'damaged', `${HASHES_FILE} ${cause.message}`);
+      }
+    };
+    return { add: stored.add, compare };
   }
 
   /** What stands behind the newest signed head is nobody's word yet: a copy of a running log ends in the middle of work. */

@@ -28,13 +28,13 @@ export interface HashedLog {
 /**
  * Hashes an epoch from its first record on, and stops at the first damage.
  * @param sizes tree sizes to note the root at
- * @param settled told every settled hash of the tree, in order
+ * @param settled told every settled hash of the tree, in order, and asked to compare them after each segment
  */
 export async function hashEpoch(
   storage: ReadStorage,
   epoch: EpochFolder,
   sizes: Iterable<bigint>,
-  settled?: (hash: HashText) => void,
+  settled?: { readonly add: (hash: HashText) => void; compare(): Promise<void> },
 ): Promise<HashedLog> {
   const wanted = [...new Set(sizes)].toSorted((a, b) => (a < b ? -1 : 1));
   const roots = new Map<bigint, Buffer>();
@@ -56,9 +56,10 @@ export async function hashEpoch(
   const segments = new SegmentReader(storage);
   for (const path of epoch.segments) {
     const name = path.slice(path.lastIndexOf('/') + 1);
-    const bytes = await segments.read(path);
-    if (bytes === undefined) return damaged('gap', `${name} cannot be read`);
+    await settled?.compare();
     try {
+      const bytes = await segments.read(path);
+      if (bytes === undefined) return damaged('gap', `${name} cannot be read`);
       const { head, end } = readSegmentHead(bytes);
       origin ??= head.origin;
       const first = head.frontier.size;
@@ -84,7 +85,7 @@ export async function hashEpoch(
         const before = frontier.clone();
         const stop = wanted[next];
         forEachFrame(block, (prefixed) => {
-          frontier.append(leafTextInPlace(prefixed), settled);
+          frontier.append(leafTextInPlace(prefixed), settled?.add);
           if (stop !== undefined) note();
         });
         if (!equalBytes(frontier.digest(), block.frontierDigest)) {

@@ -17,6 +17,7 @@ import { readSegmentHead } from '../evidence/segment.ts';
 import { isObject } from '../trust/canonical.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
 import { SegmentReader } from './segment-reader.ts';
+import { readBounded } from './small-file.ts';
 
 /** A record as the log holds it. Its members are what its author wrote: only v, k and at were looked at. */
 export interface LoggedRecord {
@@ -47,9 +48,9 @@ export async function forEachRecord(
   const keys = new PartKeys(await readKeys(storage, epoch.keys));
   let next: bigint | undefined;
   for (const path of epoch.segments) {
-    const bytes = await segments.read(path);
-    if (bytes === undefined) return;
     try {
+      const bytes = await segments.read(path);
+      if (bytes === undefined) return;
       const { head, end } = readSegmentHead(bytes);
       next ??= head.frontier.size;
       if (head.frontier.size !== next) return;
@@ -165,13 +166,16 @@ export function exchangeIdOf(text: string): ExchangeId | undefined {
   return parseExchangeId(text);
 }
 
+const MAX_KEY_FILE_BYTES = 4096;
+
 type Keys = ReadonlyMap<string, KeyObject | undefined>;
 
 async function readKeys(storage: ReadStorage, dir: string): Promise<Keys> {
   const keys = new Map<string, KeyObject | undefined>();
   const names = await storage.list(dir).catch(() => []); // a copy without keys
   for (const name of names.filter((each) => each.endsWith('.key'))) {
-    keys.set(name, parseKeyFile((await storage.readFile(`${dir}/${name}`))?.toString('latin1') ?? ''));
+    const text = await readBounded(storage, `${dir}/${name}`, MAX_KEY_FILE_BYTES).catch(() => undefined); // no key then
+    keys.set(name, parseKeyFile(text?.toString('latin1') ?? ''));
   }
   return keys;
 }

@@ -8,6 +8,8 @@ import { HASH_BYTES, leafHash } from '../tlog/hash.ts';
 import { makeInclusionProof, verifyInclusion, type ReadHashes } from '../tlog/proof.ts';
 import type { EpochFolder, ReadStorage } from './folder.ts';
 import { hashEpoch } from './hash-pass.ts';
+import { SegmentReader } from './segment-reader.ts';
+import { MAX_HEAD_BYTES, readBounded, withFile } from './small-file.ts';
 import type { LoggedRecord } from './records.ts';
 import type { Trust, TrustedLog } from './trust-file.ts';
 
@@ -27,7 +29,6 @@ export class ShownLog {
   readonly #wait: Wait | undefined;
   #looks = 0;
   #head: Promise<Checkpoint> | undefined;
-  #hashes: Promise<Buffer> | undefined;
   /** What was hashed the long way, up to which head. */
   #whole: { readonly size: bigint; readonly good: Promise<void> } | undefined;
 
@@ -48,8 +49,8 @@ export class ShownLog {
   /** @param wait given where the log may still be written: its head comes a moment after its records */
   static async open(storage: ReadStorage, epoch: EpochFolder, trust: Trust, wait?: Wait): Promise<ShownLog> {
     const [first = ''] = epoch.segments;
-    const bytes = (await storage.readFile(first)) ?? Buffer.alloc(0);
     try {
+      const bytes = (await new SegmentReader(storage).read(first)) ?? Buffer.alloc(0);
       const { origin } = readSegmentHead(bytes).head;
       return new ShownLog(storage, epoch, origin, trust.logs.get(origin), wait);
     } catch {
@@ -79,7 +80,6 @@ export class ShownLog {
     for (; head.size <= index && this.#wait !== undefined && this.#looks < LOOKS; this.#looks += 1) {
       await this.#wait(LOOK_EVERY_MS);
       this.#head = this.#signedHead();
-      this.#hashes = undefined;
       head = await this.#head;
     }
     return head;
@@ -87,19 +87,21 @@ export class ShownLog {
 
   async #signedHead(): Promise<Checkpoint> {
     if (this.trusted === undefined) throw new MalformedBytes('the trust file does not name this log');
-    const note = await this.storage.readFile(`${this.epoch.path}/${CHECKPOINT_FILE}`);
+    const note = await readBounded(this.storage, `${this.epoch.path}/${CHECKPOINT_FILE}`, MAX_HEAD_BYTES);
     return openCheckpoint(note?.toString('utf8') ?? '', [this.trusted.verifier]);
   }
 
   readonly #readHashes: ReadHashes = async (indices) => {
-    this.#hashes ??= this.storage
-      .readFile(`${this.epoch.path}/${HASHES_FILE}`)
-      .then((bytes) => bytes ?? Buffer.alloc(0));
-    const hashes = await this.#hashes;
-    return indices.map((index) => {
-      const at = Number(index) * HASH_BYTES;
-      return hashes.subarray(at, at + HASH_BYTES);
+    const path = `${this.epoch.path}/${HASHES_FILE}`;
+    const hashes = await withFile(this.storage, path, async (file) => {
+      const read: Buffer[] = [];
+      for (const index of indices) {
+        const hash = Buffer.alloc(HASH_BYTES);
+        read.push(hash.subarray(0, await file.read(hash, Number(index) * HASH_BYTES)));
+      }
+      return read;
     });
+    return hashes ?? [];
   };
 
   async #requireWhole({ size, root }: Checkpoint): Promise<void> {

@@ -5,6 +5,7 @@ import { EpochAudit, type AuditOptions } from './epoch-audit.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { epochsAt, type ReadStorage } from './folder.ts';
 import { Step, type AuditReport } from './report.ts';
+import { withFile } from './small-file.ts';
 import type { Trust } from './trust-file.ts';
 
 export type { AuditOptions } from './epoch-audit.ts';
@@ -75,9 +76,10 @@ function requireSeen(
 async function sizeOf(audits: readonly EpochAudit[], storage: ReadStorage): Promise<number> {
   let bytes = 0;
   for (const { epoch } of audits) {
-    const [first] = epoch.segments;
-    // Segments are of one size but for those cut short: an estimate is enough.
-    if (first !== undefined) bytes += ((await storage.readFile(first))?.length ?? 0) * epoch.segments.length;
+    const [first = ''] = epoch.segments;
+    // Segments are of one size but for those cut short: an estimate is enough. One that cannot be read is told of later.
+    const size = await withFile(storage, first, (file) => file.size()).catch(() => 0);
+    bytes += (size ?? 0) * epoch.segments.length;
   }
   return bytes;
 }

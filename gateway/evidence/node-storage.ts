@@ -24,7 +24,7 @@ import { ForwardFile } from './forward-file.ts';
 import { makeFolder } from './make-folder.ts';
 import { isErrno, PRIVATE_FILE, type OpenMode, type Storage, type StorageFile } from './storage.ts';
 
-const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_DSYNC, O_DIRECT } = constants;
+const { O_RDONLY, O_NONBLOCK, O_RDWR, O_CREAT, O_EXCL, O_DSYNC, O_DIRECT } = constants;
 
 const openFd = promisify(open);
 const closeFd = promisify(close);
@@ -37,7 +37,8 @@ const readWhole = promisify(readFile);
 const removeFile = promisify(unlink);
 
 const FLAGS: Record<OpenMode, number> = {
-  read: O_RDONLY,
+  // A pipe with nobody at its other end is not waited for.
+  read: O_RDONLY | O_NONBLOCK,
   write: O_RDWR | O_CREAT,
   create: O_RDWR | O_CREAT | O_EXCL,
   // The write itself waits for the disk: measured at half the wait and two thirds of the processor time of `fdatasync` behind it.
