@@ -9,23 +9,35 @@ import { outcomeOf, type ShownExchange, type ShowReport } from './show.ts';
 /** The story for people: who, what, when, signed by whom, and how that was checked. */
 export function renderShow(report: ShowReport): string {
   if (report.result === 'not found') return 'No record of it in these logs.  日誌中查無此筆交換\n';
-  const verdict =
-    report.result === 'good'
-      ? 'GOOD: every statement above was checked.  稽核結果：相符'
-      : 'BAD: see the lines marked FAIL.  稽核結果：不符';
-  return `${report.exchanges.flatMap(renderExchange).join('\n')}\n${verdict}\n`;
+  const { exchanges, more } = report;
+  const left =
+    more === 0
+      ? ''
+      : `${more} more exchanges have that X-Road-Id: ask for one by its x-road-request-id.  另有 ${more} 筆\n\n`;
+  return `${exchanges.flatMap(renderExchange).join('\n')}\n${left}${verdictOf(report)}\n`;
 }
 
-function renderExchange({ exchange, uuid, xRoadId, records, steps }: ShownExchange): string[] {
-  const [first] = records;
-  const { client, svc, op } = first?.record ?? {};
-  const target = records.find((shown) => shown.target !== undefined)?.target;
+function verdictOf({ result, exchanges }: ShowReport): string {
+  if (result === 'bad') return 'BAD: see the lines marked FAIL.  稽核結果：不符';
+  return exchanges.some(({ steps }) => steps.some(({ notCheckable }) => notCheckable > 0))
+    ? 'GOOD: nothing contradicts the statements above; what was not checkable is said above.  稽核結果：相符，惟有無法檢查之處'
+    : 'GOOD: every statement above was checked.  稽核結果：相符';
+}
+
+function renderExchange({ exchange, uuid, xRoadId, request, records, steps }: ShownExchange): string[] {
+  const { client, svc, op } = request?.record ?? {};
+  const target = request?.target;
   const lines = [
     `Exchange ${exchange}  (${uuid})`,
     ...(xRoadId === undefined ? [] : [`  X-Road-Id  ${text(xRoadId)}`]),
     `  who        ${text(client ?? 'unknown consumer')}`,
     `  asked      ${text(svc ?? 'unknown service')}`,
     `  what       ${text(op ?? '')} ${target === undefined ? '(path sealed or unknown)' : text(target)}`,
+    ...(request?.signedBy === undefined
+      ? [
+          '             so the log says: not proved by a signature of the request  僅日誌所載，未經請求簽章證明',
+        ]
+      : []),
     '',
   ];
   for (const shown of records) {

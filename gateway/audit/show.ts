@@ -1,21 +1,15 @@
-import { describe, MalformedBytes } from '../core/errors.ts';
+import { describe } from '../core/errors.ts';
 import { toUuid, type ExchangeId } from '../core/ids.ts';
 import { REFUSALS, isRefusalCode } from '../core/refusals.ts';
 import { VerifiedBatches } from '../message/message-signature.ts';
 import type { PartClass } from '../evidence/record.ts';
 import { AskedRequests } from './asked-requests.ts';
+import { CoveredUntil } from './coverage.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { readExtra, type ShownExtra } from './extra.ts';
+import { idsOf, recordsOf, type Found } from './find-exchange.ts';
 import { requireEpochs, type ReadStorage } from './folder.ts';
-import {
-  exchangeIdOf,
-  exchangeRecord,
-  forEachRecord,
-  readCore,
-  timeText,
-  type ExchangeRecord,
-  type LoggedRecord,
-} from './records.ts';
+import { timeText, type ExchangeRecord, type LoggedRecord } from './records.ts';
 import { Step, type StepReport } from './report.ts';
 import {
   isMessage,
@@ -72,6 +66,8 @@ export interface ShownExchange {
   readonly exchange: ExchangeId;
   readonly uuid: string;
   readonly xRoadId: string | undefined;
+  /** Record of the request: one whose signature was checked, if there is one, and else the first. */
+  readonly request: ShownRecord | undefined;
   readonly records: readonly ShownRecord[];
   readonly steps: readonly StepReport[];
 }
@@ -79,16 +75,12 @@ export interface ShownExchange {
 export interface ShowReport {
   readonly result: 'good' | 'bad' | 'not found';
   readonly exchanges: readonly ShownExchange[];
+  /** Exchanges of that name beyond those shown. */
+  readonly more: number;
 }
 
 /** A client may use one X-Road-Id for many requests. */
 const MAX_SHOWN = 20;
-
-interface Found {
-  readonly log: ShownLog;
-  readonly logged: LoggedRecord;
-  readonly record: ExchangeRecord;
-}
 
 /** Tells an exchange from the logs, each sentence with its proof. */
 export async function showExchange(options: ShowOptions): Promise<ShowReport> {
@@ -98,59 +90,25 @@ export async function showExchange(options: ShowOptions): Promise<ShowReport> {
     for (const epoch of await requireEpochs(storage, path))
       logs.push(await ShownLog.open(storage, epoch, trust, wait));
   }
-  const exchangeId = exchangeIdOf(id);
-  const ids = exchangeId === undefined ? await idsOf(id, logs) : [exchangeId];
-  const found = await recordsOf(ids, logs);
+  const covered = new CoveredUntil();
+  const ids = await idsOf(id, logs, covered);
+  const shown = ids.slice(0, MAX_SHOWN);
+  const found = await recordsOf(shown, logs);
   const exchanges: ShownExchange[] = [];
-  for (const x of ids.slice(0, MAX_SHOWN)) {
+  for (const x of shown) {
     const own = found.filter(({ record }) => record.x === x);
-    if (own.length > 0) exchanges.push(await tell(x, own, logs, trust));
+    exchanges.push(await tell(x, own, covered, trust));
   }
-  if (exchanges.length === 0) return { result: 'not found', exchanges };
+  const more = ids.length - shown.length;
+  if (exchanges.length === 0) return { result: 'not found', exchanges, more };
   const bad = exchanges.some(({ steps }) => steps.some(({ status }) => status === 'fail'));
-  return { result: bad ? 'bad' : 'good', exchanges };
-}
-
-/** Exchanges that a client called by this X-Road-Id. */
-async function idsOf(xRoadId: string, logs: readonly ShownLog[]): Promise<ExchangeId[]> {
-  const ids = new Set<ExchangeId>();
-  await search(JSON.stringify(xRoadId), logs, ({ record }) => {
-    if (record.xid === xRoadId) ids.add(record.x);
-  });
-  return [...ids];
-}
-
-async function recordsOf(ids: readonly ExchangeId[], logs: readonly ShownLog[]): Promise<Found[]> {
-  const found: Found[] = [];
-  for (const id of ids.slice(0, MAX_SHOWN)) {
-    await search(JSON.stringify(id), logs, (one) => {
-      if (one.record.x === id) found.push(one);
-    });
-  }
-  return found;
-}
-
-/** Looks for the text in the bytes first: reading JSON is for the few records that have it. */
-async function search(text: string, logs: readonly ShownLog[], visit: (found: Found) => void): Promise<void> {
-  for (const log of logs) {
-    const find = (logged: LoggedRecord): void => {
-      if (!logged.bytes.includes(text)) return;
-      try {
-        const record = exchangeRecord(readCore(logged.bytes));
-        if (record !== undefined) visit({ log, logged, record });
-      } catch (cause) {
-        if (!(cause instanceof MalformedBytes)) throw cause; // `audit verify` tells of it
-      }
-    };
-    // What is found is opened later: each segment in memory of its own, which lasts while something in it was found.
-    await forEachRecord(log.storage, log.epoch, find, { read: (path) => log.storage.readFile(path) });
-  }
+  return { result: bad ? 'bad' : 'good', exchanges, more };
 }
 
 async function tell(
   x: ExchangeId,
   found: Found[],
-  logs: readonly ShownLog[],
+  covered: CoveredUntil,
   trust: Trust,
 ): Promise<ShownExchange> {
   const tree = new Step('records are in the signed logs');
@@ -190,13 +148,16 @@ async function tell(
       signedBy,
     });
   }
-  const given = new Set(logs.map(({ trusted }) => trusted?.gateway.name));
-  // Whatever is not among the records here is not in the logs that were given.
-  book.judge(agree, { lastAt: (gateway) => (given.has(gateway) ? Infinity : undefined) });
+  book.judge(agree, covered);
+  const request =
+    records.find(({ kind, signedBy }) => signedBy !== undefined && kind !== 'res.final') ??
+    records.find(({ record }) => record.xid !== undefined) ??
+    records[0];
   return {
     exchange: x,
     uuid: toUuid(x),
-    xRoadId: found.find(({ record }) => record.xid !== undefined)?.record.xid,
+    xRoadId: request?.record.xid,
+    request,
     records,
     steps: [tree, parts, messages, agree].map((step) => step.report()),
   };
