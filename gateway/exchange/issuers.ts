@@ -34,7 +34,7 @@ export class Issuers implements IssuerDirectory {
 export const signalIssuersOf = (registry: Registry): SignalIssuers => ({
   signalKeys(issuer) {
     const rows = registry.identityProvidersNamed(issuer);
-    return rows.length === 0 ? undefined : new Map(rows.flatMap(({ signalKeys }) => [...signalKeys]));
+    return rows.length === 0 ? undefined : rows.flatMap(({ signalKeys }) => [...signalKeys.values()]);
   },
   maySpeakOfDevices(issuer, attestor) {
     const members = registry.attestor(attestor)?.row.members ?? [];

@@ -4,7 +4,7 @@ import { SignJWT } from 'jose';
 import t from 'tap';
 import { nodeStorage } from '../evidence/node-storage.ts';
 import type { Storage } from '../evidence/storage.ts';
-import { AUDIENCE, ISSUER, KEY, NOW, verified } from '../identity/tokens-fixture.ts';
+import { AUDIENCE, ISSUER, KEY, keyPair, NOW, verified } from '../identity/tokens-fixture.ts';
 import { A } from '../trust/proofs-fixture.ts';
 import { signalIssuersOf } from './issuers.ts';
 import { Signals, type SignalOutcome } from './signals.ts';
@@ -30,8 +30,7 @@ const set = (sub = 'u-4711', jti = `event-${++count}`, claims: object = {}): Pro
     .setProtectedHeader({ alg: 'ES256', kid: KEY.kid, typ: 'secevent+jwt' })
     .sign(KEY.privateKey);
 
-async function open(file: string, storage: Storage = nodeStorage()) {
-  const rows = [provider('TW/GOV/A11', ISSUER)];
+async function open(file: string, storage: Storage = nodeStorage(), rows = [provider('TW/GOV/A11', ISSUER)]) {
   const gateway = new TestGateway(A, rows);
   const outcomes: SignalOutcome[] = [];
   const signals = await Signals.open({
@@ -74,6 +73,16 @@ void t.test('an event about a machine is kept like one about a user', async (t) 
     maySpeakOfDevices(ISSUER, ATTESTOR),
     'a provider of members whose machines the service does not know',
   );
+});
+
+void t.test('two rows of one issuer with two keys of one id: each signs events', async (t) => {
+  const second = keyPair('ES256', KEY.kid);
+  const rows = [provider('TW/GOV/A11', ISSUER), provider('TW/GOV/B07', ISSUER, [second])];
+  for (const order of [rows, rows.toReversed()]) {
+    const { signals, revocations } = await open(join(t.testdir(), 'signals.json'), nodeStorage(), order);
+    await signals.take(await set('u-4711'));
+    t.equal(revocations.size, 1);
+  }
 });
 
 void t.test('many at once are all kept', async (t) => {

@@ -324,7 +324,7 @@ async function revoked(
   return SecurityEvent.verify(
     set,
     `https://${A}`,
-    { signalKeys: () => new Map([[signer.kid, signer]]), maySpeakOfDevices: () => false },
+    { signalKeys: () => [signer], maySpeakOfDevices: () => false },
     NOW,
   );
 }

@@ -7,7 +7,7 @@ import { assertion, AUDIENCE, ISSUER, keyPair, NOW, verified } from './tokens-fi
 const KEY = keyPair('RS256'); // what CAEP's interoperability profile asks for
 const ATTESTOR = 'attest.tw.troad.example';
 const ISSUERS = {
-  signalKeys: (name: string) => (name === ISSUER ? new Map([[KEY.kid, KEY]]) : undefined),
+  signalKeys: (name: string) => (name === ISSUER ? [KEY] : undefined),
   maySpeakOfDevices: (name: string, attestor: string) => name === ISSUER && attestor === ATTESTOR,
 };
 const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/';
@@ -289,7 +289,7 @@ void t.test('events that were long on their way are counted for as long as they 
 void t.test('one issuer with very many events does not keep those of another out', async (t) => {
   const revocations = new Revocations(64);
   const elsewhere = 'https://idp.b07.example';
-  const issuers = { ...ISSUERS, signalKeys: () => new Map([[KEY.kid, KEY]]) };
+  const issuers = { ...ISSUERS, signalKeys: () => [KEY] };
   const hoard = async (): Promise<boolean> => {
     const text = await set({ iss: elsewhere, sub_id: { ...USER, iss: elsewhere, sub: `invented-${count}` } });
     return revocations.add(SecurityEvent.verify(text, AUDIENCE, issuers, NOW), NOW);

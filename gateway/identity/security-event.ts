@@ -34,8 +34,8 @@ export interface NamedDevice {
 }
 
 export interface SignalIssuers {
-  /** Keys for shared signals of an issuer by their id; undefined when nobody of that name is registered. */
-  signalKeys(issuer: string): ReadonlyMap<string, TokenKey> | undefined;
+  /** Keys for shared signals of an issuer; undefined when nobody of that name is registered. */
+  signalKeys(issuer: string): readonly TokenKey[] | undefined;
   /** Whether an issuer may end results of that attestation service: both speak for a member in common. */
   maySpeakOfDevices(issuer: string, attestor: string): boolean;
 }
@@ -99,8 +99,8 @@ export class SecurityEvent {
     const keys = typeof iss === 'string' ? issuers.signalKeys(iss) : undefined;
     if (typeof iss !== 'string' || keys === undefined)
       throw new SecurityEventRefused('invalid_issuer', 'iss is not registered');
-    const key = keys.get(kid);
-    if (key === undefined || key.algorithm !== alg || !isSignedBy(key, jws))
+    // One that speaks for several members has a row for each, and perhaps two keys of one id.
+    if (!keys.some((key) => key.kid === kid && key.algorithm === alg && isSignedBy(key, jws)))
       throw new SecurityEventRefused('invalid_key', `key ${quoted(kid)} of ${quoted(iss)}`);
     requireForUs(claims['aud'], audience);
     // SSF 1.0 §4.1.2: an event is not an assertion, and must not be usable as one.
