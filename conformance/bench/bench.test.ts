@@ -170,6 +170,8 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
     sample('post1k.c64', 'nginx', round, { cpuUs: 30, perSecond: 2 }),
     sample('bulk.get', 'troad', round, { cpuSecondsPerGiB: 3, mbPerSecond: 300 }),
     sample('bulk.get', 'nginx', round, { cpuSecondsPerGiB: 2, mbPerSecond: 600 }),
+    sample('churn', 'troad', round, { cpuUs: 30, perSecond: 1 }),
+    sample('churn', 'nginx', round, { cpuUs: 12, perSecond: 2 }),
     sample('bulk.put4', 'troad', round, { cpuSecondsPerGiB: 4, mbPerSecond: 300 }),
     sample('bulk.put4', 'nginx', round, { cpuSecondsPerGiB: 2, mbPerSecond: 400 }),
     sample('open500', 'troad', round, { cpuUs: 8, p50Ms: 3, p99Ms: 9 }),
@@ -181,7 +183,7 @@ void t.test('the published names: CPU and wall as ratios, first byte and percent
   t.same(spreads['cpu.post1k.c64'], { median: 4, min: 3, max: 5, n: 3 });
   t.same(Object.fromEntries(Object.entries(spreads).map(([name, { median }]) => [name, median])), {
     ...{ 'cpu.post1k.c64': 4, 'cpu.bulk.get': 1.5, 'wall.bulk.get': 0.5, 'ttfb.extraMs': 2 },
-    ...{ 'cpu.bulk.put4': 2, 'wall.bulk.put4': 0.75 },
+    ...{ 'cpu.churn': 2.5, 'cpu.bulk.put4': 2, 'wall.bulk.put4': 0.75 },
     ...{ 'cpu.open500': 4, 'open500.p50.extraMs': 2, 'open500.p99.extraMs': 5 },
   });
   t.end();
@@ -292,6 +294,7 @@ const SMOKE: Plan = {
   warm: { requests: 1, seconds: 1, leadSeconds: 1 },
   cells: [
     { load: 'closed', connections: 8, seconds: 1 },
+    { load: 'churn', connections: 8, seconds: 1 },
     { load: 'open', perSecond: 200, seconds: 0.5 },
     ...(['get', 'put'] as const).flatMap((direction) => [
       { load: 'bulk', direction, streams: 1, transfers: 1 } as const,
@@ -305,7 +308,7 @@ const quiet = (): undefined => undefined;
 void t.test('one round of everything, with real servers', { skip }, async (t) => {
   const result = await runPlan(SMOKE, [direct, nginxPair], quiet, new AbortController().signal);
   t.ok(result.gates.length >= 12 && result.gates.every(({ passed }) => passed));
-  t.equal(result.samples.length, 2 * SMOKE.cells.length);
+  t.equal(result.samples.length, 2 * SMOKE.cells.length - 1, 'new connections are for those with TLS');
   for (const { cell, figures, errors, exchanges, cpu, subject } of result.samples) {
     t.ok(errors === 0 && exchanges > 0, `${subject} ${cell}`);
     // The system counts CPU time in hundredths of a second: so short a load may take none.

@@ -22,7 +22,7 @@ export async function drawFlames(dir: string, seconds: number): Promise<readonly
     const pair = await troadPair.start(lab);
     process.env['NODE_OPTIONS'] = options ?? '';
     const roles = new Map(pair.gateways.map(({ role, pid }) => [String(pid), role]));
-    await closedLoop(await pair.userTarget(), CONNECTIONS, seconds);
+    await closedLoop(await pair.userTarget('kept'), CONNECTIONS, seconds);
     await pair.stop(); // the profiles are written on the way out
     const drawn: string[] = [];
     for (const name of readdirSync(dir)) {

@@ -6,7 +6,7 @@ import { gauged, type Surroundings } from './gauge.ts';
 import { PART_BYTES, type Lab } from './lab.ts';
 import { closedLoop } from './load-closed.ts';
 import { openLoop } from './load-open.ts';
-import { cellName, type Cell } from './plan.ts';
+import { cellName, connectionsOf, type Cell } from './plan.ts';
 import { cpuMs, since, sum, treeCpu, type CpuTime } from './procfs.ts';
 import { median } from './stats.ts';
 import type { Gateway, Subject, Target } from './subjects/subject.ts';
@@ -97,7 +97,8 @@ async function firstByte(subject: Subject, lab: Lab, count: number): Promise<Loa
 
 async function load(cell: Cell, subject: Subject, lab: Lab, user: Target): Promise<Loaded> {
   switch (cell.load) {
-    case 'closed': {
+    case 'closed':
+    case 'churn': {
       const { requests, errors, ...figures } = await closedLoop(user, cell.connections, cell.seconds);
       return { exchanges: requests, errors, figures };
     }
@@ -135,7 +136,7 @@ export async function measure(
   round: number,
   normalMs: number,
 ): Promise<Sample> {
-  const user = await subject.userTarget(); // may sign in: not part of the load
+  const user = await subject.userTarget(connectionsOf(cell)); // may sign in: not part of the load
   const countedBefore = await countsOf(subject);
   const before = new Map(cpuOf(subject));
   const pids = subject.gateways.map(({ pid }) => pid);

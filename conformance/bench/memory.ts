@@ -40,7 +40,7 @@ async function bulk(): Promise<void> {
 }
 
 async function small(connections: number): Promise<void> {
-  const { requests, errors } = await closedLoop(await pair.userTarget(), connections, Number(seconds));
+  const { requests, errors } = await closedLoop(await pair.userTarget('kept'), connections, Number(seconds));
   if (errors > 0) throw new Error(`${errors} of ${requests} failed`);
 }
 

@@ -1,6 +1,10 @@
+import type { Connections } from './subjects/subject.ts';
+
 /** One kind of load. Every round gives each cell to each subject once. */
 export type Cell =
   | { readonly load: 'closed'; readonly connections: number; readonly seconds: number }
+  /** As closed, but each request comes on a connection of its own. */
+  | { readonly load: 'churn'; readonly connections: number; readonly seconds: number }
   | { readonly load: 'open'; readonly perSecond: number; readonly seconds: number }
   | {
       readonly load: 'bulk';
@@ -41,6 +45,8 @@ export function cellName(cell: Cell): string {
   switch (cell.load) {
     case 'closed':
       return `post1k.c${cell.connections}`;
+    case 'churn':
+      return 'churn';
     case 'open':
       return `open${cell.perSecond}`;
     case 'bulk':
@@ -50,8 +56,11 @@ export function cellName(cell: Cell): string {
   }
 }
 
+/** What a cell asks of those who connect. */
+export const connectionsOf = (cell: Cell): Connections => (cell.load === 'churn' ? 'new' : 'kept');
+
 /** Small requests are a user's, bulk is a system's on the gateway's own machine. */
-export const isOfUsers = (cell: Cell): boolean => cell.load === 'closed' || cell.load === 'open';
+export const isOfUsers = (cell: Cell): boolean => ['closed', 'churn', 'open'].includes(cell.load);
 
 function cells(
   closedSeconds: number,
@@ -89,6 +98,6 @@ export const FULL: Plan = {
   directRounds: 5,
   warm: { requests: 40_000, seconds: 20, leadSeconds: 1 },
   payloadBytes: 256 << 20,
-  cells: cells(3, [500, 1500], 10, 4, [1, 4]),
+  cells: [...cells(3, [500, 1500], 10, 4, [1, 4]), { load: 'churn', connections: 8, seconds: 3 }],
   attempts: 3,
 };

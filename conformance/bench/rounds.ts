@@ -3,9 +3,9 @@ import { checkSamples, checkSubject, CHECK_EXCHANGES } from './gates.ts';
 import { openLab } from './lab.ts';
 import { closedLoop } from './load-closed.ts';
 import { measure, type Sample } from './measure.ts';
-import { cellName, FOREIGN_LIMIT, isOfUsers, type Plan } from './plan.ts';
+import { cellName, connectionsOf, FOREIGN_LIMIT, isOfUsers, type Cell, type Plan } from './plan.ts';
 import { treeMemory } from './procfs.ts';
-import type { Answered, Gate, Subject, SubjectKind } from './subjects/subject.ts';
+import type { Answered, Connections, Gate, Subject, SubjectKind } from './subjects/subject.ts';
 
 /** Everything a run found out, before anything is concluded from it. */
 export interface Run {
@@ -56,9 +56,14 @@ export async function runPlan(
     for (const checked of await together([...checks, ...attacks], (check) => check())) gates.push(...checked);
     for (const subject of running) tally(subject, CHECK_EXCHANGES, false);
     if (gates.some(({ passed }) => !passed)) throw new Void(gates);
-    const warm = async (subject: Subject, connections: number, seconds: number): Promise<number> => {
+    const warm = async (
+      subject: Subject,
+      count: number,
+      seconds: number,
+      how: Connections,
+    ): Promise<number> => {
       interrupt.throwIfAborted();
-      const { requests } = await closedLoop(await subject.userTarget(), connections, seconds);
+      const { requests } = await closedLoop(await subject.userTarget(how), count, seconds);
       tally(subject, requests, true);
       return requests;
     };
@@ -66,8 +71,8 @@ export async function runPlan(
     say('warming all subjects'); // at once: nothing is measured yet
     await together(running, async (subject) => {
       let done = 0;
-      for (let n = 0; n < seconds && done < requests; n += 1) done += await warm(subject, 64, 1);
-      await warm(subject, mostConnections(plan), 1); // or the first round would pay for their handshakes
+      for (let n = 0; n < seconds && done < requests; n += 1) done += await warm(subject, 64, 1, 'kept');
+      await warm(subject, mostConnections(plan), 1, 'kept'); // or the first round would pay for their handshakes
     });
 
     const normalMs = calibrate();
@@ -75,14 +80,17 @@ export async function runPlan(
     const samples: Sample[] = [];
     let repeated = 0;
     for (let round = 0; round < plan.rounds; round += 1) {
+      // Without gateways there is no TLS to connect over.
+      const withDirect = ({ load }: Cell): boolean => round < plan.directRounds && load !== 'churn';
       for (const cell of plan.cells) {
         let kept: readonly Sample[] = [];
         for (let attempt = 0; attempt < plan.attempts; attempt += 1) {
           const tried: Sample[] = [];
           // Whoever comes first finds the machine in another state: take turns.
-          for (const subject of rotated(round < plan.directRounds ? running : compared, round)) {
+          for (const subject of rotated(withDirect(cell) ? running : compared, round)) {
             interrupt.throwIfAborted();
-            if (cell.load === 'closed' && leadSeconds > 0) await warm(subject, cell.connections, leadSeconds);
+            if ('connections' in cell && leadSeconds > 0)
+              await warm(subject, cell.connections, leadSeconds, connectionsOf(cell));
             const sample = await measure(cell, subject, lab, round, normalMs);
             tally(subject, sample.exchanges, isOfUsers(cell));
             tried.push(sample);

@@ -5,7 +5,7 @@
 import type { Identity } from './certificates.ts';
 import { startNginx } from './nginx.ts';
 import { freePort } from './spawn.ts';
-import type { Target } from './subjects/subject.ts';
+import type { Connections, Target } from './subjects/subject.ts';
 
 export const CLIENT_FIELD = { 'X-Road-Client': 'TW/GOV/A11/welfare' };
 
@@ -19,7 +19,7 @@ export const UNREAD_FIELDS = userFields('x'.repeat(638));
 
 export interface UserMachine {
   /** Plain HTTP; what comes here goes on over mutual TLS. */
-  readonly url: string;
+  readonly url: Readonly<Record<Connections, string>>;
   stop(): Promise<void>;
 }
 
@@ -33,7 +33,14 @@ export async function startUserMachine(
   to: string,
   { certificate, key }: Pick<Identity, 'certificate' | 'key'>,
 ): Promise<UserMachine> {
-  const port = await freePort();
+  const [port, newPort] = [await freePort(), await freePort()];
+  const onward = `
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_ignore_client_abort on;
+      proxy_ssl_protocols TLSv1.3;
+      proxy_ssl_certificate ${certificate};
+      proxy_ssl_certificate_key ${key};`;
   // A load that ends leaves requests behind: to hang up on them would charge the next load for new handshakes.
   const machine = await startNginx(
     dir,
@@ -44,16 +51,18 @@ export async function startUserMachine(
     listen 127.0.0.1:${port};
     location / {
       proxy_pass https://gateway;
-      proxy_http_version 1.1;
-      proxy_set_header Connection '';
-      proxy_set_header Host $http_host;
-      proxy_ignore_client_abort on;
-      proxy_ssl_protocols TLSv1.3;
-      proxy_ssl_certificate ${certificate};
-      proxy_ssl_certificate_key ${key};
+      proxy_set_header Connection '';${onward}
+    }
+  }
+  server {
+    listen 127.0.0.1:${newPort};
+    location / {
+      proxy_pass https://${to};
+      proxy_ssl_session_reuse off;${onward}
     }
   }`,
     port,
   );
-  return { url: `http://127.0.0.1:${port}`, stop: () => machine.stop() };
+  const url = { kept: `http://127.0.0.1:${port}`, new: `http://127.0.0.1:${newPort}` };
+  return { url, stop: () => machine.stop() };
 }

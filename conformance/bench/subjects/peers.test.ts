@@ -18,7 +18,7 @@ for (const kind of [haproxyPair, caddyPair, nodePair]) {
     t.teardown(() => lab.close());
     const pair = await kind.start(lab);
     try {
-      t.match(await openLoop(await pair.userTarget(), 100, 0.3), { errors: 0 });
+      t.match(await openLoop(await pair.userTarget('kept'), 100, 0.3), { errors: 0 });
       const whole = { status: 200, same: true };
       t.match(await download(pair.target('bench', '/payload'), lab.payload.bytes), whole);
       t.match(await upload(pair.target('sink', '/swallow'), lab.payload), whole);

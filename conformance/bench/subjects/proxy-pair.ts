@@ -47,7 +47,8 @@ async function start(name: string, lab: Lab, startFar: Start, startNear: Start):
         { role: 'far', pid: far.pid },
       ],
       target: (door, path) => ({ url: `http://127.0.0.1:${ports.port}/${door}${path}`, headers: {} }),
-      userTarget: () => Promise.resolve({ url: `${machine.url}/bench/echo`, headers: UNREAD_FIELDS }),
+      userTarget: (connections) =>
+        Promise.resolve({ url: `${machine.url[connections]}/bench/echo`, headers: UNREAD_FIELDS }),
       context,
       stop,
       audit: () => Promise.resolve([]),

@@ -16,6 +16,9 @@ export interface Answered {
 /** The two doors of the service behind every subject: small answers and files, or the swallower of uploads. */
 export type Door = 'bench' | 'sink';
 
+/** Connections that last, or one for each request, with a full handshake. */
+export type Connections = 'kept' | 'new';
+
 /** One gateway of a pair. The root of a process tree, whose CPU time is what counts. */
 export interface Gateway {
   readonly role: 'near' | 'far';
@@ -38,7 +41,7 @@ export interface Subject {
   readonly gateways: readonly Gateway[];
   readonly target: (door: Door, path: string) => Target;
   /** Where a user's small requests go: over mutual TLS from another machine, with an assertion good for a minute at least. */
-  readonly userTarget: () => Promise<Target>;
+  readonly userTarget: (connections: Connections) => Promise<Target>;
   /** Versions, cipher suite: what explains a figure. */
   readonly context: Readonly<Record<string, string>>;
   /** Harmless when it was stopped before. */

@@ -176,7 +176,6 @@ async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Su
     const ready = await readyLine(sandbox);
     const assertion = refreshed(() => signIn(cli, dir));
     machine = ready.user && (await startUserMachine(lab.dir, 'troad', ready.user.to, ready.user));
-    const userUrl = `${machine?.url ?? ready.consumer.url}${HOUSING}/bench/echo`;
     const sizes = [treeSize(ready.consumer.log), treeSize(ready.provider.log)];
     const gateways: Gateway[] = [
       { role: 'near', pid: ready.consumer.pid, counted: () => readCounted(ready.consumer.admin) },
@@ -189,8 +188,8 @@ async function start(cli: string, lab: Pick<Lab, 'backend' | 'dir'>): Promise<Su
         url: `${ready.consumer.url}${HOUSING}/${door}${path}`,
         headers: CLIENT_FIELD,
       }),
-      userTarget: async () => ({
-        url: userUrl,
+      userTarget: async (connections) => ({
+        url: `${machine?.url[connections] ?? ready.consumer.url}${HOUSING}/bench/echo`,
         headers: machine === undefined ? CLIENT_FIELD : userFields(await assertion()),
       }),
       context: {
