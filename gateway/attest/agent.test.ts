@@ -136,6 +136,11 @@ void t.test('the life of a device', { skip: swtpmMissing }, async (t) => {
   let tpm = await powerOn(pc);
   const { connect, admin, attestor, refusals } = await service(t, vendors);
   const folder = join(dir, 'pc1-agent');
+  const blocker = join(dir, 'no-folder');
+  await writeFile(blocker, '');
+  const nowhere = DeviceAgent.enrol({ tpm, dir: join(blocker, 'agent'), client: connect() }, 'pc-1');
+  await t.rejects(nowhere, { code: 'ENOTDIR' }, 'where the keys cannot be kept');
+  t.same(attestor.list(), [], 'the service has taken nothing in, so that it can be tried again');
   const { device, state } = await DeviceAgent.enrol({ tpm, dir: folder, client: connect() }, 'pc-1');
   t.equal(state, 'pending');
   for (const [file, usage, policies] of [

@@ -89,9 +89,13 @@ export class DeviceAgent {
     const ak = await tpm.loadUnder(ek, keys.ak);
     const binding = await tpm.loadUnder(ek, keys.binding);
     try {
+      const id = base64url(sha256(ek.area.publicKey.export({ type: 'spki', format: 'der' })));
+      // Before the service takes it in: a full disk afterwards would lose keys that only an administrator can replace.
+      const keep = await drafted(dir, STATE, stateText({ device: id, name, ...keys }));
       const { device, state, certificates } = await enrolled({ tpm, client, ek, ak, binding, name, issuers });
-      await keep(dir, { device, name, ...keys });
-      for (const [file, pem] of Object.entries(certificates ?? {})) await write(dir, file, pem);
+      if (device !== id) throw new MalformedBytes('the service took in another device');
+      await keep();
+      for (const [file, pem] of Object.entries(certificates ?? {})) await (await drafted(dir, file, pem))();
       return { device, state };
     } finally {
       for (const key of [binding, ak, ek]) await tpm.flush(key);
@@ -227,21 +231,25 @@ async function enrolled({ tpm, client, ek, ak, binding, name, issuers }: Enrolli
 
 const PEM = /^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8000}\n-----END CERTIFICATE-----\n$/;
 
-async function keep(dir: string, { device, name, ak, binding }: AgentState): Promise<void> {
+function stateText({ device, name, ak, binding }: AgentState): string {
   const blob = (key: KeyBlob): object => ({ public: base64url(key.public), private: base64url(key.private) });
-  const text = JSON.stringify({ device, name, ak: blob(ak), binding: blob(binding) }, undefined, 1);
-  await write(dir, STATE, `${text}\n`);
+  return `${JSON.stringify({ device, name, ak: blob(ak), binding: blob(binding) }, undefined, 1)}\n`;
 }
 
-/** Replaces a file in one step: the old one or the new one, whole. */
-async function write(dir: string, name: string, text: string): Promise<void> {
+/** @returns puts the file in the place of the old one, in one step: whatever could fail for want of room is done */
+async function drafted(dir: string, name: string, text: string): Promise<() => Promise<void>> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const path = join(dir, name);
   const file = await open(`${path}.new`, 'w', 0o600);
   await file.writeFile(text);
   await file.sync();
   await file.close();
-  await rename(`${path}.new`, path);
+  return async () => {
+    await rename(`${path}.new`, path);
+    const folder = await open(dir, 'r');
+    await folder.sync();
+    await folder.close();
+  };
 }
 
 function parseState(bytes: Uint8Array): AgentState {
