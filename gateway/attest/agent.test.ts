@@ -23,6 +23,7 @@ import { pcrExtend } from '../tpm/storage-commands.ts';
 import { DeviceAgent } from './agent.ts';
 import { AgentService } from './agent-service.ts';
 import { administrate, AttestorClient } from './attestor-client.ts';
+import { LastingAgent } from './lasting-agent.ts';
 import { AttestorServer } from './attestor-server.ts';
 import { Attestor } from './attestor.ts';
 import { Devices } from './devices.ts';
@@ -330,6 +331,40 @@ void t.test(
     await behind.close({ shutdown: true });
   },
 );
+
+void t.test('a TPM that is reset while the agent runs', { skip: swtpmMissing }, async (t) => {
+  const pc = await vendors.make('pc5');
+  t.teardown(() => pc.stop());
+  const { connect, admin } = await service(t, vendors);
+  const folder = join(dir, 'pc5-agent');
+  const first = await powerOn(pc);
+  await DeviceAgent.enrol({ tpm: first, dir: folder, client: connect() }, 'pc-5');
+  await first.close();
+  await admin('/devices/pc-5/approve', { class: 'endpoint' });
+  const asking = connect();
+  let opened = 0;
+  const agent = await LastingAgent.open(async () => {
+    opened += 1;
+    const tpm = await Tpm.open(pc.address);
+    const one = await DeviceAgent.open({ tpm, dir: folder, client: asking, ...evidenceOf() });
+    const close = async (): Promise<void> => {
+      await one.release().catch(() => undefined);
+      await tpm.close();
+    };
+    return { agent: one, close };
+  });
+  t.ok(await agent.attest(GATEWAY, client.pem));
+  t.equal(opened, 1);
+  await pc.stop('SIGKILL');
+  await t.rejects(agent.attest(GATEWAY, client.pem), { name: 'TpmLost' });
+  await t.rejects(agent.attest(GATEWAY, client.pem), 'while it is away');
+  const again = await powerOn(pc);
+  await again.close();
+  t.ok(await agent.attest(GATEWAY, client.pem), 'it is opened again, and has its keys');
+  t.ok(await agent.bind(exporter, connection.certificateSha256));
+  t.equal(agent.name, 'pc-5');
+  await agent.close();
+});
 
 void t.test(
   '12 a software TPM is refused unless the laboratory setting is on',

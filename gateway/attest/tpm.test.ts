@@ -251,7 +251,7 @@ void t.test('a TPM that misbehaves on the wire', async (t) => {
       Tpm.open(`tcp:127.0.0.1:${port}`),
       {
         message: `tcp:127.0.0.1:${port}: no TPM could be started there: `,
-        cause: { name: 'MalformedBytes' },
+        cause: { name: 'TpmLost', cause: { name: 'MalformedBytes' } },
       },
       what,
     );

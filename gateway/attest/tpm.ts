@@ -31,6 +31,11 @@ import { EK_P256, EK_RSA, type EkPolicy, ekPolicyOf } from '../tpm/templates.ts'
 import { readDerLength } from './der-length.ts';
 import { openTransport, type TpmTransport } from './transport.ts';
 
+/** There is no way to the TPM any more: what was loaded in it is lost, too. */
+export class TpmLost extends Error {
+  override readonly name = 'TpmLost';
+}
+
 /** The endorsement key in use: where it is, and how its policy is met. */
 export interface EndorsementKey extends LoadedKey {
   /** DER of its certificate. */
@@ -106,7 +111,7 @@ export class Tpm {
 
   async #send<T>(command: Command<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {
-      const response = await this.#transport.transmit(command.bytes);
+      const response = await this.#transmit(command.bytes);
       try {
         return command.parse(response);
       } catch (thrown) {
@@ -114,6 +119,14 @@ export class Tpm {
         if (!(thrown instanceof TpmRefused && AGAIN.has(thrown.rc)) || tries === MAX_TRIES) throw thrown;
         await pause(5 * tries);
       }
+    }
+  }
+
+  async #transmit(bytes: Uint8Array): Promise<Buffer> {
+    try {
+      return await this.#transport.transmit(bytes);
+    } catch (cause) {
+      throw new TpmLost(describe(cause), { cause });
     }
   }
 

@@ -66,7 +66,7 @@ export function registerDevice(program: Command): void {
     async (options: AttestOptions) => {
       process.exitCode = await withAgent(options, async (parts) => {
         const { DeviceAgent } = await import('../attest/agent.ts');
-        const agent = await DeviceAgent.open(await attester(parts, options));
+        const agent = await DeviceAgent.open({ ...parts, ...(await evidenceOf(options)) });
         print(await agent.attest(options.audience, readAuthorities('--certificate', options.certificate)));
         await agent.release();
       });
@@ -77,7 +77,7 @@ export function registerDevice(program: Command): void {
   )
     .option('--json', 'print one line of JSON when ready')
     .action(async (options: AttestOptions & { json?: true }) => {
-      process.exitCode = await withAgent(options, (parts) => runAgent(options, parts));
+      process.exitCode = await withClient(options, (client) => runAgent(options, client));
     });
   device
     .command('proxy')
@@ -106,32 +106,43 @@ export function registerDevice(program: Command): void {
 const print = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
 type Parts = Pick<AgentOptions, 'tpm' | 'dir' | 'client'>;
+type Client = AgentOptions['client'];
 
-/** Opens TPM and service, and closes them whatever happens. */
-async function withAgent(options: ServiceOptions, use: (parts: Parts) => Promise<void>): Promise<number> {
-  const [{ Tpm }, { AttestorClient }] = await Promise.all([
-    import('../attest/tpm.ts'),
-    import('../attest/attestor-client.ts'),
-  ]);
+/** Opens the service, and closes it whatever happens. */
+async function withClient(options: ServiceOptions, use: (client: Client) => Promise<void>): Promise<number> {
+  const { AttestorClient } = await import('../attest/attestor-client.ts');
   const client = new AttestorClient(options.attestor, readAuthorities('--ca', options.ca));
-  const tpm = await Tpm.open(options.tpm);
   try {
-    await use({ tpm, dir: options.dir, client });
+    await use(client);
     return 0;
   } finally {
     client.close();
-    await tpm.close();
   }
 }
 
+/** Opens TPM and service, and closes them whatever happens. */
+const withAgent = (options: ServiceOptions, use: (parts: Parts) => Promise<void>): Promise<number> =>
+  withClient(options, async (client) => {
+    const { Tpm } = await import('../attest/tpm.ts');
+    const tpm = await Tpm.open(options.tpm);
+    try {
+      await use({ tpm, dir: options.dir, client });
+    } finally {
+      await tpm.close();
+    }
+  });
+
 /** The log is read each time: firmware ends it, but a kexec or a late launch may go on. */
-async function attester(parts: Parts, { eventLog, health, cves }: AttestOptions): Promise<AgentOptions> {
+async function evidenceOf({
+  eventLog,
+  health,
+  cves,
+}: AttestOptions): Promise<Pick<AgentOptions, 'eventLog' | 'claims'>> {
   const [{ collect, LINUX, SILENT }, { keptClaims }] = await Promise.all([
     import('../attest/collectors.ts'),
     import('../attest/kept-claims.ts'),
   ]);
   return {
-    ...parts,
     eventLog: () => readFile(eventLog),
     claims: keptClaims(
       () => collect(host, 'troad 0.1.0', health ? LINUX : SILENT, cves),
@@ -140,13 +151,29 @@ async function attester(parts: Parts, { eventLog, health, cves }: AttestOptions)
   };
 }
 
-async function runAgent(options: AttestOptions & { json?: true }, parts: Parts): Promise<void> {
-  const [{ DeviceAgent }, { AgentService }] = await Promise.all([
+async function runAgent(options: AttestOptions & { json?: true }, client: Client): Promise<void> {
+  const [{ DeviceAgent }, { AgentService }, { LastingAgent }, { Tpm }] = await Promise.all([
     import('../attest/agent.ts'),
     import('../attest/agent-service.ts'),
+    import('../attest/lasting-agent.ts'),
+    import('../attest/tpm.ts'),
   ]);
   const stopped = stopSignal();
-  const agent = await DeviceAgent.open(await attester(parts, options));
+  const evidence = await evidenceOf(options);
+  const agent = await LastingAgent.open(async () => {
+    const tpm = await Tpm.open(options.tpm);
+    try {
+      const opened = await DeviceAgent.open({ tpm, dir: options.dir, client, ...evidence });
+      const close = async (): Promise<void> => {
+        await opened.release().catch(() => undefined); // of a TPM that is lost, there is nothing to take out
+        await tpm.close();
+      };
+      return { agent: opened, close };
+    } catch (thrown) {
+      await tpm.close();
+      throw thrown;
+    }
+  });
   const service = new AgentService({
     agent,
     audience: options.audience,
@@ -167,7 +194,7 @@ async function runAgent(options: AttestOptions & { json?: true }, parts: Parts):
   else log('device.ready', ready);
   await stopped;
   await service.stop();
-  await agent.release();
+  await agent.close();
 }
 
 interface ProxyOptions {
