@@ -1,11 +1,27 @@
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import t from 'tap';
-import { CONSUMER, draft, PROVIDER } from '../../conformance/builders/log.ts';
+import { ExchangePair, trustDocument } from '../../conformance/builders/exchanges.ts';
+import {
+  CONSUMER,
+  draft,
+  exchangeId,
+  HandClock,
+  logOptions,
+  originOf,
+  PROVIDER,
+} from '../../conformance/builders/log.ts';
+import { openLog } from '../evidence/log.ts';
+import { nodeStorage } from '../evidence/node-storage.ts';
 import type { MemberId } from '../core/ids.ts';
 import type { NoteVerifier } from '../tlog/note.ts';
 import { CoveredUntil } from './coverage.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { exchangeRecord } from './records.ts';
-import { Step } from './report.ts';
+import { findingsOf, Step } from './report.ts';
+import { parseTrustFile } from './trust-file.ts';
+import { auditLogs, spread } from './verify.ts';
 
 const logOf = (origin: string) => ({
   origin,
@@ -63,3 +79,39 @@ void t.test(
     t.same(found(7, 'seal', at), ['missing'], 'nothing comes behind a seal');
   },
 );
+
+void t.test('a gateway that dates its last record back does not hide what it left out before', async (t) => {
+  const root = mkdtempSync(`${tmpdir()}/troad-coverage-`);
+  t.teardown(() => rm(root, { recursive: true, force: true }));
+  const clock = new HandClock();
+  const pair = await ExchangePair.sign(1, clock);
+  const provider = await openLog(logOptions(`${root}/p`, { clock, origin: originOf(PROVIDER) }));
+  await pair.write(provider, 'p');
+  await provider.close();
+  clock.at += 120_000;
+  const consumer = await openLog(logOptions(`${root}/c`, { clock }));
+  await consumer.append(draft('deny', 2, { at: clock.at, out: 'policy.denied' }));
+  clock.at -= 3_600_000;
+  await consumer.close();
+  const trust = parseTrustFile(JSON.stringify(trustDocument()));
+  const report = await auditLogs({
+    storage: nodeStorage(),
+    logs: [`${root}/c`, `${root}/p`],
+    trust,
+    deep: true,
+  });
+  t.match(findingsOf(report), [{ kind: 'missing', exchange: exchangeId(1) }]);
+  t.match(findingsOf(report, 'note'), [{ kind: 'clock', index: '2' }], 'and that it was set back is told');
+});
+
+void t.test('exchanges are spread over the passes, whatever their ids have in common', async (t) => {
+  const passOf = spread(100);
+  const counts = new Map<number, number>();
+  for (let n = 0; n < 20_000; n += 1) {
+    const pass = passOf(`AAAAAAAAAAAAAAAA${n}`);
+    counts.set(pass, (counts.get(pass) ?? 0) + 1);
+  }
+  t.equal(counts.size, 100);
+  t.ok(Math.max(...counts.values()) < 400, '200 each, and fourteen standard deviations');
+  t.equal(spread(1)('A'), 0);
+});

@@ -11,7 +11,7 @@ import { listSegments, type EpochFolder, type ReadStorage } from './folder.ts';
 import { hashEpoch, type HashedLog } from './hash-pass.ts';
 import { compareHead, readOwnHeads } from './heads.ts';
 import { PolicyTrail } from './policies.ts';
-import { exchangeRecord, forEachRecord, readCore, textOf, type ExchangeRecord } from './records.ts';
+import { exchangeRecord, forEachRecord, readCore, textOf, timeText, type ExchangeRecord } from './records.ts';
 import { Step, type LogReport } from './report.ts';
 import { SegmentReader } from './segment-reader.ts';
 import { StoredHashes } from './stored-hashes.ts';
@@ -26,10 +26,14 @@ export interface AuditOptions {
   readonly deep: boolean;
 }
 
+/** A clock that was set back further than this is told: records of one moment are seconds apart at most. */
+const CLOCK_STEP_MS = 60_000;
+
 /** What is collected in one of several passes over all records. */
 export interface Pass {
   readonly pass: number;
-  readonly passes: number;
+  /** The pass in which an exchange is looked at. */
+  readonly passOf: (x: string) => number;
   readonly book: ExchangeBook;
   /** How far the records of each origin were told: of several copies of a log, each record counts once. */
   readonly told: Map<string, bigint>;
@@ -84,11 +88,12 @@ export class EpochAudit {
 
   /** One of several passes; those after the first only collect other exchanges. */
   async readRecords(
-    { pass, passes, book, told }: Pass,
+    { pass, passOf, book, told }: Pass,
     foreign: Map<string, Checkpoint[]>,
     covered: CoveredUntil,
   ): Promise<void> {
     let last: CoreRecord | undefined;
+    let latest = -Infinity;
     const before = told.get(this.origin ?? '') ?? 0n;
     let next = before;
     await forEachRecord(this.#options.storage, this.epoch, (logged) => {
@@ -97,10 +102,14 @@ export class EpochAudit {
       try {
         const core = readCore(logged.bytes);
         const exchange = exchangeRecord(core);
-        if (isNew && exchange !== undefined && exchange.x.charCodeAt(0) % passes === pass)
-          book.add(logged.index, exchange);
+        if (isNew && exchange !== undefined && passOf(exchange.x) === pass) book.add(logged.index, exchange);
         if (pass > 0) return;
         if (isNew) last = core;
+        if (core.at < latest - CLOCK_STEP_MS) {
+          const detail = `dated ${timeText(core.at)}, behind a record of ${timeText(latest)}`;
+          this.#form.find('note', 'clock', detail, at(logged.index));
+        }
+        latest = Math.max(latest, core.at);
         this.#form.checked += 1;
         this.#policies.read(core, logged.index);
         if (exchange !== undefined) this.#requireOwn(exchange, logged.index);
@@ -112,7 +121,8 @@ export class EpochAudit {
       }
     });
     if (next > before) told.set(this.origin ?? '', next);
-    if (this.#log !== undefined && last !== undefined) covered.note(this.#log, last);
+    // Up to its latest record, not to its last: whoever left something out could date that one before it.
+    if (this.#log !== undefined && last !== undefined) covered.note(this.#log, { k: last.k, at: latest });
   }
 
   #requireOwn({ me, x }: ExchangeRecord, index: bigint): void {

@@ -18,7 +18,7 @@ export class SegmentReader {
   read(path: string): Promise<Buffer | undefined> {
     return withFile(this.#storage, path, async (file) => {
       const size = await file.size();
-      if (size > MAX_BYTES) throw new MalformedBytes(`is ${size} bytes long: no segment is`);
+      if (size > MAX_SEGMENT_BYTES) throw new MalformedBytes(`is ${size} bytes long: no segment is`);
       if (size > this.#memory.length) this.#memory = Buffer.allocUnsafeSlow(size);
       // Of a file that is cut meanwhile, what is left: never what the last one left here.
       return this.#memory.subarray(0, await file.read(this.#memory.subarray(0, size), 0));
@@ -27,4 +27,4 @@ export class SegmentReader {
 }
 
 /** Sixteen times what a gateway makes. */
-const MAX_BYTES = 1 << 30;
+export const MAX_SEGMENT_BYTES = 1 << 30;

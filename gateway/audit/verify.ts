@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { sha256 } from '../core/bytes.ts';
 import { english } from '../core/file-errors.ts';
 import type { Checkpoint } from '../tlog/checkpoint.ts';
 import { CoveredUntil } from './coverage.ts';
@@ -5,6 +7,7 @@ import { EpochAudit, type AuditOptions } from './epoch-audit.ts';
 import { ExchangeBook } from './exchanges.ts';
 import { epochsAt, type ReadStorage } from './folder.ts';
 import { Step, type AuditReport } from './report.ts';
+import { MAX_SEGMENT_BYTES } from './segment-reader.ts';
 import { withFile } from './small-file.ts';
 import type { Trust } from './trust-file.ts';
 
@@ -30,12 +33,13 @@ export async function auditLogs(options: AuditOptions): Promise<AuditReport> {
   // First what the records say, then whether the trees bear it: what one log has seen of another is checked on the other.
   const foreign = new Map<string, Checkpoint[]>();
   const passes = Math.max(1, Math.ceil((await sizeOf(audits, options.storage)) / BYTES_PER_PASS));
+  const passOf = spread(passes);
   const exchanges = new Step('both ends of each exchange agree');
   const covered = new CoveredUntil();
   for (let pass = 0; pass < passes; pass += 1) {
     const book = new ExchangeBook();
     const told = new Map<string, bigint>();
-    for (const audit of audits) await audit.readRecords({ pass, passes, book, told }, foreign, covered);
+    for (const audit of audits) await audit.readRecords({ pass, passOf, book, told }, foreign, covered);
     book.judge(exchanges, covered);
   }
   requireSeen(foreign, audits, options.trust, folders);
@@ -51,6 +55,15 @@ export async function auditLogs(options: AuditOptions): Promise<AuditReport> {
   const steps = [folders.report(), exchanges.report()];
   const bad = [...steps, ...logs.flatMap((log) => log.steps)].some(({ status }) => status === 'fail');
   return { result: bad ? 'bad' : 'good', logs, steps };
+}
+
+/**
+ * Spreads exchanges over passes. Gateways choose their ids: with a seed that is told to nobody, one cannot have all of them fall
+ * into one pass, and with that into memory.
+ */
+export function spread(passes: number): (x: string) => number {
+  const seed = randomBytes(16);
+  return passes === 1 ? () => 0 : (x) => sha256(seed, x).readUInt32BE() % passes;
 }
 
 /** Of a gateway whose logs were given, a log that others have seen heads of must not be kept back. */
@@ -79,7 +92,7 @@ async function sizeOf(audits: readonly EpochAudit[], storage: ReadStorage): Prom
     const [first = ''] = epoch.segments;
     // Segments are of one size but for those cut short: an estimate is enough. One that cannot be read is told of later.
     const size = await withFile(storage, first, (file) => file.size()).catch(() => 0);
-    bytes += (size ?? 0) * epoch.segments.length;
+    bytes += Math.min(size ?? 0, MAX_SEGMENT_BYTES) * epoch.segments.length;
   }
   return bytes;
 }
