@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, cpSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
@@ -15,6 +15,7 @@ import { signRegistry } from '../registry/load.ts';
 import { bundleDir } from '../sandbox/bundle.ts';
 import { examine, type Diagnosis } from './doctor/doctor.ts';
 import { initGateway } from './init/init.ts';
+import type { MessageKeyKind } from './init/message-keys.ts';
 
 const name = 'gw.a11.tw.troad.example';
 const member = 'TW/GOV/A11';
@@ -108,6 +109,46 @@ void t.test('doctor finds nothing bad in a gateway that was set up as told', asy
     readdirSync(dir).some((file) => file.startsWith('.doctor')),
     'it left nothing behind',
   );
+});
+
+void t.test('a message key on P-256: the registry takes its row, and doctor finds it in force', async (t) => {
+  const dir = await registered(t, { messageKey: 'p256' });
+  const { status, findings } = await examine(join(dir, 'gateway.yaml'));
+  t.equal(status, 0, JSON.stringify(findings, null, 2));
+  t.match(
+    findings.filter(({ subject }) => subject === 'message key'),
+    [{ level: 'ok' }],
+  );
+  const row = JSON.parse(readFileSync(join(dir, 'gateway.json'), 'utf8')) as GatewayRow; // what we wrote just now
+  t.match(row.messageKeys, [{ alg: 'ecdsa-p256-sha256' }]);
+  const pem = readFileSync(join(dir, 'message.key'));
+  t.equal(createPrivateKey(pem).asymmetricKeyDetails?.namedCurve, 'prime256v1');
+});
+
+void t.test('init makes no keys for what the registry or the configuration would refuse', async (t) => {
+  const dir = join(t.testdir(), 'new');
+  const good = { member, name, address: `${name}:5600`, 'message-key': 'p256' };
+  const slips: readonly (readonly [change: Partial<typeof good>, says: RegExp])[] = [
+    [{ name: 'gw-.a11.example' }, /--name .*Expected a DNS name in lower case/],
+    [{ name: 'gw' }, /--name .*Expected a DNS name/],
+    [{ name: `${'a.'.repeat(130)}example` }, /--name .*Expected a DNS name/],
+    [{ address: '..:1' }, /--address .*Expected host:port/],
+    [{ address: 'GW.example:1' }, /--address .*Expected host:port in lower case/],
+    [{ address: '127.1:5500' }, /--address .*Expected host:port/],
+    [{ 'message-key': 'rsa' }, /--message-key .*Allowed choices are ed25519, p256/],
+  ];
+  for (const [change, says] of slips) {
+    const options = Object.entries({ ...good, ...change }).flatMap(([option, value]) => [
+      `--${option}`,
+      value,
+    ]);
+    t.match(await troad('init', '--dir', dir, ...options), { status: 2, err: says });
+    t.notOk(existsSync(dir));
+  }
+  const options = Object.entries(good).flatMap(([option, value]) => [`--${option}`, value]);
+  const made = await troad('init', '--dir', dir, ...options);
+  t.match(made, { status: 0, out: /message\.key +private key that signs exchanges \(P-256\)/ });
+  t.ok(made.out.includes(`troad run --config ${dir}/gateway.yaml\n`));
 });
 
 type Change = (dir: string) => void | Promise<void>;
@@ -333,9 +374,12 @@ void t.test('the command line: help, exit statuses, JSON', async (t) => {
 });
 
 /** What an operator has after `troad init`, with what the registry operator sends back. */
-async function registered(t: Test, { certificateDays = 90, registryDays = 30 } = {}): Promise<string> {
+async function registered(
+  t: Test,
+  { certificateDays = 90, registryDays = 30, messageKey = 'ed25519' as MessageKeyKind } = {},
+): Promise<string> {
   const dir = join(t.testdir(), 'gateway');
-  await initGateway({ dir, member, name, address: '127.0.0.1:0' });
+  await initGateway({ dir, member, name, address: '127.0.0.1:0', messageKey });
   const now = Date.now();
   // Certificates are issued for 90 days: one with fewer left was issued earlier.
   const authority = await Authority.create('TW test', () => now - (90 - certificateDays) * DAY_MS);

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +64,11 @@ function attestor(name: string, changes: object): string {
 // Nobody ever writes there.
 execFileSync('mkfifo', ['-m', '600', at('pipe')]);
 const pipe = at('pipe');
+// A gigabyte that takes no place on the disk.
+writeFileSync(at('large'), '');
+truncateSync(at('large'), 1 << 30);
+const large = at('large');
+const TOO_LARGE = 'is larger than 128 MiB: is this the right file?';
 await RegistryFolder.create(at('registry'), 'TW', Date.now);
 await RegistryFolder.create(at('piped'), 'TW', Date.now);
 rmSync(at('piped/draft.json'));
@@ -218,6 +223,10 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['registry', 'status', '--dir', broken], `--dir ${broken}: is a file: name the folder`],
   [['registry', 'status', '--dir', at('damaged')], `${at('damaged/versions/3.json')}: `],
   [['registry', 'sign', '--dir', at('rootless')], `${at('rootless/registry-root.pem')}: ${NO_FILE}`],
+  [['config', 'check', large], `${large}: ${TOO_LARGE}`],
+  [['policy', 'eval', large], `${large}: ${TOO_LARGE}`],
+  [['policy', 'sign', at('bundle'), '--key', large, ...release], `--key ${large}: ${TOO_LARGE}`],
+  [['registry', 'add', 'members', large, '--dir', at('registry')], `${large}: ${TOO_LARGE}`],
   // What would be waited for without an end.
   [['run', '--config', pipe], `${pipe}: ${A_PIPE}`],
   [['config', 'check', pipe], `${pipe}: ${A_PIPE}`],

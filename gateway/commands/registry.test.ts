@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { requestLink } from '../../pki/authority.ts';
@@ -163,4 +163,17 @@ void t.test('two root keys while one is replaced; a version of somebody else', a
   t.match(await good('sign', '--key', at('next.key')), /version 2/, 'the new one goes on');
   writeFileSync(at('registry/registry-root.pem'), root);
   t.match(await registry('status'), { status: 2, text: /signed by 0 of the root keys/ });
+});
+
+void t.test('a number that gateways have seen is not given again, although its copy is gone', async (t) => {
+  const { at, good } = await setUp(t);
+  await good('sign');
+  t.match(await good('sign'), /version 2, expires/);
+  rmSync(at('registry/versions/2.json')); // a backup from before
+  t.match(await good('status'), /^version 2, /);
+  t.match(await good('sign'), /version 3, expires/);
+  writeFileSync(at('registry/registry.json'), '{');
+  t.match(await good('sign'), /version 4, expires/);
+  rmSync(at('registry/registry.json'));
+  t.match(await good('sign'), /version 5, expires/);
 });

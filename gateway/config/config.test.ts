@@ -288,7 +288,12 @@ const contradictions: readonly (readonly [what: string, yaml: string, problems: 
     [/^line \d+, column \d+: not YAML: .*; look at indentation/],
   ],
   ['a list where a map belongs', '[]', [/expected object/]],
-  ['nothing', '', [/expected object/]],
+  ['nothing', '', [/^\/: is empty: expected settings; troad init writes an example/]],
+  [
+    'settings that are missing',
+    minimal.replace(/^registry: .*\n/m, ''),
+    [/^\/registry: is missing: expected settings; .* 缺少必要的設定$/],
+  ],
 ];
 for (const [what, yaml, expected] of contradictions) {
   void t.test(`refuses ${what}`, async (t) => {

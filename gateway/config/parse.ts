@@ -25,7 +25,7 @@ export function parseConfig(text: string, base: string, door: FileDoor): Gateway
       parsed.error.issues.flatMap((issue) =>
         issue.code === 'unrecognized_keys'
           ? issue.keys.map((key) => source.problem([...issue.path, key], 'unknown setting'))
-          : [source.problem(issue.path, issue.message)],
+          : [source.problem(issue.path, inWords(issue.message))],
       ),
     );
   }
@@ -37,6 +37,16 @@ export function parseConfig(text: string, base: string, door: FileDoor): Gateway
   const config = assemble(parsed.data, new ConfigFiles(base, door, report));
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(config);
+}
+
+/** The schema knows of values alone; a setting that nobody wrote is the commonest mistake. */
+function inWords(message: string): string {
+  const [, expected, found] =
+    /^Invalid input: expected (\w+), received (undefined|null)$/.exec(message) ?? [];
+  if (expected === undefined) return message;
+  const word = { object: 'settings', array: 'a list' }[expected] ?? `a ${expected}`;
+  const what = found === 'null' ? 'is empty' : 'is missing';
+  return `${what}: expected ${word}; troad init writes an example, troad config schema tells all  缺少必要的設定`;
 }
 
 /** The YAML text, with the line of every setting for messages. */

@@ -76,12 +76,22 @@ export function named(file: string, thrown: unknown): unknown {
 /** What this process was started with: `<(program)` of a shell is one. It ends with whoever writes there. */
 const OWN_STREAM = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/self\/fd\/\d+)$/;
 
+/** The largest file that somebody names is a registry. */
+const MAX_MIB = 128;
+
 /**
  * To be asked before a file that somebody named is read: a pipe with nobody at its other end is waited for without end, and
  * a device may have none. A folder passes: what reads it says so.
  * @throws ConfigError
  */
-export function requireFile(path: string, found: { isFile(): boolean; isDirectory(): boolean }): void {
+export function requireFile(
+  path: string,
+  found: { isFile(): boolean; isDirectory(): boolean; readonly size: number },
+): void {
+  if (found.isFile() && found.size > MAX_MIB << 20)
+    throw new ConfigError([
+      `is larger than ${MAX_MIB} MiB: is this the right file?  大於 ${MAX_MIB} MiB，請確認檔案`,
+    ]);
   if (found.isFile() || found.isDirectory() || OWN_STREAM.test(path)) return;
   throw new ConfigError([
     'is a pipe or a device: name a file; what a program prints is read as <(program)  這是管線或裝置，請指定檔案',

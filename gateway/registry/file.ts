@@ -4,7 +4,6 @@ import { ConfigError, describe } from '../core/errors.ts';
 import { requireFile } from '../core/file-errors.ts';
 import { loadRegistry, openRegistry, type RegistryTrust } from './load.ts';
 import type { Registry } from './registry.ts';
-import { requireSize } from './signature.ts';
 
 export interface RegistryFileOptions {
   readonly file: string;
@@ -103,11 +102,10 @@ export class RegistryFile {
     let bytes: Buffer;
     try {
       const found = await stat(file);
-      requireFile(file, found); // a pipe would be waited for at every look, and at the end
+      requireFile(file, found); // a pipe would be waited for at every look, a gigabyte read
       const { mtimeMs, size, ino } = found;
       const seen = `${mtimeMs}.${size}.${ino}`;
       if (seen === this.#seen) return false;
-      requireSize(size);
       bytes = await readFile(file);
       const registry = await loadRegistry(bytes, trust, clock.now(), this.#current);
       // A write between stat and readFile is seen again next time: its stat differs. Only success is remembered, as

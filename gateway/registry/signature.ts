@@ -93,13 +93,8 @@ interface Envelope {
   readonly signatures: readonly { readonly protectedHeader: string; readonly signature: string }[];
 }
 
-/** @throws MalformedBytes */
-export function requireSize(bytes: number): void {
-  if (bytes > MAX_BYTES) throw new MalformedBytes(`registry: ${bytes} bytes, more than ${MAX_BYTES}`);
-}
-
 function parseEnvelope(file: Uint8Array): Envelope {
-  requireSize(file.length);
+  if (file.length > MAX_BYTES) throw new MalformedBytes(`registry: ${file.length} bytes`);
   try {
     requireFewValues(file, MAX_VALUES); // whoever brings the file is not believed yet
   } catch (cause) {

@@ -8,9 +8,11 @@ import { naming } from '../../core/file-errors.ts';
 import { parseMemberId } from '../../core/ids.ts';
 import { makeFolder } from '../../evidence/make-folder.ts';
 import { messageKeyRow, spkiSha256 } from '../../registry/keys.ts';
+import { dnsName } from '../../registry/parse.ts';
 import type { LogRow } from '../../registry/document.ts';
 import { bundleDir } from '../../sandbox/bundle.ts';
 import { verifierKeyOf } from '../../tlog/note.ts';
+import type { MessageKeyKind } from './message-keys.ts';
 import { gatewayYaml } from './template.ts';
 
 export interface InitOptions {
@@ -21,6 +23,8 @@ export interface InitOptions {
   readonly address: string;
   /** Threads that will carry exchanges: each has a log, which the registry lists. Default 1. */
   readonly workers?: number;
+  /** Default ed25519. */
+  readonly messageKey?: MessageKeyKind;
 }
 
 export interface WrittenFile {
@@ -42,10 +46,11 @@ export async function initGateway({
   name,
   address,
   workers = 1,
+  messageKey = 'ed25519',
 }: InitOptions): Promise<readonly WrittenFile[]> {
   const problems: string[] = [];
   if (parseMemberId(member) === undefined) problems.push(`--member: ${member} is not instance/class/member`);
-  if (!/^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+$/.test(name))
+  if (dnsName(name) === undefined || !name.includes('.'))
     problems.push(`--name: ${name} is not a DNS name in lower case`);
   for (const file of FILES)
     if (await exists(join(dir, file))) problems.push(`${join(dir, file)} is there already`);
@@ -53,7 +58,7 @@ export async function initGateway({
 
   naming(`--dir ${dir}`, () => makeFolder(dir));
   const link = generateKeyPair('p256');
-  const message = generateKeyPair('ed25519');
+  const message = generateKeyPair(messageKey);
   const log = generateKeyPair('ed25519');
   const logs = workerLogs({ dir, origin: `${name}/troad-log` }, workers).map(({ origin }) => ({
     origin,
@@ -77,7 +82,10 @@ export async function initGateway({
   return [
     { file: 'gateway.yaml', what: 'configuration, commented' },
     { file: 'link.key', what: 'private key of mutual TLS between gateways (P-256)' },
-    { file: 'message.key', what: 'private key that signs exchanges (Ed25519)' },
+    {
+      file: 'message.key',
+      what: `private key that signs exchanges (${messageKey === 'p256' ? 'P-256' : 'Ed25519'})`,
+    },
     { file: 'log.key', what: 'private key that signs checkpoints of the log (Ed25519)' },
     { file: 'link.csr', what: 'certificate request for link.key (PKCS#10)' },
     { file: 'gateway.json', what: 'row for the registry: names and public keys' },

@@ -27,6 +27,7 @@ import {
 
 const DRAFT = 'draft.json';
 const ROOT = 'registry-root.pem';
+const PUBLISHED = 'registry.json';
 const DAY_MS = 86_400_000;
 
 /** A version that was just signed. */
@@ -101,8 +102,23 @@ export class RegistryFolder {
       Number(/^(\d+)\.json$/.exec(name)?.[1] ?? 0),
     );
     const number = Math.max(0, ...numbers);
-    if (number === 0) return undefined;
-    const path = this.#version(number);
+    const kept = number === 0 ? undefined : await this.#open(this.#version(number));
+    // `versions` may come from a backup: gateways refuse a number they have seen with other content.
+    const published = await this.#published();
+    return published !== undefined && published.version > (kept?.version ?? 0) ? published : kept;
+  }
+
+  /** What gateways were given last. Undefined where it cannot be read: it is written anew with every version. */
+  async #published(): Promise<Registry | undefined> {
+    try {
+      return await this.#open(this.#at(PUBLISHED));
+    } catch (thrown) {
+      if (thrown instanceof ConfigError) return undefined; // there is none, or it is damaged
+      throw thrown;
+    }
+  }
+
+  async #open(path: string): Promise<Registry> {
     const rootKeys = [this.#rootKey()];
     try {
       return await openRegistry(contentOf(path), { rootKeys });
@@ -146,7 +162,7 @@ export class RegistryFolder {
     const registry = await openRegistry(Buffer.from(text), { rootKeys: [root] }, before);
     // The version first: a number that was given is never given again, whatever happens now.
     writeDurably(this.#at('versions'), `${version}.json`, text);
-    this.#publish('registry.json', text);
+    this.#publish(PUBLISHED, text);
     return { registry, changes: changesOf(draftOf(before), draft) };
   }
 
