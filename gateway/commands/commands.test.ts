@@ -373,10 +373,16 @@ void t.test('the command line: help, exit statuses, JSON', async (t) => {
   });
 });
 
+interface SetUp {
+  readonly certificateDays?: number;
+  readonly registryDays?: number;
+  readonly messageKey?: MessageKeyKind;
+}
+
 /** What an operator has after `troad init`, with what the registry operator sends back. */
 async function registered(
   t: Test,
-  { certificateDays = 90, registryDays = 30, messageKey = 'ed25519' as MessageKeyKind } = {},
+  { certificateDays = 90, registryDays = 30, messageKey = 'ed25519' }: SetUp = {},
 ): Promise<string> {
   const dir = join(t.testdir(), 'gateway');
   await initGateway({ dir, member, name, address: '127.0.0.1:0', messageKey });

@@ -20,6 +20,7 @@ const dir = t.testdir({
   empty: {},
   agency: { log: { 'epoch-1': {} } },
   'twice.json': '{"id": "TW/GOV/A", "\\u0069d": "TW/GOV/B", "name": {"en": "A", "zh": "A"}}',
+  bare: { troad: { 'x.rego': 'package troad.x' } },
   huge: {
     'policy.json': '{"include": []}',
     data: { 'limits.json': '{"a": {"most": 1e400}, "b": [9007199254740993]}' },
@@ -198,6 +199,7 @@ const slips: readonly (readonly [args: readonly string[], says: string])[] = [
   [['policy', 'build', gone, '--out', at('out')], `${gone}: ${NO_FOLDER}`],
   [['device', 'enroll', ...service, '--name', 'x', '--ca', gone], `--ca: ${gone}: ${NO_FILE}`],
   [[...proxy, '--ca', gone, '--certificate', gone, '--key', gone], `--ca: ${gone}: ${NO_FILE}`],
+  [['policy', 'test', at('bare')], `${at('bare/data/reasons.json')}: ${NO_FILE}`],
   [['policy', 'build', folder, '--out', at('out')], `${folder}: holds no Rego sources`],
   [['policy', 'build', broken, '--out', at('out')], `${broken}: is a file: name the folder`],
   // What `opa` tests is what a gateway decides with.

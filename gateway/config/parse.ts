@@ -9,6 +9,7 @@ import { assembleDevices } from './devices.ts';
 import { assembleReplicas, findReplicaContradictions } from './replicas.ts';
 import { bytesOf, configSchema, type ConfigDocument } from './schema.ts';
 import { isLoopback } from './values.ts';
+import { inWords } from './wording.ts';
 
 /**
  * Text in, frozen configuration out: syntax, unknown keys, values, contradictions, files and their permissions are
@@ -37,16 +38,6 @@ export function parseConfig(text: string, base: string, door: FileDoor): Gateway
   const config = assemble(parsed.data, new ConfigFiles(base, door, report));
   if (problems.length > 0) throw new ConfigError(problems);
   return deepFreeze(config);
-}
-
-/** The schema knows of values alone; a setting that nobody wrote is the commonest mistake. */
-function inWords(message: string): string {
-  const [, expected, found] =
-    /^Invalid input: expected (\w+), received (undefined|null)$/.exec(message) ?? [];
-  if (expected === undefined) return message;
-  const word = { object: 'settings', array: 'a list' }[expected] ?? `a ${expected}`;
-  const what = found === 'null' ? 'is empty' : 'is missing';
-  return `${what}: expected ${word}; troad init writes an example, troad config schema tells all  缺少必要的設定`;
 }
 
 /** The YAML text, with the line of every setting for messages. */

@@ -8,6 +8,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   'mkdir ENOENT': 'no folder can be made there: check the path  無法在此建立資料夾，請檢查路徑',
   ENOTDIR: 'there is no such file: a part of the path is a file  路徑中有一段是檔案，不是資料夾',
   EISDIR: 'is a folder: name a file in it  這是資料夾，請指定其中的檔案',
+  ELOOP: 'is a symbolic link: name the file itself  這是符號連結，請指定檔案本身',
   EEXIST: 'is there already  已存在',
   EACCES: 'may not be opened by this user: look at its owner and mode (ls -ld)  目前使用者無權開啟',
   EPERM: 'this user may not do that: look at its owner and mode (ls -ld)  目前使用者無權執行',

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { withRules, type RunOpa } from '../../author/rego.ts';
 import { parseVectors, type GoldenVector } from '../../author/vectors.ts';
-import { ConfigError, describe } from '../../core/errors.ts';
+import { ConfigError } from '../../core/errors.ts';
+import { inWords } from '../../core/file-errors.ts';
 import { Opa, OpaFailed } from './opa.ts';
 
 /** A folder of policy sources: Rego in folders of its own, `data/NAME.json`, `schemas/`, `vectors/`. */
@@ -54,7 +55,7 @@ export class SourceFolder {
     try {
       return JSON.parse(this.read(file));
     } catch (cause) {
-      throw new ConfigError([`${join(this.dir, file)}: ${describe(cause)}`]);
+      throw new ConfigError([`${join(this.dir, file)}: ${inWords(cause)}`]);
     }
   }
 
