@@ -118,7 +118,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
 
   const logs = workerLogs(config.log, config.workers);
   const shared = allocateShared(randomBytes, nonceSecretOf(config));
-  const tend = tender(shared, clock.now());
+  const tend = tender(shared, clock);
   const since = clock.now() - ASSERTION_WINDOW_MS;
   rememberSeen(onceOf(shared), await seenInFormerLogs(nodeStorage(), config.log, logs, since), clock.now());
 
@@ -190,7 +190,7 @@ async function startNode(config: GatewayConfig): Promise<Node> {
   threat.watch((tables) => workers.takeThreat(tables));
   const readiness = new ReadinessLog(emit);
   const housekeeping = setInterval(() => {
-    tend(clock.now());
+    tend();
     void policy.look();
     lists.look();
     void workers.keepHouse();

@@ -1,4 +1,4 @@
-import type { EpochMs } from '../core/clock.ts';
+import type { Clock, EpochMs } from '../core/clock.ts';
 import { allocateTable, SharedTable, type SharedTableMemory } from '../core/shared-table.ts';
 import type { SeenExchange } from '../evidence/contract.ts';
 import { SKEW_S, UNBOUND_LIFETIME_S } from '../identity/claims.ts';
@@ -37,14 +37,23 @@ export function allocateShared(random: (bytes: number) => Buffer, nonceSecret: U
   };
 }
 
-/** Begins new generations when it is time. For the one thread that owns the memory. */
-export function tender(memory: SharedMemory, now: EpochMs): (now: EpochMs) => void {
+/**
+ * Begins new generations when it is time. For the one thread that owns the memory. From one call to the next as much time
+ * goes by as the slower of both clocks says: what a wall clock that is ahead for a moment calls expired is valid again once
+ * it is set right, and so is, set back, what is long ago.
+ */
+export function tender(memory: SharedMemory, clock: Clock): () => void {
   const { messages, assertions, proofs, sessions } = memory;
   const tables = [messages, assertions, proofs, sessions].map((each) => new SharedTable(each));
-  const tend = (at: EpochMs): void => {
-    for (const table of tables) table.tend(at);
+  let [wall, monotonic] = [clock.now(), clock.monotonic()];
+  let passed = 0;
+  const tend = (): void => {
+    const [wallNow, monotonicNow] = [clock.now(), clock.monotonic()];
+    passed += Math.min(wallNow - wall, monotonicNow - monotonic);
+    [wall, monotonic] = [wallNow, monotonicNow];
+    for (const table of tables) table.tend(passed);
   };
-  tend(now);
+  tend();
   return tend;
 }
 
