@@ -102,7 +102,7 @@ const chinese = (): string =>
   );
 
 function metrics(): string {
-  const thread = () => ({ heapBytes: 0, loopDelaySeconds: 0 });
+  const thread = () => ({ heapBytes: 0, collectorSeconds: 0, loopDelaySeconds: 0 });
   const ofWorkers = workerMetrics({ thread, logSize: () => 0n }).page;
   const ofProcess = processMetrics({
     thread,

@@ -9,12 +9,15 @@ export interface Counted {
   readonly messages: number;
   readonly commits: number;
   readonly records: number;
+  readonly collectorSeconds: number;
 }
 
 export interface Batching {
   readonly messagesPerSignature: number;
   readonly recordsPerCommit: number;
   readonly commitsPerExchange: number;
+  /** How long its threads stood still for the garbage collector. */
+  readonly collectorMs: number;
 }
 
 /** @param page Prometheus text exposition. @throws Error naming the metric that is not there */
@@ -29,6 +32,7 @@ export function parseCounted(page: string): Counted {
     messages: value('troad_signature_messages_sum'),
     commits: value('troad_evidence_commit_seconds_count'),
     records: value('troad_evidence_records_total'),
+    collectorSeconds: value('nodejs_gc_seconds_total'),
   };
 }
 
@@ -45,5 +49,6 @@ export function batchingBetween(before: Counted, after: Counted, exchanges: numb
     messagesPerSignature: (after.messages - before.messages) / (after.signatures - before.signatures),
     recordsPerCommit: (after.records - before.records) / commits,
     commitsPerExchange: commits / exchanges,
+    collectorMs: (after.collectorSeconds - before.collectorSeconds) * 1000,
   };
 }

@@ -219,17 +219,24 @@ troad_signature_messages_count 4
 troad_evidence_records_total 30
 troad_evidence_commit_seconds_sum 0.5
 troad_evidence_commit_seconds_count 6
+nodejs_gc_seconds_total 0.5
 `;
 
 void t.test("what one signature and one write served, from the operator's page", (t) => {
   const before = parseCounted(PAGE);
-  t.same(before, { signatures: 4, messages: 10, commits: 6, records: 30 });
-  for (const name of ['messages_sum', 'messages_count', 'records_total', 'commit_seconds_count'])
-    t.throws(() => parseCounted(PAGE.replace(name, 'other')), new RegExp(`no troad_\\w+${name}`));
+  t.same(before, { signatures: 4, messages: 10, commits: 6, records: 30, collectorSeconds: 0.5 });
+  for (const name of [
+    'messages_sum',
+    'messages_count',
+    'records_total',
+    'commit_seconds_count',
+    'gc_seconds_total',
+  ])
+    t.throws(() => parseCounted(PAGE.replace(name, 'other')), new RegExp(`no \\w+${name}`));
   t.throws(() => parseCounted(PAGE.replace('_sum 10', '_sum x')), /no troad_signature_messages_sum/);
-  const after = { signatures: 14, messages: 90, commits: 26, records: 110 };
+  const after = { signatures: 14, messages: 90, commits: 26, records: 110, collectorSeconds: 0.75 };
   const near = batchingBetween(before, after, 40);
-  t.same(near, { messagesPerSignature: 8, recordsPerCommit: 4, commitsPerExchange: 0.5 });
+  t.same(near, { messagesPerSignature: 8, recordsPerCommit: 4, commitsPerExchange: 0.5, collectorMs: 250 });
   const samples = [0, 2, 1].map((round) => ({
     ...sample('post1k.c8', 'troad', round, {}),
     batching: { near: { ...near, recordsPerCommit: round } },

@@ -95,6 +95,7 @@ const BATCHING_TITLES: Readonly<Record<keyof Batching, string>> = {
   messagesPerSignature: 'messages / signature',
   recordsPerCommit: 'records / write',
   commitsPerExchange: 'writes / exchange',
+  collectorMs: 'collector ms',
 };
 const BATCHING = Object.keys(BATCHING_TITLES) as (keyof Batching)[]; // the record has exactly these keys
 
@@ -114,6 +115,7 @@ export function medianBatching(samples: readonly Sample[]): Record<string, Sampl
       messagesPerSignature: middle('messagesPerSignature'),
       recordsPerCommit: middle('recordsPerCommit'),
       commitsPerExchange: middle('commitsPerExchange'),
+      collectorMs: middle('collectorMs'),
     };
   };
   return Object.fromEntries(

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { setTimeout as delay } from 'node:timers/promises';
+import { collector } from './collector.ts';
 import { threadFacts } from './health.ts';
 
 void t.test('an event loop that was held up is told once, by how much', async (t) => {
@@ -21,4 +22,17 @@ void t.test('what lies between two looks anyway is no delay', async (t) => {
   t.ok(Math.abs(facts().loopDelaySeconds - 0.003) < 1e-9);
   betweenMs = 190;
   t.equal(facts().loopDelaySeconds, 0, 'a look after a late one comes early');
+});
+
+void t.test('how long the thread stood still for the collector adds up', async (t) => {
+  const facts = threadFacts();
+  const collect = collector();
+  let before = 0;
+  for (let times = 0; times < 2; times += 1) {
+    collect({ type: 'minor' });
+    while (facts().collectorSeconds === before) await delay(1);
+    const { collectorSeconds } = facts();
+    t.ok(collectorSeconds > before, `${collectorSeconds} s`);
+    before = collectorSeconds;
+  }
 });

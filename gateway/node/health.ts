@@ -1,4 +1,4 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
 import type { EvidenceLog } from '../evidence/log.ts';
 import type { RefusalCode } from '../core/refusals.ts';
 import type { ProcessFacts, ThreadFacts } from '../telemetry/gateway-metrics.ts';
@@ -42,10 +42,16 @@ type Delay = Pick<ReturnType<typeof monitorEventLoopDelay>, 'percentile' | 'rese
  * @param delay times between two looks, in nanoseconds
  */
 export function threadFacts(delay: Delay = loopDelay()): () => ThreadFacts {
+  let collectorMs = 0;
+  // Told between two turns of the loop, some times a second under load.
+  new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) collectorMs += duration;
+  }).observe({ entryTypes: ['gc'] });
   return () => {
     const lateMs = Math.max(0, delay.percentile(99) / 1e6 - LOOK_MS);
     delay.reset();
-    return { heapBytes: process.memoryUsage().heapUsed, loopDelaySeconds: lateMs / 1000 };
+    const heapBytes = process.memoryUsage().heapUsed;
+    return { heapBytes, collectorSeconds: collectorMs / 1000, loopDelaySeconds: lateMs / 1000 };
   };
 }
 

@@ -19,6 +19,8 @@ const SYNC_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025
 /** Facts about one thread, which only who runs it may ask for. */
 export interface ThreadFacts {
   readonly heapBytes: number;
+  /** How long the thread has stood still for the collector. */
+  readonly collectorSeconds: number;
   /** 99th percentile since the last call. */
   readonly loopDelaySeconds: number;
 }
@@ -213,6 +215,12 @@ function observeThread(page: MetricsPage, { thread }: { readonly thread: () => T
       facts = thread();
       return facts.heapBytes;
     },
+  );
+  page.observed(
+    'counter',
+    'nodejs_gc_seconds_total',
+    'Time threads stood still for the garbage collector, all threads together.',
+    () => (facts ?? thread()).collectorSeconds,
   );
   page.observed(
     'gauge',

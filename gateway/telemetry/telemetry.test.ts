@@ -43,7 +43,10 @@ function setUp(): { clock: HandClock; lines: Line[]; emit: Emit; telemetry: Tele
   const telemetry = new Telemetry({
     emit,
     clock,
-    sources: { thread: () => ({ heapBytes: 3, loopDelaySeconds: 5 }), logSize: () => 7n },
+    sources: {
+      thread: () => ({ heapBytes: 3, collectorSeconds: 0.5, loopDelaySeconds: 5 }),
+      logSize: () => 7n,
+    },
   });
   return { clock, lines, emit, telemetry };
 }
@@ -184,7 +187,7 @@ void t.test('software TPMs are loud, once for each service', async (t) => {
 
 void t.test('metrics of the process, and of several threads as those of one', async (t) => {
   const page = processMetrics({
-    thread: () => ({ heapBytes: 10, loopDelaySeconds: 1 }),
+    thread: () => ({ heapBytes: 10, collectorSeconds: 0.25, loopDelaySeconds: 1 }),
     process: () => ({ cpuSeconds: 1.5, residentBytes: 2, startedAtSeconds: 4 }),
     ready: () => true,
     workers: () => ({ open: 2, lost: 1 }),
@@ -212,6 +215,7 @@ void t.test('metrics of the process, and of several threads as those of one', as
     'troad_evidence_size 14',
     'troad_evidence_available 0',
     'nodejs_heap_size_used_bytes 16',
+    'nodejs_gc_seconds_total 1.25',
     'nodejs_eventloop_lag_p99_seconds 5',
     'process_cpu_seconds_total 1.5',
     'troad_registry_expires_seconds 5',
