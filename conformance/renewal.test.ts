@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import tls from 'node:tls';
 import t from 'tap';
 import { base64url, sha256 } from '../gateway/core/bytes.ts';
+import { bundleDir } from '../gateway/sandbox/bundle.ts';
 import type { GatewayRow, RegistryDocument } from '../gateway/registry/document.ts';
 import { messageKeyRow, spkiSha256 } from '../gateway/registry/keys.ts';
 import { openRegistry, signRegistry } from '../gateway/registry/load.ts';
@@ -16,8 +17,10 @@ import { type TrustFile, trustFileOf } from '../gateway/registry/trust-file.ts';
 import type { Identity } from '../pki/authority.ts';
 import { openAuthority } from '../pki/folder.ts';
 import { generateKeyPair, privateKeyPem } from '../pki/keys.ts';
+import { writeLoopingBundle } from './builders/looping-policy.ts';
 import {
   begin,
+  exchange,
   newFolder,
   recordsOf,
   requireGoodLogs,
@@ -95,10 +98,10 @@ async function renewed(side: Side, setting: string, fingerprint: string): Promis
 const fingerprint = ({ der }: Identity): string => base64url(sha256(der));
 
 /** What a new client is shown. */
-const shownAt = (url: string): Promise<string> =>
+const shownAt = (url: string, ca = authority.rootPem): Promise<string> =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url);
-    const socket = tls.connect({ host: hostname, port: Number(port), ca: authority.rootPem }, () => {
+    const socket = tls.connect({ host: hostname, port: Number(port), ca }, () => {
       const leaf: X509Certificate | undefined = socket.getPeerX509Certificate();
       socket.destroy();
       resolve(leaf === undefined ? '' : base64url(sha256(leaf.raw)));
@@ -287,4 +290,22 @@ await t.test('nothing failed, and both logs say so', async (t) => {
   const { gateways } = JSON.parse(readFileSync(ready.trust, 'utf8')) as TrustFile; // as the sandbox wrote it
   writeFileSync(ready.trust, JSON.stringify(trustFileOf(registry, gateways[0]?.policy ?? [])));
   requireGoodLogs(t, ready);
+});
+
+await t.test('a worker that begins later begins with what is in use, not with what lies there', async (t) => {
+  const folder = newFolder(t);
+  const bundle = join(folder, 'bundle');
+  writeLoopingBundle(bundleDir(), bundle);
+  const road = await startRoad(join(folder, 'road'), 1, bundle);
+  const { consumer } = road.ready;
+  const agency = dirname(consumer.log);
+  const shown = base64url(sha256(new X509Certificate(readFileSync(join(agency, 'https.pem'))).raw));
+  for (const name of ['link.pem', 'link.key', 'https.pem', 'https.key', 'message.key'])
+    put(join(agency, name), 'half of a file');
+  // Attack O04 is how a worker ends unasked.
+  await exchange(road.ready, `/echo/${'a'.repeat(7000)}`).catch(() => undefined);
+  await until(() => road.lines.find(({ line }) => line.event === 'worker.replaced'));
+  const issuers = readFileSync(consumer.ca, 'utf8');
+  t.equal(await shownAt(consumer.tlsUrl, issuers), shown);
+  await road.sandbox.stop();
 });
