@@ -15,9 +15,9 @@ export class AttestorRefused extends Error {
   }
 }
 
-/** None of these programs asks anybody before it answers. What is silent for longer is tried again while a result lives. */
+/** A service asks nobody before it answers a device. What is silent for longer is tried again while a result lives. */
 const PATIENCE_MS = 10_000;
-/** More than a service waits with the answer to {@link AttestorClient.revocations}. */
+/** More than a service waits with the answer to {@link AttestorClient.revocations}; the sandbox breaks machines for as long. */
 const NEWS_MS = 40_000;
 const MAX_ANSWER = 8 * 1024 * 1024;
 
@@ -25,7 +25,7 @@ interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly body?: object;
-  /** How long an answer may take. Default 10 s. */
+  /** How long an answer may take. Default 40 s. */
   readonly patienceMs?: number;
 }
 
@@ -56,9 +56,7 @@ export class AttestorClient {
   /** The signed list, when there is one newer than `after`; waits for it for about half a minute. */
   async revocations(after: number | undefined): Promise<string> {
     const query = after === undefined ? '' : `?after=${after}`;
-    return (
-      await this.#exchange({ method: 'GET', path: `/v1/revocations${query}`, patienceMs: NEWS_MS })
-    ).toString('latin1');
+    return (await this.#exchange({ method: 'GET', path: `/v1/revocations${query}` })).toString('latin1');
   }
 
   close(): void {
@@ -94,7 +92,7 @@ type Open = (options: {
 function exchange(
   where: string,
   open: Open,
-  { method, path, body, patienceMs = PATIENCE_MS }: Asked,
+  { method, path, body, patienceMs = NEWS_MS }: Asked,
 ): Promise<Buffer> {
   const text = body === undefined ? '' : JSON.stringify(body);
   const headers =
