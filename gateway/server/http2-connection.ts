@@ -116,6 +116,7 @@ export class Http2Connection {
 
   #refuse(stream: ServerHttp2Stream, { code }: Denied, flat: readonly string[]): void {
     this.#host.onFramingRefusal(code, this.#facts.remote);
+    if (stream.destroyed || stream.closed) return; // the client has left: `respond` would throw, and end the worker
     const { head, bytes } = this.#host.refusalAnswer(code, wishesOf(flat));
     const fields = carriedFields(head.fields).flat();
     const answer = [':status', String(head.status), ...fields, 'content-length', String(bytes.length)];

@@ -66,7 +66,9 @@ export class Http2Exchange implements Arrival, Inflow {
       return queueMicrotask(() => sink.error(this.#failure ?? incomplete()));
     this.#flowing = true;
     const stream = this.#stream;
-    if (this.#expectsContinue && this.#answer === undefined) stream.additionalHeaders({ ':status': 100 });
+    const left = stream.destroyed || stream.closed; // then it would throw
+    if (this.#expectsContinue && this.#answer === undefined && !left)
+      stream.additionalHeaders({ ':status': 100 });
     stream.on('data', (chunk: Buffer) => {
       if (this.#requestState === 'incomplete') sink.data(chunk);
     });
