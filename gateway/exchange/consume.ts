@@ -23,6 +23,7 @@ import type { Gateway } from './gateway.ts';
 import { HashingMeter } from './hashing-meter.ts';
 import { GrantWatch } from './grant-watch.ts';
 import { hostCheck } from './host-check.ts';
+import { lastExit } from './last-exit.ts';
 import { PacedInflow } from './pace.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
@@ -38,7 +39,7 @@ export const consumer =
       return;
     }
     const dossier = new Dossier(gateway, 'c', newExchangeId(gateway.random), arrival);
-    void new Consumption(arrival, gateway, dossier).run();
+    new Consumption(arrival, gateway, dossier).run().catch(lastExit(dossier.id, arrival, gateway.observer));
   };
 
 /** RFC 9110 §6.4.1. */

@@ -18,6 +18,7 @@ import { Dossier } from './dossier.ts';
 import { gather, GATHER_MS } from './gather.ts';
 import type { Gateway } from './gateway.ts';
 import { GrantWatch } from './grant-watch.ts';
+import { lastExit } from './last-exit.ts';
 import { PacedInflow } from './pace.ts';
 import { Permit } from './permit.ts';
 import { relay } from './relay.ts';
@@ -31,7 +32,7 @@ export const provider =
   (arrival: LinkArrival): void => {
     const claimed = claimedExchange(arrival);
     const dossier = new Dossier(gateway, 'p', claimed ?? newExchangeId(gateway.random), arrival);
-    void new Provision(arrival, gateway, dossier).run();
+    new Provision(arrival, gateway, dossier).run().catch(lastExit(dossier.id, arrival, gateway.observer));
   };
 
 /** A request on its way to the service. */

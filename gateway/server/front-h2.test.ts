@@ -138,6 +138,19 @@ void t.test('refusals before a request exists', async (t) => {
   }
 });
 
+void t.test('a stream that is gone when its refusal is written ends nothing but itself', async (t) => {
+  const { ask, refusals, front, session } = await h2Lab(t, () => t.fail('nothing may arrive'));
+  const codes: string[] = [];
+  // It is told before it is written: here the client leaves in between.
+  refusals.push = (code) => {
+    front.destroy(new Error('the client has left'));
+    return codes.push(code);
+  };
+  await ask(head('TRACE'));
+  await until(() => session.destroyed);
+  t.same(codes, ['framing.method']);
+});
+
 void t.test('answers in every framing', async (t) => {
   const { ask } = await h2Lab(t, (arrival) => {
     if (arrival.target === '/204')
