@@ -9,6 +9,7 @@ import t from 'tap';
 import { GATEWAY, policyBytes } from '../../conformance/builders/attestor-lab.ts';
 import { agileLog, eventDigest, healthyBoot } from '../../conformance/builders/event-log.ts';
 import { SwtpmLab, swtpmMissing } from '../../conformance/builders/swtpm.ts';
+import { PLAIN_NODE } from '../../conformance/harness/plain-node.ts';
 import { Authority } from '../../pki/authority.ts';
 import { generateKeyPair, privateKeyPem } from '../../pki/keys.ts';
 import { administrate } from '../attest/attestor-client.ts';
@@ -20,7 +21,7 @@ const dir = mkdtempSync(join(tmpdir(), 'troad-cmd-'));
 const running: ChildProcess[] = [];
 t.teardown(async () => {
   for (const child of running) {
-    if (child.exitCode !== null) continue;
+    if (child.exitCode !== null || child.signalCode !== null) continue;
     child.kill();
     await once(child, 'exit');
   }
@@ -152,7 +153,7 @@ void t.test('enroll, approve, attest, run, status, revoke', { skip: swtpmMissing
   attestor.kill();
   await once(attestor, 'exit');
   t.equal(attestor.exitCode, 0);
-  const limited = ['bash', '-c', 'ulimit -f 16; exec "$@"', 'bash', process.execPath, cli] as const;
+  const limited = ['bash', '-c', 'ulimit -f 16; exec "$@"', 'bash', ...PLAIN_NODE, cli] as const;
   const full = await startedAs(limited, 'attestor', 'run', '--config', join(dir, 'attestor.json'));
   let said = '';
   full.child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
