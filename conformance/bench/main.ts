@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: measures the gateway pair against an nginx pair, side by side. See README.md for how to read it.
  *
- *     npm run bench                      five rounds, about ten minutes
+ *     npm run bench                      five rounds, a quarter of an hour
  *     npm run bench -- --quick           three short rounds, less than two minutes
  *     npm run bench -- --subjects direct,nginx     only these; writes nothing into the tree
  *     npm run bench -- --out FILE        results as JSON there, README untouched
