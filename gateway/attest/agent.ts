@@ -18,6 +18,7 @@ import { certifyData, enrolmentProof, enrolmentTranscript } from './enrolment.ts
 import { qualifyingData } from './evidence.ts';
 import { claimsDocument, type HostClaims } from './health.ts';
 import { parseObject, Shape } from './shape.ts';
+import { syncFolder } from './sync-folder.ts';
 import type { EndorsementKey, Tpm } from './tpm.ts';
 
 /** What the agent keeps between starts. Nothing in it is secret: the private halves open in one TPM only. */
@@ -246,9 +247,7 @@ async function drafted(dir: string, name: string, text: string): Promise<() => P
   await file.close();
   return async () => {
     await rename(`${path}.new`, path);
-    const folder = await open(dir, 'r');
-    await folder.sync();
-    await folder.close();
+    await syncFolder(dir);
   };
 }
 

@@ -5,6 +5,7 @@ import type { EpochMs } from '../core/clock.ts';
 import { Fatal } from '../core/errors.ts';
 import type { DeviceClass } from '../device/ear.ts';
 import { Refused } from './refused.ts';
+import { syncFolder } from './sync-folder.ts';
 
 export type DeviceState = 'pending' | 'active' | 'suspended' | 'revoked';
 
@@ -78,7 +79,7 @@ export class Devices {
     if (cut || devices.#isLong()) await devices.#rewrite();
     else {
       devices.#file = await open(path, 'a', 0o600);
-      await syncFolder(path);
+      await syncFolder(dirname(path));
     }
     return devices;
   }
@@ -119,7 +120,7 @@ export class Devices {
         );
       await draft.sync();
       await rename(`${this.#path}.new`, this.#path);
-      await syncFolder(this.#path);
+      await syncFolder(dirname(this.#path));
       this.#lines = records.length;
     } catch (cause) {
       await draft.close();
@@ -198,13 +199,6 @@ export class Devices {
     // Never forgotten: a key that once belonged to a device cannot come back as another's.
     this.#byAk.set(record.ak, record);
   }
-}
-
-/** Names of files are on disk when their folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(dirname(path), 'r');
-  await folder.sync();
-  await folder.close();
 }
 
 const lineOf = (record: DeviceRecord): string => `${JSON.stringify(record)}\n`;
